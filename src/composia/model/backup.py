@@ -1,0 +1,53 @@
+"""A backup: the record of one saved data item."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+
+class BackupStatus(StrEnum):
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    UNPROVEN = "unproven"
+
+
+class BackupKind(StrEnum):
+    MANUAL = "manual"
+    SCHEDULED = "scheduled"
+    MIGRATION = "migration"
+    BEFORE_RESTORE = "before_restore"
+    BEFORE_UPDATE = "before_update"
+
+
+class Backup(BaseModel):
+    """As the API shows it. Sizes in bytes, duration in seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    service: str
+    data_item: str
+    node: str
+    #: 64 hex digits; None where nothing was saved.
+    snapshot_id: str | None
+    status: BackupStatus
+    size: int = 0
+    added: int = 0
+    files: int = 0
+    #: When its data was read: the start of the save.
+    time: datetime
+    duration: float = 0.0
+    kind: BackupKind = BackupKind.MANUAL
+    task_id: str | None = None
+    #: The strategy that saved it, by its name in the YAML.
+    strategy: str | None = None
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    verified_at: datetime | None = None
+    verification: str | None = None
+    #: True when the repository was listed and its snapshot is not there any more.
+    missing: bool = False

@@ -1,0 +1,35 @@
+"""Naming a service towards a node."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class ServiceRef(BaseModel):
+    """A service at a revision, as an agent needs to know it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    #: Its folder in the catalog, and under `repo_dir` on the node: not always its name.
+    folder: str
+    #: The compose project; `formats.md`: default is the name.
+    project: str
+    compose_files: tuple[str, ...]
+    #: The commit of the catalog that the controller planned with.
+    revision: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RepositoryRef(BaseModel):
+    """The infrastructure service that holds the rustic repository of a node."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    service: ServiceRef
+    compose_service: str
+    profile: str
+    #: The repository's id as recorded when it was first seen; None until then.
+    repository_id: str | None = None

@@ -1,0 +1,29 @@
+"""What one node can be asked to do: the table of contents."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from composia.operations.backup import SaveData
+from composia.operations.readings import ContainerLogs, ListSnapshot, ReadSnapshot
+from composia.operations.repository import CheckRepository, DescribeRepository, OpenRepository
+from composia.operations.restore import ExchangeData, ExchangeBack, FetchData
+from composia.operations.service import Deploy, Restart, Stop
+
+AnyOperation = Annotated[
+    Deploy
+    | Stop
+    | Restart
+    | OpenRepository
+    | DescribeRepository
+    | CheckRepository
+    | SaveData
+    | FetchData
+    | ExchangeData
+    | ExchangeBack,
+    Field(discriminator="op"),
+]
+
+AnyReading = Annotated[ListSnapshot | ReadSnapshot | ContainerLogs, Field(discriminator="reading")]

@@ -1,0 +1,147 @@
+"""What agent and controller say to each other on the channel, one JSON object a message.
+
+An agent dials `GET {controller}/api/agent/channel` (WebSocket, bearer token of the node). Bulk goes
+by plain HTTP beside it: see `docs/design.md`, "The channel".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from composia.errors import Told
+from composia.model.node import NodeState
+from composia.operations import AnyOperation, AnyReading
+
+#: Grows with every change that an older peer would misunderstand.
+PROTOCOL = 1
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# Agent to controller.
+
+
+class Hello(Message):
+    """First on a connection; the controller answers Welcome or closes with a reason."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int
+    node: str
+    version: str
+    state: NodeState
+    #: Keys whose outcome the agent still holds or is working on.
+    open_keys: tuple[str, ...] = ()
+
+
+class StateChanged(Message):
+    """The node as it is now; sent within a second of any change."""
+
+    type: Literal["state"] = "state"
+    state: NodeState
+
+
+class Progress(Message):
+    type: Literal["progress"] = "progress"
+    key: str
+    bytes_done: int
+    bytes_total: int | None = None
+
+
+class Noted(Message):
+    """The operation wrote a note in its journal: a moment of interest."""
+
+    type: Literal["noted"] = "noted"
+    key: str
+    name: str
+
+
+class LogLine(Message):
+    type: Literal["log"] = "log"
+    key: str
+    line: str
+
+
+class Outcome(Message):
+    """How a question ended: exactly one of result and error. Repeated until acknowledged."""
+
+    type: Literal["outcome"] = "outcome"
+    key: str
+    result: dict[str, Any] | None = None
+    error: Told | None = None
+
+
+class ReadingFailed(Message):
+    """A reading could not be begun or ended before its end."""
+
+    type: Literal["reading_failed"] = "reading_failed"
+    stream: str
+    error: Told
+
+
+# Controller to agent.
+
+
+class Welcome(Message):
+    type: Literal["welcome"] = "welcome"
+    protocol: int
+    version: str
+
+
+class Ask(Message):
+    """A question. Asked again under the same key, the first outcome is the answer."""
+
+    type: Literal["ask"] = "ask"
+    key: str
+    #: The task and the step's name, for logs and failure points.
+    task: str
+    step: str
+    operation: AnyOperation
+
+
+class Cancel(Message):
+    """Stop working on it as soon as it is safe; the outcome is Cancelled, or what it was by then."""
+
+    type: Literal["cancel"] = "cancel"
+    key: str
+
+
+class Revoke(Message):
+    """End it if it runs; store a tombstone if it never came. The agent answers with its outcome."""
+
+    type: Literal["revoke"] = "revoke"
+    key: str
+
+
+class Read(Message):
+    """Send what the reading reads to `POST /api/agent/streams/{stream}`. Not kept, not repeated."""
+
+    type: Literal["read"] = "read"
+    stream: str
+    reading: AnyReading
+
+
+class StopReading(Message):
+    """Nobody listens any more."""
+
+    type: Literal["stop_reading"] = "stop_reading"
+    stream: str
+
+
+class Acknowledge(Message):
+    """The controller has stored the outcome."""
+
+    type: Literal["acknowledge"] = "acknowledge"
+    key: str
+
+
+FromAgent = Annotated[
+    Hello | StateChanged | Progress | Noted | LogLine | Outcome | ReadingFailed, Field(discriminator="type")
+]
+FromController = Annotated[
+    Welcome | Ask | Cancel | Revoke | Read | StopReading | Acknowledge,
+    Field(discriminator="type"),
+]

@@ -1,0 +1,158 @@
+"""What a strategy is, and what it may use on a node.
+
+A strategy is how one data item is saved or brought back: a frozen value that stands in the YAML
+as it will run. It says what it `needs`; the operation decides when to stop the service.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.errors import Failure
+from composia.tools.compose import Compose
+from composia.tools.docker import Docker
+from composia.tools.rustic import Engine, Snapshot
+
+
+class Needs(StrEnum):
+    """The state in which a service must be while an item is saved."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    NOTHING = "nothing"
+
+
+class Notes(Protocol):
+    """What an operation leaves behind for the one who clears up after a crash."""
+
+    async def note(self, name: str, **facts: Any) -> None:
+        """Write down what is about to be done, and flush it to the disk, before it is done."""
+        ...
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        """Tell how many bytes are done; calls are cheap and may come thousands a second."""
+        ...
+
+    def log(self, line: str) -> None:
+        """Add a line to the task's log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A checked-out service on a node, with the tools to work on it."""
+
+    node: str
+    task: str
+    #: The service's name, its folder on this node, and where this agent may put things aside.
+    service: str
+    folder: Path
+    aside: Path
+    compose: Compose
+    docker: Docker
+    notes: Notes
+    #: None on a node that cannot reach the repository, or when no service has `infra.rustic`.
+    repository: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The repository. Raises Failure where there is none."""
+        if self.repository is None:
+            raise Failure(
+                f"node {self.node} does not hold the repository",
+                hint="Back up on one of controller.rustic.main_nodes, or add this node to them.",
+            )
+        return self.repository
+
+
+class Strategy(BaseModel, ABC):
+    """How one data item is saved or brought back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    strategy: str
+
+
+class Saved(BaseModel):
+    """What a strategy saved: the snapshot and what must be known beside it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    snapshot: Snapshot
+    #: What the source looked like, as tools.manifest writes it; None for a stream.
+    manifest: bytes | None = None
+    #: Paths that could not be read: the backup is partial.
+    unread: tuple[str, ...] = ()
+    #: Paths that changed while they were read, and other remarks for people.
+    changed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class BackupStrategy(Strategy):
+    """How one data item is saved."""
+
+    needs: ClassVar[Needs]
+
+    @abstractmethod
+    async def save(self, item: str, site: Site) -> Saved:
+        """Save the item into the repository. Called with the service in the state it `needs`.
+
+        Raises Failure when nothing, or nothing whole, could be saved: then no snapshot is left.
+        """
+
+
+class Swap(BaseModel):
+    """One exchange: the live path, what takes its place, and what it is in the compose file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    live: Path
+    staged: Path
+    #: How a user knows it: `./data/uploads` or a volume's compose key.
+    known_as: str
+    #: The real Docker volume, where it is one.
+    volume: str | None = None
+    #: False where live is a mount point or on another driver: children are moved one by one.
+    atomic: bool = True
+
+
+class Staged(BaseModel):
+    """Data that was fetched and checked beside the live data, ready to take its place."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: (live path, staged path) pairs of one file system each: exchanging them is one rename.
+    swaps: tuple[Swap, ...]
+
+
+class Wanted(BaseModel):
+    """The backup that a restore starts from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    item: str
+    backup_id: str
+    snapshot_id: str
+    #: The strategy that saved it: a dump is restored otherwise than files.
+    saved_by: str
+    #: What the backup's strategy excluded: carried across from the live data.
+    exclude: tuple[str, ...] = ()
+    #: Paths that changed while they were saved: they may differ from the manifest.
+    changed: tuple[str, ...] = ()
+
+
+class RestoreStrategy(Strategy):
+    """How one data item is brought back."""
+
+    @abstractmethod
+    async def fetch(self, wanted: Wanted, site: Site) -> Staged:
+        """Fetch the snapshot whole, check it, and leave it beside the live data.
+
+        Touches nothing live. Raises Failure when the snapshot is not whole.
+        """

@@ -1,0 +1,136 @@
+"""The repository, through the user's own rustic service. The rules are in docs/design.md."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+#: (bytes done, bytes in all where known)
+OnProgress = Callable[[int, int | None], None]
+
+
+class Snapshot(BaseModel):
+    """What rustic keeps. Sizes in bytes, duration in seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: 64 hex digits.
+    id: str
+    size: int
+    added: int
+    files: int
+    duration: float
+
+
+class Labels(BaseModel):
+    """Whose data a snapshot holds: becomes rustic's host, label and tags."""
+
+    model_config = ConfigDict(frozen=True)
+
+    node: str
+    service: str
+    item: str
+    task: str
+
+
+class Entry(BaseModel):
+    """One entry of a snapshot's listing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: Below the snapshot's root, without `/composia`; bytes that are not UTF-8 as surrogates.
+    path: str
+    type: str
+    size: int | None = None
+
+
+class SnapshotInfo(BaseModel):
+    """A snapshot as the repository lists it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    time: str
+    host: str
+    label: str
+    tags: tuple[str, ...]
+    paths: tuple[str, ...]
+    size: int | None = None
+    files: int | None = None
+
+
+class SavedTree(BaseModel):
+    """A snapshot of files, with what rustic complained about while it read them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    snapshot: Snapshot
+    unread: tuple[str, ...] = ()
+
+
+class Stream(Protocol):
+    """A dump on its way into the repository."""
+
+    async def write(self, chunk: bytes) -> None: ...
+
+    async def finish(self) -> Snapshot:
+        """Close it and answer the snapshot; Failure when its size is not what was written."""
+        ...
+
+
+class Engine(Protocol):
+    """The repository. Every call is a program of ours with a name written down beforehand.
+
+    A cancelled caller kills the program, waits until it is gone, and forgets what it left.
+    Raises Failure with the reason in the user's words: repository gone, wrong password, read-only,
+    full, corrupt, unreachable.
+    """
+
+    async def repository_id(self) -> str | None:
+        """The repository's id; None where its place is listable and empty. Failure for anything else."""
+        ...
+
+    async def init(self) -> str:
+        """Make the repository, under a hold, where `repository_id` is None; answers its id."""
+        ...
+
+    async def save(
+        self, sources: Mapping[str, Path], labels: Labels, *, exclude: Sequence[str],
+        on_progress: OnProgress,
+    ) -> SavedTree:
+        """Save each source under `/composia/<key>`, the excluded (also `<key>/...`) left out."""
+        ...
+
+    def save_stream(self, name: str, labels: Labels) -> AbstractAsyncContextManager[Stream]:
+        """Save what is written as the file `/name`. Leaving without `finish` leaves no snapshot."""
+        ...
+
+    async def restore(
+        self, snapshot_id: str, targets: Mapping[str, Path], *, on_progress: OnProgress
+    ) -> None:
+        """Restore `/composia/<key>` into each target folder, which is new and empty."""
+        ...
+
+    async def differences(self, snapshot_id: str, targets: Mapping[str, Path]) -> tuple[str, ...]:
+        """Paths whose content is not the snapshot's; everything is read."""
+        ...
+
+    async def list_files(self, snapshot_id: str, path: str) -> Sequence[Entry]: ...
+
+    def read_file(self, snapshot_id: str, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The content of one file."""
+        ...
+
+    async def snapshots(self) -> Sequence[SnapshotInfo]:
+        """All of them; Failure where they cannot be listed (never an empty list by mistake)."""
+        ...
+
+    async def forget(self, ids: Sequence[str]) -> None: ...
+
+    async def check(self) -> None:
+        """Failure where the repository is not sound."""
+        ...

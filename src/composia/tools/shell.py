@@ -1,0 +1,170 @@
+"""The only place where a program is started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+from asyncio import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from composia.errors import CommandFailed
+
+#: Bytes of a program's complaint that an error quotes.
+QUOTED = 2000
+#: A line of output may be this long, in bytes: rustic's lists are one line each.
+LINE_LIMIT = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program call as a value: it can be compared, printed and tested before it is run."""
+
+    argv: tuple[str, ...]
+    cwd: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    #: Bytes for the program's input. Not shown either.
+    stdin: bytes | None = None
+
+    def __str__(self) -> str:
+        # Values of env never appear: that is where passwords travel.
+        return " ".join([*(f"{name}=…" for name in self.env), shlex.join(self.argv)])
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a program ended and what it said."""
+
+    command: Command
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def complaint(self) -> str:
+        """The end of what it said on stderr, or else on stdout."""
+        said = self.stderr.strip() or self.stdout.strip()
+        return said[-QUOTED:].decode(errors="replace")
+
+    def error(self) -> CommandFailed:
+        """The error that this end stands for."""
+        return CommandFailed(f"{self.command} ended with code {self.code}: {self.complaint}")
+
+
+class Running(Protocol):
+    """A program at work, with its three streams."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdin(self) -> asyncio.StreamWriter: ...
+    @property
+    def stdout(self) -> asyncio.StreamReader: ...
+    @property
+    def stderr(self) -> asyncio.StreamReader: ...
+
+    async def wait(self) -> int:
+        """Its exit code, when it has ended."""
+        ...
+
+    def kill(self) -> None:
+        """End it and its children at once; harmless when it has ended."""
+        ...
+
+
+class Shell(Protocol):
+    """Programs. A cancelled caller kills the program it waits for, its process group included."""
+
+    async def run(self, command: Command, *, check: bool = True) -> Finished:
+        """Run to the end. Raises CommandFailed for a non-zero code when check is set,
+        and for a program that cannot be started always.
+        """
+        ...
+
+    def start(self, command: Command) -> AbstractAsyncContextManager[Running]:
+        """Start with pipes; leaving the context kills what still runs."""
+        ...
+
+
+class _Process:
+    def __init__(self, process: subprocess.Process) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter:
+        assert self._process.stdin
+        return self._process.stdin
+
+    @property
+    def stdout(self) -> asyncio.StreamReader:
+        assert self._process.stdout
+        return self._process.stdout
+
+    @property
+    def stderr(self) -> asyncio.StreamReader:
+        assert self._process.stderr
+        return self._process.stderr
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+    def kill(self) -> None:
+        # Only while it has not been waited for: its id may belong to somebody else afterwards.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+
+class LocalShell:
+    """Programs on this machine, with `base_env` under each command's own environment."""
+
+    def __init__(self, base_env: Mapping[str, str] | None = None) -> None:
+        self._base_env = dict(os.environ if base_env is None else base_env)
+
+    async def run(self, command: Command, *, check: bool = True) -> Finished:
+        async with self.start(command) as process:
+            stdout, stderr, _ = await asyncio.gather(
+                process.stdout.read(), process.stderr.read(), _feed(process, command.stdin)
+            )
+            finished = Finished(command, await process.wait(), stdout, stderr)
+        if check and finished.code != 0:
+            raise finished.error()
+        return finished
+
+    @asynccontextmanager
+    async def start(self, command: Command) -> AsyncIterator[Running]:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command.argv,
+                cwd=command.cwd,
+                env={**self._base_env, **command.env},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                limit=LINE_LIMIT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandFailed(f"{command} could not be started: {error}") from error
+        running = _Process(process)
+        try:
+            yield running
+        finally:
+            running.kill()
+            await asyncio.shield(running.wait())
+
+
+async def _feed(process: Running, stdin: bytes | None) -> None:
+    # A program may end without having read its input: that is its right.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        if stdin:
+            process.stdin.write(stdin)
+            await process.stdin.drain()
+        process.stdin.close()

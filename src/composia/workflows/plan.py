@@ -1,0 +1,128 @@
+"""What the controller will do, and what it may use to do it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.errors import ComposiaError
+from composia.model.backup import Backup
+from composia.operations.base import Operation
+
+Result = TypeVar("Result", bound=BaseModel)
+
+
+class Run(Protocol):
+    """One task being carried out.
+
+    A step that has finished is never done again: after a crash of the controller the plan is
+    carried out from its first line, and finished steps return what they returned before. So a plan
+    asks for the same steps in the same order whenever the answers are the same; the clock, chance
+    and the store are not asked except through steps.
+    """
+
+    @property
+    def task(self) -> str:
+        """The task's id."""
+        ...
+
+    async def on(self, node: str, step: str, operation: Operation[Result]) -> Result:
+        """Ask a node, and wait as long as it takes; shown as a step of the task.
+
+        Raises what the operation raised; NodeLost when the node did not take the question in time;
+        Cancelled when a person cancelled the task (never after the operation has succeeded).
+        """
+        ...
+
+    async def on_each(
+        self, step: str, operations: Mapping[str, Operation[Result]]
+    ) -> Mapping[str, Result | ComposiaError]:
+        """The same for several nodes side by side, each a step of that name. Never raises for one."""
+        ...
+
+    async def control(self, step: str, action: str, **arguments: Any) -> Any:
+        """Ask the controller itself, as a step: a method of Control by name, with JSON arguments."""
+        ...
+
+    def log(self, line: str) -> None:
+        """Add a line to the task's log."""
+        ...
+
+
+class Control(Protocol):
+    """What a workflow asks of the controller. Every method may be called twice with one meaning."""
+
+    async def record_backups(self, backups: Sequence[Backup]) -> None:
+        """Keep the records; a record of the same id is replaced."""
+        ...
+
+    async def remember_repository(self, repository_id: str) -> None:
+        """Write down the repository's id when it is seen for the first time."""
+        ...
+
+    async def now(self) -> str:
+        """The time, RFC 3339 in UTC; as a step, so that it stays the same after a crash."""
+        ...
+
+
+class Hold(BaseModel):
+    """One word of who holds what: `my-app@main`, or `repository`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    shared: bool = False
+
+
+class Plan(BaseModel, ABC):
+    """What the controller will do: made from a request, stored, shown and carried out as stored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Its kind, the task's `type`; the discriminator of AnyPlan.
+    plan: str
+    #: Grows when stored plans of older versions can no longer be read as they are.
+    version: int = 1
+
+    #: Whether `POST /tasks/{id}/retry` makes sense after a failure.
+    may_retry: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def service_name(self) -> str | None:
+        """The service it is about, if it is about one."""
+
+    @property
+    @abstractmethod
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes it works on."""
+
+    @property
+    @abstractmethod
+    def holds(self) -> tuple[Hold, ...]:
+        """What nobody else may work on meanwhile."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """One line for people: the task's title."""
+
+    @abstractmethod
+    async def carry_out(self, run: Run) -> dict[str, Any] | None:
+        """The steps, under the numbers of docs/design.md. Returns the task's `result`.
+
+        Raises ComposiaError when the task has failed; `PartlyDone` where a result goes with it.
+        """
+
+
+class PartlyDone(ComposiaError):
+    """The task has failed, and yet has a result: what did succeed."""
+
+    def __init__(
+        self, message: str, *, result: Mapping[str, Any], hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.result = dict(result)
+
