@@ -1,0 +1,448 @@
+"""One lab: nodes with real engines, a catalog, BIND, the controller and the agents."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab import catalog, configs, dns, engines, faults, images, network, paths
+from tests.lab.processes import Processes, wait_until, write_whole
+from tests.lab.setup import setup
+from tests.lab.shell import LabError, remove, run, say
+
+NODES = ("main", "edge")
+DEFAULT = "default"
+DATA = Path("/var/lib/composia")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node: its engine and what its agent was told."""
+
+    id: str
+    address: str
+    netns: str
+    token: str
+    folder: Path
+    engine: engines.Engine
+
+    @property
+    def repo_dir(self) -> Path:
+        """Where the agent keeps the services."""
+        return self.folder / "services"
+
+    @property
+    def state_dir(self) -> Path:
+        """Where the agent keeps its journal."""
+        return self.folder / "agent"
+
+    @property
+    def config(self) -> Path:
+        """The agent's config.yaml."""
+        return self.folder / "config.yaml"
+
+    @property
+    def docker_host(self) -> str:
+        """The value of DOCKER_HOST for the node's engine."""
+        return self.engine.host
+
+    @property
+    def root_ca(self) -> Path:
+        """The certificate of the node's Caddy's own authority, once infra-caddy runs."""
+        return self.repo_dir / "infra-caddy" / catalog.CADDY_ROOT_CA
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is chosen once for a lab and written down before anything is made."""
+
+    name: str
+    index: int
+    nodes: tuple[str, ...]
+    token: str
+    node_tokens: tuple[str, ...]
+    rustic_password: str
+    tsig: str
+    made_data: bool
+
+    @classmethod
+    def choose(cls, name: str, nodes: Sequence[str]) -> Facts:
+        """New facts for a lab that does not exist; call with the labs' lock held."""
+        return cls(
+            name=name,
+            index=network.free_index(facts.index for facts in _all_facts()),
+            nodes=tuple(nodes),
+            token=secrets.token_hex(16),
+            node_tokens=tuple(secrets.token_hex(16) for _ in nodes),
+            rustic_password=secrets.token_hex(16),
+            tsig=b64encode(secrets.token_bytes(32)).decode(),
+            made_data=not DATA.exists(),
+        )
+
+    @classmethod
+    def load(cls, state: Path) -> Facts | None:
+        """The facts of a lab that exists."""
+        path = state / "lab.json"
+        if not path.exists():
+            return None
+        found = json.loads(path.read_text())
+        found["nodes"], found["node_tokens"] = tuple(found["nodes"]), tuple(found["node_tokens"])
+        return cls(**found)
+
+    def save(self, state: Path) -> None:
+        """Write the facts down."""
+        state.mkdir(parents=True, exist_ok=True)
+        write_whole(state / "lab.json", json.dumps(self.__dict__, indent=2))
+
+
+class Lab:
+    """A running lab; `Lab.up()` makes one or gives the one that is there."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.name = facts.name
+        self.state = paths.labs() / facts.name
+        self.processes = Processes(self.state)
+        prefix = "" if facts.name == DEFAULT else f"{facts.name}-"
+        self.network = network.Network(prefix, facts.index, facts.nodes)
+        self.dns = self._make_dns()
+        self.git = self._make_catalog()
+        self.nodes = {node: self._make_node(number) for number, node in enumerate(facts.nodes)}
+
+    @classmethod
+    def up(cls, name: str = DEFAULT, nodes: Sequence[str] | None = None) -> Lab:
+        """Make the lab, or bring one that exists back to having everything running."""
+        _check_names(name, nodes or NODES)
+        setup()
+        with _locked(name):
+            lab = cls._standing(name, nodes)
+            if lab is None:
+                lab = cls._fresh(name, nodes or NODES)
+            lab._start_all()
+            (lab.state / "complete").touch()
+            return lab
+
+    @classmethod
+    def load(cls, name: str = DEFAULT) -> Lab:
+        """The lab that is up under this name."""
+        facts = Facts.load(paths.labs() / name)
+        if facts is None:
+            raise LabError(f"no lab {name!r} is up")
+        return cls(facts)
+
+    @property
+    def url(self) -> str:
+        """The controller's address."""
+        return f"http://{self.network.address(network.CONTROLLER)}:7001"
+
+    @property
+    def token(self) -> str:
+        """The access token of the admin."""
+        return self.facts.token
+
+    @property
+    def catalog(self) -> Path:
+        """The bare repository."""
+        return self.git.bare
+
+    @property
+    def config(self) -> Path:
+        """The controller's config.yaml."""
+        return self.state / "config.yaml"
+
+    @property
+    def failpoints(self) -> Path:
+        """The file of armed failure points."""
+        return self.state / "failpoints.json"
+
+    @property
+    def repository(self) -> Path:
+        """The rustic repository's folder on the first node."""
+        return self._node(self.facts.nodes[0]).repo_dir / "infra-backup" / "repo"
+
+    def docker(self, node: str, *words: str, check: bool = True) -> str:
+        """Run the docker client (`compose` too) on a node's engine and give its stdout."""
+        return self._node(node).engine.docker(*words, check=check)
+
+    def inside(self, node: str, *argv: str, check: bool = True) -> str:
+        """Run a program in the network of a node and give its stdout."""
+        return run("nsenter", f"--net=/run/netns/{self._node(node).netns}", "--", *argv, check=check)
+
+    def ask(self, path: str) -> Any:
+        """GET a path of the controller as the admin, as JSON."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        request = urllib.request.Request(f"{self.url}{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.load(answer)
+
+    def log(self, process: str) -> Path:
+        """The output of `controller`, `agent:NODE`, `docker:NODE`, `dns` or `git`."""
+        return self.processes.log(process)
+
+    def pid(self, process: str) -> int | None:
+        """The pid of one of the lab's processes, or None where it does not run."""
+        return self.processes.pid(process)
+
+    def kill(self, process: str) -> None:
+        """SIGKILL `controller`, `agent:NODE` or `docker:NODE` and nothing else."""
+        with _locked(self.name):
+            self._check_process(process)
+            self.processes.end(process)
+
+    def start(self, process: str) -> None:
+        """Start what `kill` ended and wait until it serves."""
+        with _locked(self.name):
+            self._check_process(process)
+            self._start(process)
+
+    def reboot(self, node: str, agent_late: bool = False) -> None:
+        """A power cut on one node, then its engine and its agent again."""
+        with _locked(self.name):
+            engine = self._node(node).engine
+            self.processes.end(f"agent:{node}")
+            engine.power_off()
+            self.network.forget_containers(node)
+            engine.start()
+            if agent_late:
+                time.sleep(5)
+            self._start(f"agent:{node}")
+
+    def cut(self, one: str, other: str | None = None) -> None:
+        """Cut the link between two of controller, nodes, `git`, `dns`; or one from everything."""
+        self.network.cut(one, other)
+
+    def join(self, one: str, other: str | None = None) -> None:
+        """Mend what `cut` cut."""
+        self.network.join(one, other)
+
+    def join_all(self) -> None:
+        """Mend every link."""
+        self.network.join_all()
+
+    def fail(self, where: str, action: str) -> None:
+        """Arm a failure point: `STEP:before|middle|after` and kill-controller, kill-agent:N, error."""
+        faults.arm(self.failpoints, where, action)
+
+    def clear_failures(self) -> None:
+        """Disarm every failure point."""
+        faults.clear(self.failpoints)
+
+    def reset(self) -> None:
+        """Back to the first state: catalog, zone, services, volumes, links; the engines stay."""
+        with _locked(self.name):
+            for process in self._own_processes():
+                self.processes.end(process)
+            self.processes.end("dns")
+            self.network.join_all()
+            _together(self._empty, self.nodes.values())
+            self._write_files()
+            self._start_all()
+
+    def down(self) -> None:
+        """End every process and remove everything."""
+        with _locked(self.name):
+            self._down()
+
+    @classmethod
+    def end(cls, name: str = DEFAULT) -> None:
+        """`down` for a lab that may not exist, or only half."""
+        if facts := Facts.load(paths.labs() / name):
+            cls(facts).down()
+
+    def status(self) -> dict[str, Any]:
+        """Everything another program needs to drive the lab."""
+        address = {"server": self.dns.address, "port": dns.PORT, "zone": dns.ZONE}
+        password = self.facts.rustic_password
+        return {
+            "name": self.name,
+            "url": self.url,
+            "token": self.token,
+            "catalog": str(self.catalog),
+            "state": str(self.state),
+            "config": str(self.config),
+            "controller": {"pid": self.pid("controller")},
+            "dns": {**address, "tsig": str(self.dns.tsig)},
+            "nodes": {name: self._node_status(node) for name, node in self.nodes.items()},
+            "images": list(images.NAMES),
+            "rustic": {"password": password, "repository": str(self.repository)},
+        }
+
+    def _node_status(self, node: Node) -> dict[str, Any]:
+        return {
+            "docker_host": node.docker_host,
+            "address": node.address,
+            "netns": node.netns,
+            "agent_pid": self.pid(f"agent:{node.id}"),
+            "repo_dir": str(node.repo_dir),
+            "state_dir": str(node.state_dir),
+            "config": str(node.config),
+            "engine_root": str(node.engine.root),
+            "caddy": {
+                "http": f"{node.address}:80",
+                "https": f"{node.address}:443",
+                "root_ca": str(node.root_ca),
+            },
+        }
+
+    @classmethod
+    def _standing(cls, name: str, nodes: Sequence[str] | None) -> Lab | None:
+        """The lab that is there; what an interrupted `up` or a reboot left is removed."""
+        facts = Facts.load(paths.labs() / name)
+        if facts is None:
+            return None
+        lab = cls(facts)
+        if not (lab.network.exists() and (lab.state / "complete").exists()):
+            say("Removing what an earlier run left")
+            lab._down()
+            return None
+        if nodes and tuple(nodes) != facts.nodes:
+            raise LabError(f"the lab has the nodes {', '.join(facts.nodes)}: `down` comes first")
+        return lab
+
+    @classmethod
+    def _fresh(cls, name: str, nodes: Sequence[str]) -> Lab:
+        say(f"Starting the lab with {', '.join(nodes)} (about 10 s)")
+        with paths.locked(paths.labs() / "subnets.lock"):
+            lab = cls(Facts.choose(name, nodes))
+            if taken := lab.network.taken():
+                raise LabError(f"network namespaces {', '.join(taken)} exist and are not the lab's")
+            lab.facts.save(lab.state)
+            lab.network.up()
+        _together(lambda node: engines.copy_template(node.engine.folder), lab.nodes.values())
+        lab._write_files()
+        return lab
+
+    def _write_files(self) -> None:
+        """The files that a fresh lab starts from."""
+        self.clear_failures()
+        self.dns.write()
+        self.git.write(self.facts.nodes, self.facts.rustic_password)
+        remove(self.state / "controller")
+        configs.write_controller(self)
+        for node in self.nodes.values():
+            configs.write_agent(self, node)
+
+    def _start_all(self) -> None:
+        """Start whatever does not run, in the order in which it is needed."""
+        _together(lambda node: node.engine.start(), self.nodes.values())
+        self.dns.start()
+        self.git.start()
+        for process in self._own_processes():
+            self._start(process, wait=process == network.CONTROLLER)
+        for node in self.nodes:
+            self._wait(f"agent:{node}")
+
+    def _own_processes(self) -> list[str]:
+        return [network.CONTROLLER, *(f"agent:{node}" for node in self.nodes)]
+
+    def _start(self, process: str, wait: bool = True) -> None:
+        kind, _, node = process.partition(":")
+        if kind == "docker":
+            self._node(node).engine.start()
+        elif not self.processes.pid(process):
+            configs.start(self, process)
+        if wait:
+            self._wait(process)
+
+    def _wait(self, process: str) -> None:
+        """Wait until a process serves; its log is shown where it ended instead."""
+        kind, _, node = process.partition(":")
+
+        def serves() -> bool:
+            if self.pid(process) is None:
+                tail = "\n".join(self.log(process).read_text(errors="replace").splitlines()[-15:])
+                raise LabError(f"{process} ended, see {self.log(process)}\n{tail}")
+            return kind == "docker" or self._answers(node)
+
+        wait_until(process, serves)
+
+    def _answers(self, node: str) -> bool:
+        """Whether the controller is ready, and says that `node` is online where one is named."""
+        try:
+            if node:
+                return bool(self.ask(f"/api/v1/nodes/{node}")["online"])
+            urllib.request.urlopen(f"{self.url}/readyz", timeout=2).close()
+            return True
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def _empty(self, node: Node) -> None:
+        node.engine.start()
+        node.engine.empty()
+        for folder in (node.repo_dir, node.state_dir):
+            remove(folder)
+
+    def _down(self) -> None:
+        for process in self._own_processes():
+            self.processes.end(process)
+        _together(lambda node: node.engine.power_off(), self.nodes.values())
+        self.processes.kill_all()
+        engines.unmount(self.state)
+        self.network.down()
+        remove(self.state)
+        if self.facts.made_data and DATA.exists() and not any(DATA.iterdir()):
+            DATA.rmdir()
+
+    def _node(self, name: str) -> Node:
+        if name not in self.nodes:
+            raise LabError(f"no node {name!r} in this lab, only {', '.join(self.nodes)}")
+        return self.nodes[name]
+
+    def _check_process(self, process: str) -> None:
+        known = [*self._own_processes(), *(f"docker:{node}" for node in self.nodes)]
+        if process not in known:
+            raise LabError(f"no {process!r} in this lab, only {', '.join(known)}")
+
+    def _make_node(self, number: int) -> Node:
+        name = self.facts.nodes[number]
+        folder, netns = self.state / "nodes" / name, self.network.netns(name)
+        engine = engines.Engine(
+            name, folder / "engine", number, self.processes, netns, self.dns.address
+        )
+        address, token = self.network.address(name), self.facts.node_tokens[number]
+        return Node(name, address, netns, token, folder, engine)
+
+    def _make_dns(self) -> dns.Dns:
+        address, netns = self.network.address(network.DNS), self.network.netns(network.DNS)
+        return dns.Dns(self.state / "dns", address, netns, self.facts.tsig, self.processes)
+
+    def _make_catalog(self) -> catalog.Catalog:
+        address, netns = self.network.address(network.GIT), self.network.netns(network.GIT)
+        return catalog.Catalog(self.state / "catalog.git", address, netns, self.processes)
+
+
+def _all_facts() -> Iterator[Facts]:
+    for path in paths.labs().glob("*/lab.json"):
+        if facts := Facts.load(path.parent):
+            yield facts
+
+
+def _check_names(lab: str, nodes: Iterable[str]) -> None:
+    for name in (lab, *nodes):
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name):
+            raise LabError(f"{name!r} is no name: small letters, digits and hyphens")
+    if reserved := {network.CONTROLLER, network.DNS, network.GIT}.intersection(nodes):
+        raise LabError(f"a node cannot be called {reserved.pop()!r}")
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    with paths.locked(paths.labs() / f"{name}.lock"):
+        yield
+
+
+def _together(do: Callable[[Node], object], nodes: Iterable[Node]) -> None:
+    """Do the same for every node side by side; the first error is raised."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(do, nodes))
+

@@ -1,0 +1,138 @@
+"""Everything a machine needs for the lab and the project, each part made once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from tests.lab import engines, images, packages, paths, rustic
+from tests.lab.shell import LabError, logged, say, succeeds
+
+
+def setup() -> None:
+    """Install and build what is missing, long steps side by side; instant when all is there."""
+    if _is_ready():
+        return
+    if os.geteuid() != 0:
+        raise LabError("bin/setup installs packages and starts engines: run it as root")
+    with paths.locked(paths.cache() / "setup.lock"):
+        if not _is_ready():
+            _Steps().run()
+            _stamp().touch()
+
+
+class _Steps:
+    """One run of the set-up."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.logs = paths.cache() / "logs"
+
+    def run(self) -> None:
+        """Start the longest step first and everything else beside it."""
+        say(f"Setting up; logs in {self.logs}. From nothing about 7 min, 1 min without rustic.")
+        with ThreadPoolExecutor() as pool:
+            early = pool.submit(self._rustic) if self._can_build() else None
+            project = pool.submit(self._project)
+            self._packages()
+            made = [pool.submit(self._image, image) for image in images.IMAGES[:3]]
+            self._step("engine", "Docker engine and compose, 25 s", self._engine)
+            last = early or pool.submit(self._rustic)
+            _all([*made, last, project])
+        self._image(images.IMAGES[3])
+        engines.make_template(self.logs)
+        say(f"Ready after {time.monotonic() - self.started:.0f} s.")
+
+    def _can_build(self) -> bool:
+        return bool(shutil.which("cargo") and shutil.which("gcc") and shutil.which("cmake"))
+
+    def _packages(self) -> None:
+        if names := packages.missing():
+            log = self.logs / "packages.log"
+            self._step("packages", f"{' '.join(names)}, 30 s", lambda: _install(names, log))
+
+    def _engine(self) -> None:
+        if not packages.has_engine():
+            packages.install_engine(self.logs / "engine.log")
+
+    def _rustic(self) -> None:
+        self._step("rustic", "5 min", lambda: rustic.program(self.logs / "rustic.log"))
+
+    def _image(self, image: images.Image) -> None:
+        if not image.root.exists():
+            about = "60 s" if image.slug == "postgres" else "3 s"
+            log = self.logs / f"{image.slug}.log"
+            self._step(f"image {image.slug}", about, lambda: image.build(log))
+
+    def _project(self) -> None:
+        if (paths.ROOT / "uv.lock").exists():
+            self._step("project", "uv sync, 60 s", lambda: sync(self.logs))
+
+    def _step(self, name: str, about: str, do: Callable[[], object]) -> None:
+        say(f"{name}: {about}")
+        began = time.monotonic()
+        do()
+        say(f"{name}: done in {time.monotonic() - began:.0f} s")
+
+
+def sync(logs: Path) -> None:
+    """Make the checkout's .venv as uv.lock says."""
+    command = [str(_uv(logs)), "sync", "--locked", "--project", str(paths.ROOT)]
+    env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    logged(logs / "project.log", *command, env=env)
+    _synced().write_text(_lock())
+
+
+def _uv(logs: Path) -> Path:
+    """The uv on PATH, else one of our own from PyPI."""
+    own = shutil.which("uv")
+    if own and succeeds(own, "--version"):
+        return Path(own)
+    folder = paths.cache() / "uv-venv"
+    with paths.made_once(folder) as scratch:
+        if scratch:
+            logged(logs / "uv.log", sys.executable, "-m", "venv", scratch)
+            # Not the pip script: its first line would name the scratch folder.
+            python = scratch / "bin" / "python"
+            logged(logs / "uv.log", python, "-m", "pip", "install", "uv")
+    return folder / "bin" / "uv"
+
+
+def _install(names: list[str], log: Path) -> None:
+    packages.update(log)
+    packages.install(names, log)
+
+
+def _all(parts: list[Future[None]]) -> None:
+    for part in parts:
+        part.result()
+
+
+def _is_ready() -> bool:
+    """Whether the stamp of this recipe is there and nothing it stands for has gone."""
+    made = _stamp().exists() and engines.template().exists()
+    return made and bool(shutil.which("dockerd")) and not packages.missing() and _is_synced()
+
+
+def _stamp() -> Path:
+    names = (sorted(packages.PROGRAMS.items()), packages.ENGINE, images.fingerprint())
+    return paths.cache() / f"ready-{paths.key(names, rustic.VERSION)}"
+
+
+def _is_synced() -> bool:
+    lock = paths.ROOT / "uv.lock"
+    return not lock.exists() or (_synced().exists() and _synced().read_text() == _lock())
+
+
+def _synced() -> Path:
+    return paths.ROOT / ".venv" / ".synced"
+
+
+def _lock() -> str:
+    names = ("pyproject.toml", "uv.lock")
+    return paths.key(*(paths.ROOT.joinpath(name).read_text() for name in names))
