@@ -7,6 +7,7 @@ as it will run. It says what it `needs`; the operation decides when to stop the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -44,6 +45,14 @@ class Notes(Protocol):
         ...
 
 
+async def _keep_no_manifest(backup_id: str, manifest: bytes) -> None:
+    return
+
+
+async def _read_no_manifest(backup_id: str) -> bytes | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """A checked-out service on a node, with the tools to work on it."""
@@ -59,6 +68,10 @@ class Site:
     notes: Notes
     #: None on a node that cannot reach the repository, or when no service has `infra.rustic`.
     repository: Engine | None = None
+    #: Send what an item looked like when it was saved to the controller, and ask for it again
+    #: (None where nobody kept it); both raise Failure where the controller does not answer.
+    keep_manifest: Callable[[str, bytes], Awaitable[None]] = _keep_no_manifest
+    read_manifest: Callable[[str], Awaitable[bytes | None]] = _read_no_manifest
 
     @property
     def engine(self) -> Engine:
