@@ -153,15 +153,19 @@ class Engine:
         return path
 
     def _in_containers(self) -> list[int]:
-        procs = [path for top in self._cgroups() for path in top.rglob("cgroup.procs")]
-        return sorted({int(pid) for path in procs for pid in _lines(path)})
+        """The processes in the engine's own control groups, by the kernel's word for each."""
+        procs = [path for group in self._cgroups() for path in group.rglob("cgroup.procs")]
+        pids = {int(pid) for path in procs for pid in _lines(path)}
+        return sorted(pid for pid in pids if in_cgroup(pid, self.cgroup))
 
     def _cgroups(self) -> list[Path]:
-        return [path for path in (CGROUPS, *CGROUPS.glob("*")) if (path / self.cgroup).is_dir()]
+        """The engine's control group in each hierarchy (one, or one per controller)."""
+        groups = [top / self.cgroup for top in (CGROUPS, *CGROUPS.glob("*"))]
+        return [group for group in groups if group.is_dir()]
 
     def _remove_cgroups(self) -> None:
-        for top in self._cgroups():
-            for folder, _, _ in os.walk(top / self.cgroup, topdown=False):
+        for group in self._cgroups():
+            for folder, _, _ in os.walk(group, topdown=False):
                 _rmdir(Path(folder))
 
 
@@ -242,6 +246,12 @@ def unmount(folder: Path) -> None:
     points = [line.split()[4].replace("\\040", " ") for line in text.splitlines()]
     for point in reversed([point for point in points if Path(point).is_relative_to(folder)]):
         run("umount", "-l", point, check=False)
+
+
+def in_cgroup(pid: int, name: str) -> bool:
+    """Whether a process is in the control group `name` or below it."""
+    lines = Path(f"/proc/{pid}/cgroup")
+    return any(line.split(":", 2)[-1].startswith(f"/{name}/") for line in _lines(lines))
 
 
 def _lines(path: Path) -> list[str]:

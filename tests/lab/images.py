@@ -90,15 +90,18 @@ def _postgres(tree: Path, log: Path) -> None:
     (tree / "usr/lib/postgresql/15/lib/llvmjit.so").unlink(missing_ok=True)
     run("chroot", tree, "groupmod", "-g", POSTGRES_UID, "postgres")
     run("chroot", tree, "usermod", "-u", POSTGRES_UID, "postgres")
-    for path in ("var/lib/postgresql", "run/postgresql", "var/log/postgresql"):
+    for path in ("var/lib/postgresql/data", "run/postgresql", "var/log/postgresql"):
         (tree / path).mkdir(parents=True, exist_ok=True)
+    for path in ("var/lib/postgresql", "run/postgresql", "var/log/postgresql"):
         run("chroot", tree, "chown", "-R", "postgres:postgres", f"/{path}")
+    # Open to any `user:`, as in the well-known image.
+    (tree / "var/lib/postgresql/data").chmod(0o1777)
     (tree / "run/postgresql").chmod(0o3777)
+    (tree / "etc/passwd").chmod(0o666)
+    sample = tree / "usr/share/postgresql/15/postgresql.conf.sample"
+    local, everywhere = "#listen_addresses = 'localhost'", "listen_addresses = '*'"
+    sample.write_text(sample.read_text().replace(local, everywhere))
     (tree / "docker-entrypoint-initdb.d").mkdir()
-    data = tree / "var/lib/postgresql/data"
-    data.mkdir()
-    run("chroot", tree, "chown", "postgres:postgres", "/var/lib/postgresql/data")
-    data.chmod(0o1777)
     entry = tree / "usr/local/bin/docker-entrypoint.sh"
     shutil.copy(paths.FILES / "postgres-entrypoint.sh", entry)
     entry.chmod(0o755)

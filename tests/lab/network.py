@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.processes import wait_until
 from tests.lab.shell import LabError, run, succeeds
 
 SUBNETS = range(0, 200)
@@ -90,7 +91,7 @@ class Network:
     def cut(self, one: str, other: str | None = None) -> None:
         """Break the link between two members, or all of one's; connections just go silent."""
         if other is None:
-            _ip_in(self.hub, f"link set {self.port(self._known(one))} down")
+            _ip([f"link set {self.port(self._known(one))} down"], netns=self.hub)
             return
         for table, words in self._drops(one, other):
             if not succeeds(*self._iptables(table, "-C", words)):
@@ -99,7 +100,7 @@ class Network:
     def join(self, one: str, other: str | None = None) -> None:
         """Mend what `cut` broke."""
         if other is None:
-            _ip_in(self.hub, f"link set {self.port(self._known(one))} up")
+            self._connect(one)
             return
         for table, words in self._drops(one, other):
             if succeeds(*self._iptables(table, "-C", words)):
@@ -108,9 +109,9 @@ class Network:
     def join_all(self) -> None:
         """Mend every link."""
         for member in self.members:
-            self.join(member)
-            if member != CONTROLLER:
-                self._flush(member, "raw", "mangle")
+            self._connect(member)
+        for member in self.members[1:]:
+            self._flush(member, "raw", "mangle")
 
     def forget_containers(self, node: str) -> None:
         """Take away what an engine left in a node's namespace, as a reboot does."""
@@ -121,6 +122,17 @@ class Network:
                 run("ip", "-n", self.netns(node), "link", "del", name, check=False)
         self._flush(node, "nat", "filter")
 
+    def _connect(self, member: str) -> None:
+        """Plug a member in again and wait until frames pass, as if it had always been there."""
+        port = self.port(self._known(member))
+        _ip([f"link set {port} up"], netns=self.hub)
+        shown = ("bridge", "-n", self.hub, "link", "show", "dev", port)
+        wait_until(f"link of {member}", lambda: "state forwarding" in run(*shown))
+        # An address that could not be found is remembered for seconds.
+        _ip([f"neigh flush dev {self.outside}"])
+        for other in self.members[1:]:
+            _ip(["neigh flush dev eth0"], netns=self.netns(other))
+
     def _spaces(self) -> list[str]:
         return [self.hub, *(self.netns(member) for member in self.members[1:])]
 
@@ -128,9 +140,9 @@ class Network:
         return [f"addr add {self.address(member)}/24 dev {link}", f"link set {link} up"]
 
     def _drops(self, one: str, other: str) -> list[tuple[str, tuple[str, ...]]]:
-        """The rules in the namespace of one of the two: on arrival before, on leaving after NAT."""
-        here, there = (other, one) if self._known(one) == CONTROLLER else (one, other)
-        if here == self._known(there):
+        """The rules, in one namespace only: on arrival before anything, on leaving after NAT."""
+        there, here = sorted((self._known(one), self._known(other)), key=self.members.index)
+        if here == there:
             raise LabError("a link has two different ends")
         far, prefix = self.address(there), self.netns(here)
         return [

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.lab import paths
@@ -35,7 +36,8 @@ NEEDS_NEWER = ("bookworm",)
 
 def missing() -> list[str]:
     """The packages whose program this machine does not have."""
-    return sorted({pkg for program, pkg in PROGRAMS.items() if not shutil.which(program)})
+    names = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
+    return sorted(names | ({"python3-venv"} if find_spec("ensurepip") is None else set()))
 
 
 def has_engine() -> bool:

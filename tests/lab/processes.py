@@ -180,6 +180,8 @@ def _read(pid: int, name: str) -> bytes:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
+    if pid <= 1 or pid == os.getpid():
+        raise LabError(f"refusing to signal process {pid}")
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -17,9 +17,9 @@ from_file() { # VAR: take it from the file that VAR_FILE names
 
 make_folders() {
   mkdir -p "$PGDATA"
-  chmod 00700 "$PGDATA" || :
+  chmod 00700 "$PGDATA" 2>/dev/null || :
   mkdir -p /var/run/postgresql
-  chmod 03775 /var/run/postgresql || :
+  chmod 03775 /var/run/postgresql 2>/dev/null || :
 }
 
 need_password() {
@@ -31,14 +31,9 @@ need_password() {
 }
 
 initialise() {
-  # initdb needs a name for whatever uid this is.
+  # initdb needs a name for whatever uid this is; the image lets everybody add one.
   if ! getent passwd "$(id -u)" >/dev/null; then
-    local passwd
-    passwd="$(mktemp)"
-    cat /etc/passwd >"$passwd"
-    echo "postgres-user:x:$(id -u):$(id -g):PostgreSQL:$PGDATA:/bin/false" >>"$passwd"
-    cat "$passwd" >/etc/passwd 2>/dev/null || :
-    rm -f "$passwd"
+    echo "postgres-user:x:$(id -u):$(id -g):PostgreSQL:$PGDATA:/bin/false" >>/etc/passwd
   fi
   # shellcheck disable=SC2086
   initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "${POSTGRES_PASSWORD:-}") \
