@@ -15,6 +15,7 @@ from composia.strategies.base import (
     Staged,
     Wanted,
 )
+from composia.tools.paths import IncludePath
 
 
 class FilesCopy(BackupStrategy):
@@ -23,8 +24,8 @@ class FilesCopy(BackupStrategy):
     needs: ClassVar[Needs] = Needs.NOTHING
 
     strategy: Literal["files.copy"] = "files.copy"
-    include: tuple[str, ...] = Field(min_length=1)
-    exclude: tuple[str, ...] = ()
+    include: tuple[IncludePath, ...] = Field(min_length=1)
+    exclude: tuple[IncludePath, ...] = ()
 
     async def save(self, item: str, site: Site) -> Saved:
         raise NotImplementedError
@@ -34,7 +35,7 @@ class FilesCopyBack(RestoreStrategy):
     """Put paths and volumes back; a dump is put into the folder as a file."""
 
     strategy: Literal["files.copy"] = "files.copy"
-    include: tuple[str, ...] = Field(min_length=1)
+    include: tuple[IncludePath, ...] = Field(min_length=1)
 
     async def fetch(self, wanted: Wanted, site: Site) -> Staged:
         raise NotImplementedError
