@@ -63,7 +63,9 @@ def fill(lab: Lab) -> None:
     uploads = Path(lab.nodes["main"].repo_dir) / "my-app/data/uploads"
     for number in range(200):
         (uploads / f"photo {number}.jpg").write_bytes(os.urandom(1000 * (number + 1)))
-    sql(lab, "create table orders as select n, md5(n::text) as item from generate_series(1, 1000) n")
+    sql(
+        lab, "create table orders as select n, md5(n::text) as item from generate_series(1, 1000) n"
+    )
 
 
 def fingerprint(lab: Lab) -> str:
@@ -90,7 +92,9 @@ def sql(lab: Lab, statement: str) -> str:
 
 def destroy(lab: Lab) -> None:
     """As a bad day does it."""
-    for container in lab.docker("main", "ps", "-aqf", "label=com.docker.compose.project=my-app").split():
+    for container in lab.docker(
+        "main", "ps", "-aqf", "label=com.docker.compose.project=my-app"
+    ).split():
         lab.docker("main", "rm", "-f", container)
     lab.docker("main", "volume", "rm", "my-app_pgdata")
     shutil.rmtree(Path(lab.nodes["main"].repo_dir) / "my-app")
@@ -112,7 +116,7 @@ def print_the_way_on(lab: Lab) -> None:
         f"\nIt is still running. To look around:\n"
         f"  export COMPOSIA_URL={lab.url} COMPOSIA_TOKEN={lab.token}\n"
         f"  {COMPOSIA} services\n"
-        f"  curl -H \"Authorization: Bearer $COMPOSIA_TOKEN\" $COMPOSIA_URL/api/v1/backups\n"
+        f'  curl -H "Authorization: Bearer $COMPOSIA_TOKEN" $COMPOSIA_URL/api/v1/backups\n'
         f"End it with: bin/demo --stop"
     )
 

@@ -1,0 +1,157 @@
+"""Ratios against a named peer: the raw compose client, and the bare rustic binary."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e import services
+from tests.e2e.world import World
+from tests.lab import Lab
+from tests.lab.rustic import binary
+
+FILES = 10_000
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Seconds of the same work by us and by the peer."""
+
+    ours: float
+    peer: float
+
+
+def main() -> None:
+    """Measure what was asked for, and print a line for each."""
+    options = read_options()
+    lab = Lab.up("bench", nodes=["main"])
+    try:
+        if "deploy" in options.what:
+            report("deploy with nothing to do", "docker compose up -d", deploys(lab, options.runs))
+        if {"backup", "restore"} & set(options.what):
+            backups, restores = copies(lab, options.megabytes, options.copies)
+            size = f"{options.megabytes} MB in {FILES:,} files"
+            report(f"first backup of {size}", "rustic backup", backups)
+            report(f"restore of {size}", "rustic restore", restores)
+    finally:
+        lab.down()
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
+    every = ["deploy", "backup", "restore"]
+    parser.add_argument("what", nargs="*", default=every, choices=every)
+    parser.add_argument("--megabytes", type=int, default=5000, help="size of the data")
+    parser.add_argument("--runs", type=int, default=10, help="pairs of deploys")
+    parser.add_argument("--copies", type=int, default=3, help="pairs of backups and restores")
+    return parser.parse_args()
+
+
+def report(what: str, peer: str, pairs: Iterable[Pair]) -> None:
+    """The median and the spread of the ratios, and of the differences."""
+    ratios = [pair.ours / pair.peer for pair in pairs]
+    extra = [pair.ours - pair.peer for pair in pairs]
+    print(
+        f"{what}, against {peer}, {len(ratios)} pairs:\n"
+        f"  ratio   {statistics.median(ratios):.2f}  ({min(ratios):.2f} to {max(ratios):.2f})\n"
+        f"  seconds {statistics.median(extra):+.2f} ({min(extra):+.2f} to {max(extra):+.2f})",
+        flush=True,
+    )
+
+
+def deploys(lab: Lab, runs: int) -> list[Pair]:
+    """A deploy that changes nothing, by the API and by compose itself."""
+    lab.reset()
+    world = World(lab)
+    world.service("bench", services.files_compose(), services.files_meta("bench"))
+    world.ok("/services/bench/deploy")
+    folder = str(world.folder("bench"))
+    raw = ["compose", "--project-directory", folder, "-p", "bench", "up", "-d"]
+    return [
+        Pair(
+            ours=seconds(lambda: world.ok("/services/bench/deploy")),
+            peer=seconds(lambda: world.docker(*raw)),
+        )
+        for _ in range(runs)
+    ]
+
+
+def copies(lab: Lab, megabytes: int, runs: int) -> tuple[list[Pair], list[Pair]]:
+    """First backups and restores of the same files, each into a new repository."""
+    source = lab.state.parent / "bench-source"
+    try:
+        make_files(source, megabytes)
+        pairs = [copy_once(lab, source) for _ in range(runs)]
+    finally:
+        shutil.rmtree(source, ignore_errors=True)
+    return [backup for backup, _ in pairs], [restore for _, restore in pairs]
+
+
+def copy_once(lab: Lab, source: Path) -> tuple[Pair, Pair]:
+    lab.reset()
+    world = World(lab)
+    world.service("bench", services.files_compose(), services.files_meta("bench"))
+    world.ok("/services/bench/deploy")
+    uploads = world.folder("bench") / "data/uploads"
+    # Hard links: the same bytes for both, and warm for both.
+    uploads.rmdir()
+    subprocess.run(["cp", "-al", source, uploads], check=True)
+    item = {"data_items": ["uploads"]}
+    ours = seconds(lambda: world.ok("/services/bench/backup", item))
+    back = seconds(lambda: world.ok("/services/bench/restore", item))
+    peer = Rustic(lab.state.parent / "bench-peer")
+    try:
+        return (
+            Pair(ours, seconds(lambda: peer.backup(source))),
+            Pair(back, seconds(peer.restore)),
+        )
+    finally:
+        shutil.rmtree(peer.folder)
+
+
+class Rustic:
+    """The bare binary, with a repository of its own beside the lab."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        self("init", "--set-datapack-size", "8MiB")
+
+    def __call__(self, *words: str) -> None:
+        env = {"RUSTIC_PASSWORD": "bench", "RUSTIC_REPOSITORY": str(self.folder / "repo")}
+        argv = [str(binary()), "--no-cache", "--no-progress", *words]
+        env = {**os.environ, **env}
+        subprocess.run(argv, env=env, check=True, capture_output=True)
+
+    def backup(self, source: Path) -> None:
+        self("backup", str(source))
+
+    def restore(self) -> None:
+        self("restore", "latest", str(self.folder / "restored"))
+
+
+def make_files(folder: Path, megabytes: int) -> None:
+    """Random files of equal size in a hundred folders."""
+    size = megabytes * 1_000_000 // FILES
+    for number in range(FILES):
+        path = folder / f"{number % 100:02}" / f"{number}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(size))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    start = time.monotonic()
+    work()
+    return time.monotonic() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Kill, cut, reboot: the task ends, the service runs, the data is the old or the new."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import services
+from tests.e2e.trees import fill, look
+from tests.e2e.world import World, until
+
+BACKUP_STEPS = ("open_repository", "save_data", "record_backups")
+RESTORE_STEPS = ("open_repository", "fetch_data", "exchange_data")
+MOMENTS = ("before", "middle", "after")
+SEALED = [("fetch_data", moment) for moment in MOMENTS] + [
+    ("exchange_data", moment) for moment in (*MOMENTS, "held", "exchange")
+]
+
+
+@pytest.fixture(scope="module")
+def uploads(world: World) -> Path:
+    """A service with two cold items, deployed and filled once for the module."""
+    meta = services.files_meta("days", strategy="files.tar_after_stop")
+    world.service("days", services.files_compose("always"), meta)
+    world.ok("/services/days/deploy")
+    found = world.folder("days") / "data/uploads"
+    fill(found)
+    (world.volume("days_cache") / "x").write_text("x")
+    world.ok("/services/days/backup")
+    return found
+
+
+def runs(world: World) -> bool:
+    """Whether the service runs as it did, with its policy."""
+    container = world.container("days", "web")
+    return (
+        world.containers("days", running=True) == [container]
+        and world.policy(container) == "always"
+    )
+
+
+def killed(world: World, process: str, where: str, path: str) -> str:
+    """Start a task that ends the process at that point, and the process again; the task."""
+    action = f"kill-{process}"
+    world.lab.fail(where, action)
+    task = world.start(path)
+    until(lambda: world.lab.pid(process) is None, f"the end of {process}")
+    world.lab.start(process)
+    return task
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("step", BACKUP_STEPS)
+def test_the_controller_killed_in_a_step_of_a_backup(
+    world: World, uploads: Path, step: str, moment: str
+) -> None:
+    if (step, moment) == ("record_backups", "middle"):
+        moment = "after"  # The controller's own steps have no middle.
+    task = killed(world, "controller", f"{step}:{moment}", "/services/days/backup")
+
+    ended = world.wait(task)
+
+    assert ended["status"] == "succeeded", ended
+    assert len([one for one in world.backups(service="days") if one["task_id"] == task]) == 2
+    assert runs(world)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("step", RESTORE_STEPS)
+def test_the_controller_killed_in_a_step_of_a_restore(
+    world: World, uploads: Path, step: str, moment: str
+) -> None:
+    before = look(uploads)
+    (uploads / "new").write_text("new")
+    task = killed(world, "controller", f"{step}:{moment}", "/services/days/restore")
+
+    ended = world.wait(task)
+
+    assert ended["status"] == "succeeded", ended
+    assert look(uploads) == before
+    assert runs(world)
+
+
+@pytest.mark.parametrize("moment", [*MOMENTS, "held"])
+def test_the_agent_killed_while_it_saves(world: World, uploads: Path, moment: str) -> None:
+    task = killed_agent(world, f"save_data:{moment}", "/services/days/backup")
+
+    ended = world.wait(task)
+
+    assert ended["status"] == "succeeded", ended
+    until(lambda: runs(world), "the service")
+    assert not ours(world)
+
+
+@pytest.mark.parametrize(("step", "moment"), SEALED)
+def test_the_agent_killed_while_it_restores(
+    world: World, uploads: Path, step: str, moment: str
+) -> None:
+    before = look(uploads)
+    (uploads / "new").write_text("new")
+    changed = look(uploads)
+    task = killed_agent(world, f"{step}:{moment}", "/services/days/restore")
+
+    ended = world.wait(task)
+
+    assert look(uploads) == (before if ended["status"] == "succeeded" else changed), ended
+    until(lambda: runs(world), "the service")
+    assert not ours(world)
+    if ended["status"] != "succeeded":
+        world.ok("/services/days/restore")
+    assert look(uploads) == before
+
+
+@pytest.mark.parametrize("restart", ["no", "always", "unless-stopped", "on-failure"])
+def test_a_machine_rebooted_while_it_saves_comes_up_as_it_was(world: World, restart: str) -> None:
+    name = f"reboot-{restart}"
+    meta = services.files_meta(name, "files.tar_after_stop")
+    world.service(name, services.files_compose(f'"{restart}"'), meta)
+    world.ok(f"/services/{name}/deploy")
+    (world.folder(name) / "data/uploads/x").write_text("x")
+    (world.volume(f"{name}_cache") / "x").write_text("x")
+    container = world.container(name, "web")
+    world.lab.fail("save_data:held", "kill-agent:main")
+    task = world.start(f"/services/{name}/backup")
+    until(lambda: world.lab.pid("agent:main") is None, "the agent's death")
+
+    world.lab.reboot("main", agent_late=True)
+
+    world.wait(task)
+    until(lambda: world.containers(name, running=True) == [container], "the service")
+    assert world.policy(container) == restart
+
+
+def test_the_engine_killed_while_it_saves(world: World, uploads: Path) -> None:
+    big = uploads / "big"
+    big.write_bytes(os.urandom(300_000_000))
+    task = world.start("/services/days/backup")
+    until(lambda: bool(ours(world)), "rustic's container")
+    world.lab.kill("docker:main")
+    world.lab.start("docker:main")
+
+    world.wait(task)
+
+    until(lambda: runs(world), "the service")
+    until(lambda: not ours(world), "the end of our containers")
+    big.unlink()
+
+
+def test_a_node_that_is_away_is_named_and_the_task_can_be_cancelled(world: World) -> None:
+    world.service("away", services.files_compose(), services.files_meta("away", nodes="edge"))
+    world.lab.kill("agent:edge")
+    until(lambda: world.get("/nodes/edge").json()["online"] is False, "edge offline")
+    task = world.start("/services/away/deploy")
+    until(lambda: world.task(task)["waiting"] is not None, "the reason")
+
+    waiting = world.task(task)["waiting"]
+    assert "edge" in waiting["for"]
+    assert waiting["hint"]
+    assert world.post(f"/tasks/{task}/cancel").is_success
+
+    assert world.wait(task)["status"] == "cancelled"
+    world.lab.start("agent:edge")
+
+
+def test_two_backups_of_one_service_at_once(world: World, uploads: Path) -> None:
+    world.lab.fail("save_data:before", "kill-agent:main")
+    first = world.start("/services/days/backup")
+    until(lambda: world.lab.pid("agent:main") is None, "the agent's death")
+
+    answer = world.post("/services/days/backup")
+
+    assert answer.status_code == 409
+    assert first in answer.text
+    assert answer.json()["hint"]
+    world.lab.start("agent:main")
+    assert world.wait(first)["status"] == "succeeded"
+
+
+def test_a_wrong_repository_password_is_said(world: World, uploads: Path) -> None:
+    profile = world.folder("infra-backup") / "config/rustic.toml"
+    good = profile.read_text()
+    profile.write_text(good.replace(world.lab.facts.rustic_password, "wrong"))
+
+    task = world.fails("/services/days/backup")
+
+    profile.write_text(good)
+    assert "password" in task["error"]["message"]
+    assert task["error"]["hint"]
+
+
+def test_a_repository_that_is_gone_is_not_made_again(world: World, uploads: Path) -> None:
+    repository = world.lab.repository
+    aside = repository.with_name("unmounted")
+    repository.rename(aside)
+    repository.mkdir()
+
+    task = world.fails("/services/days/backup")
+
+    assert not any(repository.iterdir())
+    shutil.rmtree(repository)
+    aside.rename(repository)
+    assert task["error"]["hint"]
+    assert runs(world)
+
+
+def killed_agent(world: World, where: str, path: str) -> str:
+    """Start a task that ends the agent at that point, and the agent again; the task."""
+    world.lab.fail(where, "kill-agent:main")
+    task = world.start(path)
+    until(lambda: world.lab.pid("agent:main") is None, "the agent's death")
+    world.lab.start("agent:main")
+    return task
+
+
+def ours(world: World) -> list[str]:
+    """Containers of ours that still run."""
+    return world.docker("ps", "-qf", "name=composia-").split()

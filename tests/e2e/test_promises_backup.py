@@ -1,0 +1,118 @@
+"""Promises 7 to 9, and what a record says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.e2e import services
+from tests.e2e.trees import fill
+from tests.e2e.world import World
+
+
+def a_service(world: World, name: str, **more: str) -> Path:
+    """Deployed and filled; gives its folder."""
+    world.service(name, services.files_compose(), services.files_meta(name), **more)
+    world.ok(f"/services/{name}/deploy")
+    fill(world.folder(name) / "data/uploads")
+    (world.volume(f"{name}_cache") / "x").write_text("x")
+    return world.folder(name)
+
+
+def test_promise_7_a_dump_that_fails_half_way_leaves_no_snapshot_and_no_success(
+    world: World,
+) -> None:
+    world.service("half", services.database_compose(), services.database_meta("half"))
+    world.ok("/services/half/deploy")
+    world.sql("half", "create table t as select md5(n::text) from generate_series(1, 100000) n")
+    world.sql("half", "checkpoint")
+    path = world.sql("half", "select pg_relation_filepath('t')")
+    before = snapshots(world)
+    # Half of the table's pages are ruined: pg_dumpall ends with an error after half its output.
+    world.docker("stop", world.container("half", "postgres"))
+    ruin_second_half(world.volume("half_pgdata") / path)
+    world.docker("start", world.container("half", "postgres"))
+    world.sql("half", "select 1")
+
+    task = world.fails("/services/half/backup")
+
+    record = world.backup_of(task, "database")
+    assert record["status"] == "failed"
+    assert record["snapshot_id"] is None
+    assert "pg_dump" in record["error"]
+    assert snapshots(world) == before
+
+
+def test_promise_8_a_missing_path_fails_its_item_and_no_other(world: World) -> None:
+    folder = a_service(world, "missing")
+    (folder / "data/uploads").rename(folder / "data/gone")
+
+    task = world.fails("/services/missing/backup")
+
+    assert world.backup_of(task, "uploads")["status"] == "failed"
+    assert "./data/uploads" in world.backup_of(task, "uploads")["error"]
+    assert world.backup_of(task, "cache")["status"] == "success"
+
+
+def test_promise_8_an_empty_source_fails(world: World) -> None:
+    world.service("empty", services.files_compose(), services.files_meta("empty"))
+    world.ok("/services/empty/deploy")
+
+    task = world.fails("/services/empty/backup", {"data_items": ["uploads"]})
+
+    assert "empty" in world.backup_of(task, "uploads")["error"]
+
+
+def test_promise_8_a_live_database_among_the_files_says_so(world: World) -> None:
+    folder = a_service(world, "sqlite")
+    (folder / "data/uploads/app.sqlite").write_bytes(b"SQLite format 3\0" + bytes(84))
+
+    task = world.ok("/services/sqlite/backup", {"data_items": ["uploads"]})
+
+    warnings = " ".join(world.backup_of(task, "uploads")["warnings"])
+    assert "app.sqlite" in warnings
+    assert "files.tar_after_stop" in warnings
+
+
+def test_promise_9_the_record_matches_the_repository(world: World) -> None:
+    folder = a_service(world, "matches")
+
+    task = world.ok("/services/matches/backup", {"data_items": ["uploads"]})
+
+    record = world.backup_of(task, "uploads")
+    files = [path for path in (folder / "data/uploads").rglob("*") if path.is_file()]
+    sizes = sum(path.stat().st_size for path in files if not path.is_symlink())
+    assert len(record["snapshot_id"]) == 64
+    assert record["status"] == "success"
+    assert record["files"] >= len(files)
+    assert record["size"] >= sizes
+    assert record["added"] > 0
+    assert record["duration"] > 0
+    assert record["snapshot_id"] in snapshots(world)
+
+
+def test_excluded_folders_are_not_saved(world: World) -> None:
+    folder = a_service(world, "excludes")
+    (folder / "data/uploads/temp").mkdir()
+    (folder / "data/uploads/temp/scratch").write_text("no")
+    (folder / "data/uploads/temporary").write_text("yes")
+
+    task = world.ok("/services/excludes/backup", {"data_items": ["uploads"]})
+
+    record = world.backup_of(task, "uploads")
+    listing = world.get(f"/backups/{record['id']}/files", path="files/data/uploads").text
+    assert "temporary" in listing
+    assert '"files/data/uploads/temp"' not in listing
+
+
+def ruin_second_half(path: Path) -> None:
+    """Fill the second half of a file with noise."""
+    half = path.stat().st_size // 2 // 8192 * 8192
+    with path.open("r+b") as file:
+        file.seek(half)
+        file.write(os.urandom(path.stat().st_size - half))
+
+
+def snapshots(world: World) -> set[str]:
+    """The names of the repository's snapshot files."""
+    return set(os.listdir(world.lab.repository / "snapshots"))
