@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.tools.shell import Command, Shell
+from composia.errors import CommandFailed, Failure, Invalid
+from composia.tools.shell import Command, Finished, Shell
+
+INSTALL_HINT = "Install the compose plugin, version 2.26 or newer; `composia doctor` checks it."
+#: `docker` without the plugin takes `--ansi` for an option of its own.
+NO_SUCH_COMMAND = 125
+#: What docker compose says, and what to do about it.
+HINTS = (
+    (
+        r"port is already allocated|address already in use",
+        "Another program has the port: find it with `ss -ltnp`, or change `ports`.",
+    ),
+    (
+        r"pull access denied|manifest unknown|manifest for \S+ not found|No such image",
+        "Check the name under `image`, and log in to its registry on this node if it is private.",
+    ),
+    (
+        r"no such host|i/o timeout|TLS handshake timeout|connection refused",
+        "The registry could not be reached from this node: check its network and DNS.",
+    ),
+    (
+        r"[Cc]annot connect to the Docker daemon",
+        "Start the Docker engine of this node, then try again.",
+    ),
+    (
+        r'container name "/?([^"]+)" is already in use',
+        r"A container \1 is there already: remove or rename it, or drop `container_name`.",
+    ),
+    (
+        r"network (\S+) declared as external, but could not be found",
+        r"Make it first, on this node: docker network create \1",
+    ),
+    (
+        r'external volume "([^"]+)" not found',
+        r"Make it first, on this node: docker volume create \1",
+    ),
+    (r"no space left on device", "The disk of this node is full: free some space, then try again."),
+)
 
 
 class ServiceMount(BaseModel):
@@ -64,7 +105,12 @@ class Compose:
     """
 
     def __init__(
-        self, shell: Shell, folder: Path, project: str, files: Sequence[str], *,
+        self,
+        shell: Shell,
+        folder: Path,
+        project: str,
+        files: Sequence[str],
+        *,
         overrides: Sequence[Path] = (),
     ) -> None:
         self.shell = shell
@@ -72,40 +118,161 @@ class Compose:
         self.project = project
         self.files = tuple(files)
         self.overrides = tuple(overrides)
+        self._config: ComposeConfig | None = None
+        self._reading = asyncio.Lock()
 
     def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> Command:
         """`docker compose` with the project's folder, name and files, then the arguments."""
-        raise NotImplementedError
+        files = (*self.files, *(str(file) for file in self.overrides))
+        words = ["docker", "compose", "--ansi", "never", "--progress", "quiet"]
+        words += ["--project-directory", str(self.folder), "-p", self.project]
+        words += [word for file in files for word in ("-f", file)]
+        return Command((*words, *arguments), cwd=self.folder, env=dict(env or {}))
 
     def with_override(self, file: Path) -> Compose:
         """The same project with one more compose file on top."""
-        raise NotImplementedError
+        overrides = (*self.overrides, file)
+        return Compose(self.shell, self.folder, self.project, self.files, overrides=overrides)
 
     async def config(self) -> ComposeConfig:
-        """`config --format json`, parsed. Raises Invalid for a file that compose refuses."""
-        raise NotImplementedError
+        """`config --format json`, parsed; asked once. Raises Invalid for a file compose refuses."""
+        async with self._reading:
+            if self._config is None:
+                self._config = await self._read_config()
+        return self._config
 
     async def up(self, *services: str, wait: bool = False) -> None:
-        """`up -d --remove-orphans`? No: orphans are containers somebody wrote; they stay."""
+        """`up -d`; containers of services that are no longer in the files are left alone."""
+        options = ("--quiet-pull", *(("--wait",) if wait else ()))
+        await self._do("up", "-d", *options, *services)
 
     async def create(self) -> None:
         """Make networks, volumes and containers, and start nothing."""
+        await self._do("create")
 
-    async def pull(self) -> None: ...
+    async def pull(self) -> None:
+        """Pull newer images; those that are built here are not asked for."""
+        await self._do("pull", "--quiet", "--ignore-buildable")
 
-    async def stop(self, *services: str) -> None: ...
+    async def stop(self, *services: str) -> None:
+        """Stop containers and keep them."""
+        await self._do("stop", *services)
 
-    async def start(self, *services: str) -> None: ...
+    async def start(self, *services: str) -> None:
+        """Start the containers that are there."""
+        await self._do("start", *services)
 
-    async def restart(self, *services: str) -> None: ...
+    async def restart(self, *services: str) -> None:
+        """Stop and start the same containers."""
+        await self._do("restart", *services)
 
     def exec(self, service: str, *argv: str, env: Sequence[str] = ()) -> Command:
         """`exec -T SERVICE ARGV`; env: names passed on from the command's environment."""
-        raise NotImplementedError
+        return self.command("exec", "-T", *_named(env), service, *argv)
 
     def run(
-        self, service: str, *argv: str, name: str, mounts: Mapping[Path, str] | None = None,
-        entrypoint: str | None = None, env: Sequence[str] = (),
+        self,
+        service: str,
+        *argv: str,
+        name: str,
+        mounts: Mapping[Path, str] | None = None,
+        entrypoint: str | None = None,
+        env: Sequence[str] = (),
     ) -> Command:
         """`run --rm --no-deps -T --name NAME -v HOST:TARGET[:ro] SERVICE ARGV`."""
-        raise NotImplementedError
+        options = ["--rm", "--no-deps", "-T", "--name", name]
+        for host, target in (mounts or {}).items():
+            options += ["-v", f"{host}:{target}"]
+        if entrypoint is not None:
+            options += ["--entrypoint", entrypoint]
+        return self.command("run", *options, *_named(env), service, *argv)
+
+    async def _do(self, *arguments: str) -> None:
+        finished = await self.shell.run(self.command(*arguments), check=False)
+        if finished.code != 0:
+            raise explained(f"docker compose {arguments[0]} of {self.project}", finished)
+
+    async def _read_config(self) -> ComposeConfig:
+        # All profiles: a rustic service is often behind one, so that `up` leaves it alone.
+        command = self.command("--profile", "*", "config", "--format", "json")
+        finished = await self.shell.run(command, check=False)
+        if finished.code != 0:
+            raise _unread(self, finished)
+        return parse_config(json.loads(finished.stdout))
+
+
+def explained(what: str, finished: Finished) -> CommandFailed:
+    """The error of a failed `docker compose`, with the next step where we know one."""
+    said = finished.complaint
+    for pattern, hint in HINTS:
+        if found := re.search(pattern, said):
+            return CommandFailed(f"{what} failed: {said}", hint=found.expand(hint))
+    return CommandFailed(f"{what} failed: {said or f'exit code {finished.code}'}")
+
+
+def parse_config(read: Mapping[str, Any]) -> ComposeConfig:
+    """What `docker compose config --format json` printed."""
+    services = _plain(read.get("services") or {})
+    volumes = _plain(read.get("volumes") or {})
+    return ComposeConfig(
+        services={name: _service(name, service) for name, service in services.items()},
+        volumes={key: _volume(key, volume or {}) for key, volume in volumes.items()},
+    )
+
+
+def _unread(compose: Compose, finished: Finished) -> Failure | Invalid:
+    said = finished.complaint
+    files = ", ".join(compose.files)
+    if finished.code == NO_SUCH_COMMAND or "is not a docker command" in said:
+        return Failure(f"docker compose does not work here: {said}", hint=INSTALL_HINT)
+    return Invalid(
+        f"docker compose refuses {files} of {compose.project}: {said}",
+        hint=f"See the same with: cd {compose.folder} && docker compose config",
+    )
+
+
+def _plain(value: Any) -> Any:
+    """The value with `$$`, compose's way of writing a `$` of a finished text, read back."""
+    if isinstance(value, str):
+        return value.replace("$$", "$")
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value
+
+
+def _service(name: str, service: Mapping[str, Any]) -> ComposeService:
+    return ComposeService(
+        name=name,
+        image=service.get("image"),
+        entrypoint=_words(service.get("entrypoint")),
+        command=_words(service.get("command")),
+        environment=service.get("environment") or {},
+        mounts=tuple(_mount(mount) for mount in service.get("volumes") or ()),
+        user=service.get("user"),
+    )
+
+
+def _words(words: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if words is None else tuple(words)
+
+
+def _mount(mount: Mapping[str, Any]) -> ServiceMount:
+    return ServiceMount(
+        type=mount["type"],
+        source=mount.get("source"),
+        target=mount["target"],
+        read_only=mount.get("read_only", False),
+    )
+
+
+def _volume(key: str, volume: Mapping[str, Any]) -> ComposeVolume:
+    return ComposeVolume(
+        key=key, name=volume.get("name") or key, external=bool(volume.get("external"))
+    )
+
+
+def _named(env: Sequence[str]) -> list[str]:
+    """Names alone: the values stay out of every process list."""
+    return [word for name in env for word in ("-e", name)]
