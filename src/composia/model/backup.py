@@ -47,6 +47,9 @@ class Backup(BaseModel):
     strategy: str | None = None
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    #: Paths that changed while they were read, and what its strategy left out: a restore needs both.
+    changed: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     verified_at: datetime | None = None
     verification: str | None = None
     #: True when the repository was listed and its snapshot is not there any more.
