@@ -127,12 +127,18 @@ class Swap(BaseModel):
 
     live: Path
     staged: Path
+    #: The folder above `live` that no symbolic link may lead out of.
+    below: Path
     #: How a user knows it: `./data/uploads` or a volume's compose key.
     known_as: str
     #: The real Docker volume, where it is one.
     volume: str | None = None
     #: False where live is a mount point or on another driver: children are moved one by one.
     atomic: bool = True
+    #: The volume that `staged` lies in, where one was made for it.
+    staging_volume: str | None = None
+    #: Paths below `live` that the backup left out: they come along from the data that is replaced.
+    carry: tuple[str, ...] = ()
 
 
 class Staged(BaseModel):
@@ -142,6 +148,10 @@ class Staged(BaseModel):
 
     #: (live path, staged path) pairs of one file system each: exchanging them is one rename.
     swaps: tuple[Swap, ...]
+    #: Bytes and files that were fetched, and remarks for people.
+    size: int = 0
+    files: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 class Wanted(BaseModel):
@@ -158,6 +168,8 @@ class Wanted(BaseModel):
     exclude: tuple[str, ...] = ()
     #: Paths that changed while they were saved: they may differ from the manifest.
     changed: tuple[str, ...] = ()
+    #: Only this path of the item, as ListSnapshot names it: `files/data/uploads/logo.png`.
+    path: str | None = None
 
 
 class RestoreStrategy(Strategy):

@@ -133,9 +133,9 @@ def children(live: Place, staged: Place, *, leave: frozenset[str]) -> tuple[Move
 
 
 def exchangeable(live: Path, staged: Path) -> bool:
-    """Whether one rename can exchange them: one file system, and neither is a mount point."""
+    """Whether one rename can exchange them: on one mount, and neither is a mount point."""
     return (
-        existing(live.parent).stat().st_dev == existing(staged.parent).stat().st_dev
+        mount_of(existing(live.parent)) == mount_of(existing(staged.parent))
         and not is_mount_point(live)
         and not is_mount_point(staged)
     )
@@ -144,6 +144,16 @@ def exchangeable(live: Path, staged: Path) -> bool:
 def existing(path: Path) -> Path:
     """The path itself or the nearest folder above it that is there."""
     return path if os.path.lexists(path) else existing(path.parent)
+
+
+def mount_of(path: Path) -> str:
+    """The mount that a path is on; a device is not enough: a bind of it is another mount."""
+    opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        facts = Path(f"/proc/self/fdinfo/{opened}").read_text().splitlines()
+    finally:
+        os.close(opened)
+    return next(line for line in facts if line.startswith("mnt_id:"))
 
 
 def is_mount_point(path: Path) -> bool:

@@ -1,0 +1,127 @@
+"""Where a restore keeps what it has fetched, and what it replaced: `site.aside/<task>/`.
+
+Every place is written down before anything is put there, so that whoever clears up, in this task or
+after a crash, removes all of it and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.tools.docker import Docker, Volume
+from composia.tools.exchange import existing, is_mount_point, mount_of
+
+#: The label of volumes that stand aside; its value is the task.
+LABEL = "io.composia.task"
+
+Kept = TypeVar("Kept", bound=BaseModel)
+
+
+class Staging(BaseModel):
+    """A place of ours: a path, or the `_data` of a volume."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Path | None = None
+    volume: str | None = None
+
+
+class _Places(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    places: tuple[Staging, ...] = ()
+
+
+class Aside:
+    """One task's folder among those that lie aside."""
+
+    def __init__(self, aside: Path, task: str) -> None:
+        self.folder = aside / task
+        self.task = task
+
+    def read(self, name: str, kind: type[Kept]) -> Kept | None:
+        """A file of ours; None where it is not there."""
+        try:
+            return kind.model_validate_json((self.folder / name).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, value: BaseModel) -> None:
+        """Keep a file, whole or not at all, and on the disk when this returns."""
+        self._make()
+        scratch = self.folder / f".{name}.new"
+        with scratch.open("wb") as file:
+            file.write(value.model_dump_json(indent=1).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(self.folder / name)
+        _sync(self.folder)
+
+    def remove(self, name: str) -> None:
+        """Remove a file of ours; harmless when it is not there."""
+        (self.folder / name).unlink(missing_ok=True)
+        if self.folder.is_dir():
+            _sync(self.folder)
+
+    def beside(self, live: Path, number: int) -> Path:
+        """A place that can be exchanged with `live`: its parent is there, it is not.
+
+        Below our own folder where that is on the same mount, else next to the live path, and in it
+        where something is mounted exactly there.
+        """
+        near = live if is_mount_point(live) else existing(live.parent)
+        self._make()
+        if mount_of(near) == mount_of(self.folder):
+            place = self.folder / f"{number}-{live.name}"
+        else:
+            place = near / f".composia-{self.task}-{number}-{live.name}"
+        self._remember(Staging(path=place))
+        return place
+
+    async def volume(self, docker: Docker, number: int, key: str) -> Volume:
+        """A fresh plain volume, to trade its content with another one."""
+        name = f"composia-{self.task}-{number}-{key}".lower()
+        self._remember(Staging(volume=name))
+        return await docker.create_volume(name, {LABEL: self.task})
+
+    async def discard(self, docker: Docker) -> None:
+        """Remove everything of this task that lies aside."""
+        for place in self._places():
+            if place.path:
+                remove(place.path)
+            if place.volume:
+                await docker.remove_volume(place.volume)
+        remove(self.folder)
+
+    def _places(self) -> tuple[Staging, ...]:
+        return (self.read("places.json", _Places) or _Places()).places
+
+    def _remember(self, place: Staging) -> None:
+        if place not in self._places():
+            self.write("places.json", _Places(places=(*self._places(), place)))
+
+    def _make(self) -> None:
+        # Nobody but us looks in: what is restored has its owners' modes, and so have secrets in it.
+        self.folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder.mkdir(exist_ok=True, mode=0o700)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, link or folder; harmless when it is not there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
