@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
-if sys.version_info < (3, 11):
-    sys.exit("the lab needs Python 3.11 or newer")
-
 from tests.lab.cli import main
 
 main()

@@ -24,7 +24,7 @@ def main() -> None:
 
 def _carry_out(args: argparse.Namespace, name: str) -> None:
     if args.verb == "setup":
-        setup()
+        setup(tools_only=args.tools)
     elif args.verb == "up":
         _show(Lab.up(name, args.nodes))
     elif args.verb == "status":
@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     about = "Real nodes on one machine. LAB=name in the environment names a separate lab."
     parser = argparse.ArgumentParser(prog="bin/lab", description=about)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    verbs.add_parser("setup", help="install and build what is missing")
+    preparing = verbs.add_parser("setup", help="install and build what is missing")
+    preparing.add_argument("--tools", action="store_true", help="the project's .venv alone")
     up = verbs.add_parser("up", help="start the lab and print its JSON object")
     up.add_argument("--nodes", type=lambda text: text.split(","), help="main,edge by default")
     verbs.add_parser("status", help="print the JSON object")

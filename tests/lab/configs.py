@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from tests.lab import catalog, dns, engines, faults, network, paths
 
 if TYPE_CHECKING:
-    from tests.lab.lab import Lab, Node
+    from tests.lab.lab import Lab
+    from tests.lab.node import Node
 
 # Another build of the product than the checkout's, for example an installed wheel.
 PROGRAM = "COMPOSIA_PROGRAM"
@@ -74,12 +75,13 @@ def start(lab: Lab, process: str) -> None:
     """Start the controller on the machine, or an agent in its node's network."""
     kind, _, name = process.partition(":")
     failpoints = {faults.VARIABLE: str(lab.failpoints)}
+    argv: tuple[str | Path, ...]
     if kind == "controller":
-        argv = [program(), "controller", "--config", lab.config]
+        argv = (program(), "controller", "--config", lab.config)
         lab.processes.start(process, argv, env={**os.environ, **failpoints})
         return
     node = lab.nodes[name]
-    argv = [program(), "agent", "--config", node.config]
+    argv = (program(), "agent", "--config", node.config)
     env = {**engines.docker_env(node.docker_host), **failpoints}
     lab.processes.start(process, argv, netns=node.netns, env=env)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import images, paths
 from tests.lab.processes import Processes, end_pids, wait_until
-from tests.lab.shell import LabError, remove, run, say, succeeds
+from tests.lab.shell import LabError, remove, run, succeeds
 
 CONTAINERD = """version = 2
 root = "{root}"
@@ -115,6 +116,7 @@ class Engine:
             self.processes.end(f"{kind}:{self.name}")
         end_pids(lambda: self.processes.marked("containerd-shim", str(self._run)))
         end_pids(self._in_containers)
+        self._remove_shim_sockets()
         for folder in (self._run, self.folder):
             unmount(folder)
         for path in (self._run, self.socket, self.folder / "docker.pid"):
@@ -158,6 +160,13 @@ class Engine:
         pids = {int(pid) for path in procs for pid in _lines(path)}
         return sorted(pid for pid in pids if in_cgroup(pid, self.cgroup))
 
+    def _remove_shim_sockets(self) -> None:
+        """Killed shims leave sockets in a folder that all containerds of the machine share."""
+        for name in ("address", "bootstrap.json"):
+            for path in (self._run / "containerd").rglob(name):
+                for socket_path in re.findall(r"unix://([^\s\"]+)", path.read_text()):
+                    Path(socket_path).unlink(missing_ok=True)
+
     def _cgroups(self) -> list[Path]:
         """The engine's control group in each hierarchy (one, or one per controller)."""
         groups = [top / self.cgroup for top in (CGROUPS, *CGROUPS.glob("*"))]
@@ -194,7 +203,6 @@ def make_template(logs: Path) -> None:
     with paths.made_once(template()) as scratch:
         if scratch is None:
             return
-        say("images: loading them into an engine (about 20 s)")
         with building_engine(scratch, logs) as docker:
             for image in images.IMAGES:
                 image.load(docker)
@@ -262,7 +270,5 @@ def _lines(path: Path) -> list[str]:
 
 
 def _rmdir(path: Path) -> None:
-    try:
+    with suppress(OSError):
         path.rmdir()
-    except OSError:
-        pass

@@ -140,7 +140,7 @@ def _add_libraries(tree: Path, program: Path) -> None:
 
 
 ENTRY = (paths.FILES / "postgres-entrypoint.sh").read_text()
-IMAGES = (
+BASE = (
     Image("busybox", _busybox, {"busybox:lab": (f"ENV {PATH}", 'CMD ["sh"]')}),
     Image(
         "postgres",
@@ -169,16 +169,17 @@ IMAGES = (
             )
         },
     ),
-    Image(
-        "rustic",
-        _rustic,
-        {
-            "rustic:latest": (f"ENV {PATH}",),
-            "rustic:entrypoint": (f"ENV {PATH}", 'ENTRYPOINT ["/usr/local/bin/rustic"]'),
-        },
-        (rustic.VERSION,),
-    ),
 )
+RUSTIC = Image(
+    "rustic",
+    _rustic,
+    {
+        "rustic:latest": (f"ENV {PATH}",),
+        "rustic:entrypoint": (f"ENV {PATH}", 'ENTRYPOINT ["/usr/local/bin/rustic"]'),
+    },
+    (rustic.VERSION,),
+)
+IMAGES = (*BASE, RUSTIC)
 NAMES = tuple(name for image in IMAGES for name in image.variants)
 
 

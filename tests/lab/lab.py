@@ -4,105 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import time
 import urllib.request
-from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab import catalog, configs, dns, engines, faults, images, network, paths
-from tests.lab.processes import Processes, wait_until, write_whole
+from tests.lab import commits, configs, engines, faults, network, paths
+from tests.lab.catalog import Catalog
+from tests.lab.dns import Dns
+from tests.lab.facts import DATA, Facts
+from tests.lab.node import Node
+from tests.lab.processes import Processes, wait_until
 from tests.lab.setup import setup
 from tests.lab.shell import LabError, remove, run, say
+from tests.lab.status import describe
 
 NODES = ("main", "edge")
 DEFAULT = "default"
-DATA = Path("/var/lib/composia")
-
-
-@dataclass(frozen=True)
-class Node:
-    """One node: its engine and what its agent was told."""
-
-    id: str
-    address: str
-    netns: str
-    token: str
-    folder: Path
-    engine: engines.Engine
-
-    @property
-    def repo_dir(self) -> Path:
-        """Where the agent keeps the services."""
-        return self.folder / "services"
-
-    @property
-    def state_dir(self) -> Path:
-        """Where the agent keeps its journal."""
-        return self.folder / "agent"
-
-    @property
-    def config(self) -> Path:
-        """The agent's config.yaml."""
-        return self.folder / "config.yaml"
-
-    @property
-    def docker_host(self) -> str:
-        """The value of DOCKER_HOST for the node's engine."""
-        return self.engine.host
-
-    @property
-    def root_ca(self) -> Path:
-        """The certificate of the node's Caddy's own authority, once infra-caddy runs."""
-        return self.repo_dir / "infra-caddy" / catalog.CADDY_ROOT_CA
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is chosen once for a lab and written down before anything is made."""
-
-    name: str
-    index: int
-    nodes: tuple[str, ...]
-    token: str
-    node_tokens: tuple[str, ...]
-    rustic_password: str
-    tsig: str
-    made_data: bool
-
-    @classmethod
-    def choose(cls, name: str, nodes: Sequence[str]) -> Facts:
-        """New facts for a lab that does not exist; call with the labs' lock held."""
-        return cls(
-            name=name,
-            index=network.free_index(facts.index for facts in _all_facts()),
-            nodes=tuple(nodes),
-            token=secrets.token_hex(16),
-            node_tokens=tuple(secrets.token_hex(16) for _ in nodes),
-            rustic_password=secrets.token_hex(16),
-            tsig=b64encode(secrets.token_bytes(32)).decode(),
-            made_data=not DATA.exists(),
-        )
-
-    @classmethod
-    def load(cls, state: Path) -> Facts | None:
-        """The facts of a lab that exists."""
-        path = state / "lab.json"
-        if not path.exists():
-            return None
-        found = json.loads(path.read_text())
-        found["nodes"], found["node_tokens"] = tuple(found["nodes"]), tuple(found["node_tokens"])
-        return cls(**found)
-
-    def save(self, state: Path) -> None:
-        """Write the facts down."""
-        state.mkdir(parents=True, exist_ok=True)
-        write_whole(state / "lab.json", json.dumps(self.__dict__, indent=2))
 
 
 class Lab:
@@ -176,7 +97,16 @@ class Lab:
 
     def inside(self, node: str, *argv: str, check: bool = True) -> str:
         """Run a program in the network of a node and give its stdout."""
-        return run("nsenter", f"--net=/run/netns/{self._node(node).netns}", "--", *argv, check=check)
+        netns = f"--net=/run/netns/{self._node(node).netns}"
+        return run("nsenter", netns, "--", *argv, check=check)
+
+    def commit(self, files: Mapping[str, str | None], message: str = "Change services") -> str:
+        """Commit files to the catalog as a push would (None removes one); gives the commit."""
+        return commits.commit(self.catalog, files, message)
+
+    def commit_service(self, folder: Path) -> str:
+        """Commit a folder to the catalog under its own name; gives the commit."""
+        return self.commit(commits.read_folder(folder), f"Add {folder.name}")
 
     def ask(self, path: str) -> Any:
         """GET a path of the controller as the admin, as JSON."""
@@ -230,7 +160,7 @@ class Lab:
         self.network.join_all()
 
     def fail(self, where: str, action: str) -> None:
-        """Arm a failure point: `STEP:before|middle|after` and kill-controller, kill-agent:N, error."""
+        """Arm a failure point, `STEP:before|middle|after`, for the next task."""
         faults.arm(self.failpoints, where, action)
 
     def clear_failures(self) -> None:
@@ -261,38 +191,7 @@ class Lab:
 
     def status(self) -> dict[str, Any]:
         """Everything another program needs to drive the lab."""
-        address = {"server": self.dns.address, "port": dns.PORT, "zone": dns.ZONE}
-        password = self.facts.rustic_password
-        return {
-            "name": self.name,
-            "url": self.url,
-            "token": self.token,
-            "catalog": str(self.catalog),
-            "state": str(self.state),
-            "config": str(self.config),
-            "controller": {"pid": self.pid("controller")},
-            "dns": {**address, "tsig": str(self.dns.tsig)},
-            "nodes": {name: self._node_status(node) for name, node in self.nodes.items()},
-            "images": list(images.NAMES),
-            "rustic": {"password": password, "repository": str(self.repository)},
-        }
-
-    def _node_status(self, node: Node) -> dict[str, Any]:
-        return {
-            "docker_host": node.docker_host,
-            "address": node.address,
-            "netns": node.netns,
-            "agent_pid": self.pid(f"agent:{node.id}"),
-            "repo_dir": str(node.repo_dir),
-            "state_dir": str(node.state_dir),
-            "config": str(node.config),
-            "engine_root": str(node.engine.root),
-            "caddy": {
-                "http": f"{node.address}:80",
-                "https": f"{node.address}:443",
-                "root_ca": str(node.root_ca),
-            },
-        }
+        return describe(self)
 
     @classmethod
     def _standing(cls, name: str, nodes: Sequence[str] | None) -> Lab | None:
@@ -312,7 +211,7 @@ class Lab:
     @classmethod
     def _fresh(cls, name: str, nodes: Sequence[str]) -> Lab:
         say(f"Starting the lab with {', '.join(nodes)} (about 10 s)")
-        with paths.locked(paths.labs() / "subnets.lock"):
+        with paths.locked(paths.locks() / "subnets"):
             lab = cls(Facts.choose(name, nodes))
             if taken := lab.network.taken():
                 raise LabError(f"network namespaces {', '.join(taken)} exist and are not the lab's")
@@ -412,19 +311,13 @@ class Lab:
         address, token = self.network.address(name), self.facts.node_tokens[number]
         return Node(name, address, netns, token, folder, engine)
 
-    def _make_dns(self) -> dns.Dns:
+    def _make_dns(self) -> Dns:
         address, netns = self.network.address(network.DNS), self.network.netns(network.DNS)
-        return dns.Dns(self.state / "dns", address, netns, self.facts.tsig, self.processes)
+        return Dns(self.state / "dns", address, netns, self.facts.tsig, self.processes)
 
-    def _make_catalog(self) -> catalog.Catalog:
+    def _make_catalog(self) -> Catalog:
         address, netns = self.network.address(network.GIT), self.network.netns(network.GIT)
-        return catalog.Catalog(self.state / "catalog.git", address, netns, self.processes)
-
-
-def _all_facts() -> Iterator[Facts]:
-    for path in paths.labs().glob("*/lab.json"):
-        if facts := Facts.load(path.parent):
-            yield facts
+        return Catalog(self.state / "catalog.git", address, netns, self.processes)
 
 
 def _check_names(lab: str, nodes: Iterable[str]) -> None:
@@ -437,7 +330,7 @@ def _check_names(lab: str, nodes: Iterable[str]) -> None:
 
 @contextmanager
 def _locked(name: str) -> Iterator[None]:
-    with paths.locked(paths.labs() / f"{name}.lock"):
+    with paths.locked(paths.locks() / f"lab-{name}"):
         yield
 
 
@@ -445,4 +338,3 @@ def _together(do: Callable[[Node], object], nodes: Iterable[Node]) -> None:
     """Do the same for every node side by side; the first error is raised."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(do, nodes))
-

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,8 +25,6 @@ PROGRAMS = {
     "named": "bind9",
     "nsupdate": "bind9-dnsutils",
     "restic": "restic",
-    "gcc": "build-essential",
-    "cmake": "cmake",
     "curl": "curl",
 }
 ENGINE = ("docker.io", "docker-cli", "containerd", "docker-compose")
@@ -34,9 +32,9 @@ ENGINE_SUITE = "trixie"
 NEEDS_NEWER = ("bookworm",)
 
 
-def missing() -> list[str]:
+def missing(programs: Mapping[str, str] = PROGRAMS) -> list[str]:
     """The packages whose program this machine does not have."""
-    names = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
+    names = {package for program, package in programs.items() if not shutil.which(program)}
     return sorted(names | ({"python3-venv"} if find_spec("ensurepip") is None else set()))
 
 
@@ -150,7 +148,7 @@ def _quiet() -> dict[str, str]:
 
 @contextmanager
 def _apt_lock() -> Iterator[None]:
-    with paths.locked(paths.cache() / "apt.lock"):
+    with paths.locked(paths.locks() / "apt"):
         yield
 
 

@@ -26,6 +26,11 @@ def labs() -> Path:
     return _made(Path(base) / "composia" / "labs")
 
 
+def locks() -> Path:
+    """The folder of the lock files, which no lab takes with it."""
+    return cache() / "locks"
+
+
 def key(*recipe: object) -> str:
     """A short name for what is made by `recipe`."""
     text = "\0".join(str(part) for part in recipe)
@@ -44,7 +49,7 @@ def locked(path: Path) -> Iterator[None]:
 @contextmanager
 def made_once(folder: Path) -> Iterator[Path | None]:
     """Give a scratch folder that becomes `folder` on success, or None where it exists already."""
-    with locked(folder.with_name(f"{folder.name}.lock")):
+    with locked(locks() / folder.name):
         if folder.exists():
             yield None
             return

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tests.lab.shell import LabError
@@ -162,10 +163,8 @@ def wait_until(what: str, holds: Callable[[], bool], seconds: float = 20) -> Non
 
 
 def _reap(pid: int) -> None:
-    try:
+    with suppress(OSError):
         os.waitpid(pid, os.WNOHANG)
-    except (ChildProcessError, OSError):
-        pass
 
 
 def _pids() -> list[int]:
@@ -182,7 +181,5 @@ def _read(pid: int, name: str) -> bytes:
 def _signal(pid: int, number: signal.Signals) -> None:
     if pid <= 1 or pid == os.getpid():
         raise LabError(f"refusing to signal process {pid}")
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass

@@ -6,72 +6,84 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.lab import engines, images, packages, paths, rustic
 from tests.lab.shell import LabError, logged, say, succeeds
 
 
-def setup() -> None:
-    """Install and build what is missing, long steps side by side; instant when all is there."""
-    if _is_ready():
+def setup(tools_only: bool = False) -> None:
+    """Install and build what is missing, long steps side by side; instant when all is there.
+
+    `tools_only` stops at the project's own Python environment: no engine, no images.
+    """
+    if _is_synced() and (tools_only or _machine_is_ready()):
         return
-    if os.geteuid() != 0:
-        raise LabError("bin/setup installs packages and starts engines: run it as root")
-    with paths.locked(paths.cache() / "setup.lock"):
-        if not _is_ready():
-            _Steps().run()
+    with paths.locked(paths.locks() / "setup"):
+        if tools_only or _machine_is_ready():
+            _Steps().project()
+        else:
+            _Steps().everything()
             _stamp().touch()
 
 
 class _Steps:
-    """One run of the set-up."""
+    """One run of the set-up; each step says what it does and how long that usually takes."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.logs = paths.cache() / "logs"
 
-    def run(self) -> None:
+    def everything(self) -> None:
         """Start the longest step first and everything else beside it."""
-        say(f"Setting up; logs in {self.logs}. From nothing about 7 min, 1 min without rustic.")
+        if os.geteuid() != 0:
+            raise LabError("bin/setup installs packages and starts engines: run it as root")
+        say(f"Setting up; logs in {self.logs}. From nothing 6 min, 2 min without building rustic.")
         with ThreadPoolExecutor() as pool:
-            early = pool.submit(self._rustic) if self._can_build() else None
-            project = pool.submit(self._project)
-            self._packages()
-            made = [pool.submit(self._image, image) for image in images.IMAGES[:3]]
-            self._step("engine", "Docker engine and compose, 25 s", self._engine)
-            last = early or pool.submit(self._rustic)
-            _all([*made, last, project])
-        self._image(images.IMAGES[3])
-        engines.make_template(self.logs)
+            at_once = rustic.can_be_built() and not rustic.can_be_pulled()
+            early = [pool.submit(self._rustic)] if at_once else []
+            self._packages(packages.PROGRAMS)
+            parts = [pool.submit(self._image, image) for image in images.BASE]
+            parts.append(pool.submit(self.project))
+            self._engine()
+            if not early:
+                self._rustic()
+            for part in (*parts, *early):
+                part.result()
+        self._image(images.RUSTIC)
+        if not engines.template().exists():
+            self._step("images", "into an engine, 20 s", lambda: engines.make_template(self.logs))
         say(f"Ready after {time.monotonic() - self.started:.0f} s.")
 
-    def _can_build(self) -> bool:
-        return bool(shutil.which("cargo") and shutil.which("gcc") and shutil.which("cmake"))
+    def project(self) -> None:
+        """Make the checkout's .venv."""
+        if not _is_synced():
+            self._packages({"git": "git"})
+            self._step("project", "uv sync, 60 s", lambda: sync(self.logs))
 
-    def _packages(self) -> None:
-        if names := packages.missing():
+    def _packages(self, programs: Mapping[str, str]) -> None:
+        if names := packages.missing(programs):
             log = self.logs / "packages.log"
             self._step("packages", f"{' '.join(names)}, 30 s", lambda: _install(names, log))
 
     def _engine(self) -> None:
         if not packages.has_engine():
-            packages.install_engine(self.logs / "engine.log")
+            log = self.logs / "engine.log"
+            what = "Docker engine and compose, 25 s"
+            self._step("engine", what, lambda: packages.install_engine(log))
 
     def _rustic(self) -> None:
-        self._step("rustic", "5 min", lambda: rustic.program(self.logs / "rustic.log"))
+        if not rustic.found():
+            log = self.logs / "rustic.log"
+            self._step("rustic", "5 min where it must be built", lambda: rustic.program(log))
 
     def _image(self, image: images.Image) -> None:
         if not image.root.exists():
             about = "60 s" if image.slug == "postgres" else "3 s"
             log = self.logs / f"{image.slug}.log"
             self._step(f"image {image.slug}", about, lambda: image.build(log))
-
-    def _project(self) -> None:
-        if (paths.ROOT / "uv.lock").exists():
-            self._step("project", "uv sync, 60 s", lambda: sync(self.logs))
 
     def _step(self, name: str, about: str, do: Callable[[], object]) -> None:
         say(f"{name}: {about}")
@@ -108,15 +120,10 @@ def _install(names: list[str], log: Path) -> None:
     packages.install(names, log)
 
 
-def _all(parts: list[Future[None]]) -> None:
-    for part in parts:
-        part.result()
-
-
-def _is_ready() -> bool:
+def _machine_is_ready() -> bool:
     """Whether the stamp of this recipe is there and nothing it stands for has gone."""
     made = _stamp().exists() and engines.template().exists()
-    return made and bool(shutil.which("dockerd")) and not packages.missing() and _is_synced()
+    return made and bool(shutil.which("dockerd")) and not packages.missing()
 
 
 def _stamp() -> Path:
