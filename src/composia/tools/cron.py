@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from cronsim import CronSim, CronSimError
-from datetime import UTC, datetime
 from pydantic import AfterValidator
 
 NEVER = "none"

@@ -1,4 +1,4 @@
-"""What a user may name inside a service: a path below its folder, or a volume of its compose file."""
+"""What a user may name inside a service: a path below its folder, or a volume."""
 
 from __future__ import annotations
 
