@@ -37,6 +37,7 @@ class DnsRecord(Noun):
     )
     record_type: RecordType | None = Field(
         None,
+        strict=False,
         description="Default: from the value: A for an IPv4 address, AAAA for IPv6, else CNAME.",
     )
     value: str = Field(
@@ -49,10 +50,8 @@ class DnsRecord(Noun):
 
     @model_validator(mode="after")
     def _value_fits_the_type(self) -> Self:
-        if self.value and self.record_type and not self._fits(self.record_type):
-            refuse(
-                [(("value",), f"`{self.value}` is no value of a record of type {self.record_type}")]
-            )
+        if self.value and self.type_of(self.value) is not _type_from(self.value):
+            refuse([(("value",), f"`{self.value}` is no value of an {self.record_type} record")])
         return self
 
     def type_of(self, value: str) -> RecordType:
@@ -80,7 +79,7 @@ class CaddyFragment(Noun):
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, dict) else value
+    return (value,) if isinstance(value, dict) else value
 
 
 class Network(Noun):
