@@ -112,7 +112,12 @@ class Engine(Protocol):
     async def restore(
         self, snapshot_id: str, targets: Mapping[str, Path], *, on_progress: OnProgress
     ) -> None:
-        """Restore `/composia/<key>` into each target folder, which is new and empty."""
+        """Restore `/composia/<key>` into each target folder, which is new and empty.
+
+        The target takes the owner, mode, times and xattrs of a key that is a folder; a key that is
+        a single file (or link) comes to lie in its target under its own name. A key may be any
+        path of the snapshot, not only one that was saved as a source.
+        """
         ...
 
     async def differences(self, snapshot_id: str, targets: Mapping[str, Path]) -> tuple[str, ...]:
