@@ -79,7 +79,9 @@ class CaddyFragment(Noun):
 
 
 def _as_list(value: Any) -> Any:
-    return (value,) if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 class Network(Noun):
