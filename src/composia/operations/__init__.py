@@ -8,7 +8,12 @@ from pydantic import Field
 
 from composia.operations.backup import SaveData
 from composia.operations.readings import ContainerLogs, ListSnapshot, ReadSnapshot
-from composia.operations.repository import CheckRepository, DescribeRepository, OpenRepository
+from composia.operations.repository import (
+    CheckRepository,
+    DescribeRepository,
+    ForgetSnapshot,
+    OpenRepository,
+)
 from composia.operations.restore import ExchangeData, ExchangeBack, FetchData
 from composia.operations.service import Deploy, Restart, Stop
 
@@ -19,6 +24,7 @@ AnyOperation = Annotated[
     | OpenRepository
     | DescribeRepository
     | CheckRepository
+    | ForgetSnapshot
     | SaveData
     | FetchData
     | ExchangeData

@@ -67,3 +67,19 @@ class CheckRepository(Operation[Nothing]):
 
     async def perform(self, site: Site) -> Nothing:
         raise NotImplementedError
+
+
+class ForgetSnapshot(Operation[Nothing]):
+    """Take one snapshot out of the repository; harmless when it is not there any more."""
+
+    op: Literal["forget_snapshot"] = "forget_snapshot"
+    snapshot_id: str
+
+    files: ClassVar[Files] = Files.IF_ABSENT
+
+    async def perform(self, site: Site) -> Nothing:
+        # rustic forgets nothing of a list with one unknown id in it.
+        listed = {snapshot.id for snapshot in await site.engine.snapshots()}
+        if self.snapshot_id in listed:
+            await site.engine.forget([self.snapshot_id])
+        return Nothing()

@@ -1,0 +1,33 @@
+"""What the controller can be asked to do: the table of contents."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from composia.workflows.backup import BackupPlan
+from composia.workflows.repository import (
+    CheckRepositoryPlan,
+    ForgetBackupPlan,
+    InitRepositoryPlan,
+)
+from composia.workflows.restore import RestorePlan, RollbackPlan
+from composia.workflows.service import DeployPlan, RestartPlan, StopPlan, UpdatePlan
+
+AnyPlan = Annotated[
+    DeployPlan
+    | UpdatePlan
+    | StopPlan
+    | RestartPlan
+    | BackupPlan
+    | RestorePlan
+    | RollbackPlan
+    | InitRepositoryPlan
+    | CheckRepositoryPlan
+    | ForgetBackupPlan,
+    Field(discriminator="plan"),
+]
+
+#: Reads a stored plan: `PLANS.validate_json(text)`.
+PLANS: TypeAdapter[AnyPlan] = TypeAdapter(AnyPlan)

@@ -40,11 +40,14 @@ class Run(Protocol):
     async def on_each(
         self, step: str, operations: Mapping[str, Operation[Result]]
     ) -> Mapping[str, Result | ComposiaError]:
-        """The same for several nodes side by side, each a step of that name. Never raises for one."""
+        """The same for several nodes side by side, each a step of that name.
+
+        Never raises for one.
+        """
         ...
 
     async def control(self, step: str, action: str, **arguments: Any) -> Any:
-        """Ask the controller itself, as a step: a method of Control by name, with JSON arguments."""
+        """Ask the controller itself, as a step: a method of Control, with JSON arguments."""
         ...
 
     def log(self, line: str) -> None:
@@ -57,6 +60,10 @@ class Control(Protocol):
 
     async def record_backups(self, backups: Sequence[Backup]) -> None:
         """Keep the records; a record of the same id is replaced."""
+        ...
+
+    async def forget_backups(self, backup_ids: Sequence[str]) -> None:
+        """Drop the records; those that are not there are none the less."""
         ...
 
     async def remember_repository(self, repository_id: str) -> None:
@@ -117,12 +124,9 @@ class Plan(BaseModel, ABC):
         """
 
 
-class PartlyDone(ComposiaError):
+class PartlyDone(ComposiaError):  # noqa: N818  # named as all of the tree
     """The task has failed, and yet has a result: what did succeed."""
 
-    def __init__(
-        self, message: str, *, result: Mapping[str, Any], hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, result: Mapping[str, Any], hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.result = dict(result)
-

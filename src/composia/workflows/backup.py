@@ -1,0 +1,297 @@
+"""Backing up a service's data items."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from composia.errors import Cancelled, ComposiaError
+from composia.model.backup import Backup, BackupKind, BackupStatus
+from composia.model.catalog import Service
+from composia.model.names import Name
+from composia.model.service import RepositoryRef, ServiceRef
+from composia.operations.backup import DataSaved, ItemSaved, ItemToSave, SaveData
+from composia.operations.repository import OpenRepository, RepositoryOpened
+from composia.strategies import AnyBackupStrategy
+from composia.strategies.base import Saved
+from composia.workflows.known import Known
+from composia.workflows.objections import Objections
+from composia.workflows.plan import Hold, PartlyDone, Plan, Run
+from composia.workflows.sides import errors_of, names
+
+#: An error quotes so many paths; the record's warnings have them all.
+QUOTED = 5
+
+
+class BackupRequest(BaseModel):
+    """What to back up, and where; by default all items under `backup.data`, on every node."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_items: tuple[Name, ...] | None = Field(
+        default=None, min_length=1, description="By default all items under `backup.data`."
+    )
+    nodes: tuple[Name, ...] | None = Field(
+        default=None, min_length=1, description="Ids of nodes; by default the service's nodes."
+    )
+
+
+class NamedItem(BaseModel):
+    """A data item and the way it is saved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    strategy: AnyBackupStrategy
+
+
+class BackupPlan(Plan):
+    """Every item saved on every node, and a record of each."""
+
+    plan: Literal["backup"] = "backup"
+    service: ServiceRef
+    repository: RepositoryRef
+    on: tuple[str, ...]
+    items: tuple[NamedItem, ...]
+    kind: BackupKind = BackupKind.MANUAL
+
+    @property
+    def service_name(self) -> str:
+        return self.service.name
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return self.on
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        services = (Hold(name=f"{self.service.name}@{node}") for node in self.on)
+        return (*services, Hold(name="repository", shared=True))
+
+    def __str__(self) -> str:
+        items = names([item.name for item in self.items])
+        return f"Back up {items} of {self.service} on {names(self.on)}"
+
+    async def carry_out(self, run: Run) -> dict[str, Any]:
+        """The steps of docs/design.md, "Backup", under the same numbers."""
+        opened = await open_repository(run, self.repository, self.on)
+        saved = await run.on_each("save_data", self._saves(run.task, opened))
+        outcomes = {**errors_of(opened), **saved}
+        records = await self._records(run, outcomes)
+        await run.control(
+            "record_backups",
+            "record_backups",
+            backups=[record.model_dump(mode="json") for record in records],
+        )
+        return _result(records, outcomes)
+
+    def _saves(
+        self, task: str, opened: Mapping[str, RepositoryOpened | ComposiaError]
+    ) -> dict[str, SaveData]:
+        return {
+            node: SaveData(
+                service=self.service,
+                repository=with_id(self.repository, found),
+                items=tuple(
+                    ItemToSave(
+                        name=item.name,
+                        backup_id=backup_id(task, item.name, node),
+                        strategy=item.strategy,
+                    )
+                    for item in self.items
+                ),
+            )
+            for node, found in opened.items()
+            if isinstance(found, RepositoryOpened)
+        }
+
+    async def _records(
+        self, run: Run, outcomes: Mapping[str, DataSaved | ComposiaError]
+    ) -> list[Backup]:
+        records: list[Backup] = []
+        now = await run.control("now", "now") if errors_of(outcomes) else None
+        for node in self.on:
+            outcome = outcomes[node]
+            if isinstance(outcome, DataSaved):
+                records += [self._record(run.task, node, item) for item in outcome.items]
+            else:
+                records += self._failures(run.task, node, outcome, now)
+        return records
+
+    def _record(self, task: str, node: str, item: ItemSaved) -> Backup:
+        strategy = next(one.strategy for one in self.items if one.name == item.name)
+        common = self._common(task, node, NamedItem(name=item.name, strategy=strategy))
+        common |= {"time": item.started_at, "duration": item.duration}
+        if item.saved is None:
+            error = item.error.message if item.error else "nothing was said about it"
+            return Backup(**common, snapshot_id=None, status=BackupStatus.FAILED, error=error)
+        return Backup(**common, **_of_snapshot(item.saved))
+
+    def _failures(self, task: str, node: str, error: ComposiaError, now: Any) -> list[Backup]:
+        return [
+            Backup(
+                **self._common(task, node, item),
+                time=now,
+                snapshot_id=None,
+                status=BackupStatus.FAILED,
+                error=error.message,
+            )
+            for item in self.items
+        ]
+
+    def _common(self, task: str, node: str, item: NamedItem) -> dict[str, Any]:
+        return {
+            "id": backup_id(task, item.name, node),
+            "service": self.service.name,
+            "data_item": item.name,
+            "node": node,
+            "kind": self.kind,
+            "task_id": task,
+            "strategy": item.strategy.strategy,
+            "exclude": getattr(item.strategy, "exclude", ()),
+        }
+
+
+def plan_backup(
+    known: Known, service: str, request: BackupRequest, kind: BackupKind = BackupKind.MANUAL
+) -> BackupPlan:
+    """Raises ComposiaError, with all that stands in the way."""
+    found, wrong = known.service(service), Objections()
+    repository = known.repository()
+    on = known.nodes_with_instances(found, request.nodes, wrong)
+    items = _items(found, request.data_items, wrong)
+    known.object_to_a_disabled(found, wrong)
+    known.object_to_nodes_without_repository(on, wrong)
+    known.object_to_foreign_projects(found.ref, on, wrong)
+    wrong.settle()
+    return BackupPlan(service=found.ref, repository=repository, on=on, items=items, kind=kind)
+
+
+def _items(
+    service: Service, wanted: Sequence[str] | None, wrong: Objections
+) -> tuple[NamedItem, ...]:
+    chosen = [entry.name for entry in service.meta.backup.data] if wanted is None else wanted
+    if not chosen:
+        wrong.conflict(
+            (),
+            f"{service.name} has nothing to back up",
+            "Name its data items under `backup.data` in its composia-meta.yaml.",
+        )
+    known = [item.name for item in service.meta.data_protect.data]
+    items = []
+    for place, name in enumerate(dict.fromkeys(chosen)):
+        item = service.meta.item(name)
+        if item is None:
+            wrong.unknown(("data_items", place), f"data item of {service.name}", name, known)
+        elif item.backup is None:
+            wrong.conflict(("data_items", place), f"data item {name} has no way to be saved",
+                           "Give it a `backup` in its composia-meta.yaml.")  # fmt: skip
+        else:
+            items.append(NamedItem(name=name, strategy=item.backup))
+    return tuple(items)
+
+
+def backup_id(task: str, item: str, node: str) -> str:
+    """The record's id: the same whenever it is asked for, and after its task's in order."""
+    digest = hashlib.sha256(f"{task}/{item}/{node}".encode()).digest()
+    return task[:10] + base64.b32hexencode(digest)[:16].decode()
+
+
+async def open_repository(
+    run: Run, repository: RepositoryRef, on: Sequence[str]
+) -> dict[str, RepositoryOpened | ComposiaError]:
+    """Open it on each node; its id is remembered when it was never seen before.
+
+    Nodes that show another repository than the one that is known get Failure.
+    """
+    operation = OpenRepository(service=repository.service, repository=repository)
+    if repository.repository_id or len(on) == 1:
+        opened = dict(await run.on_each("open_repository", dict.fromkeys(on, operation)))
+    else:
+        opened = await _open_for_the_first_time(run, operation, on)
+    await _remember(run, repository, opened)
+    return opened
+
+
+async def _open_for_the_first_time(
+    run: Run, operation: OpenRepository, on: Sequence[str]
+) -> dict[str, RepositoryOpened | ComposiaError]:
+    # One node after another: two that make a repository at once leave one that nobody can open.
+    opened: dict[str, RepositoryOpened | ComposiaError] = {}
+    for node in on:
+        opened |= await run.on_each("open_repository", {node: operation})
+        found = opened[node]
+        if isinstance(found, RepositoryOpened) and operation.repository:
+            operation = operation.model_copy(
+                update={"repository": with_id(operation.repository, found)}
+            )
+    return opened
+
+
+async def _remember(
+    run: Run, repository: RepositoryRef, opened: Mapping[str, RepositoryOpened | ComposiaError]
+) -> None:
+    ids = {found.repository_id for found in opened.values() if isinstance(found, RepositoryOpened)}
+    if repository.repository_id is None and ids:
+        await run.control("remember_repository", "remember_repository", repository_id=min(ids))
+
+
+def with_id(repository: RepositoryRef, opened: RepositoryOpened) -> RepositoryRef:
+    """The same repository, as the one that was opened."""
+    return repository.model_copy(update={"repository_id": opened.repository_id})
+
+
+def _of_snapshot(saved: Saved) -> dict[str, Any]:
+    snapshot = saved.snapshot
+    return {
+        "snapshot_id": snapshot.id,
+        "status": BackupStatus.PARTIAL if saved.unread else BackupStatus.SUCCESS,
+        "size": snapshot.size,
+        "added": snapshot.added,
+        "files": snapshot.files,
+        "error": f"could not be read: {_quoted(saved.unread)}" if saved.unread else None,
+        "warnings": (
+            *(f"could not be read: {path}" for path in saved.unread),
+            *(f"changed while it was read: {path}" for path in saved.changed),
+            *saved.warnings,
+        ),
+        "changed": saved.changed,
+    }
+
+
+def _quoted(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - QUOTED} more" if len(paths) > QUOTED else ""
+    return names(paths[:QUOTED]) + more
+
+
+def _result(
+    records: Sequence[Backup], outcomes: Mapping[str, DataSaved | ComposiaError]
+) -> dict[str, Any]:
+    result = {"backup_ids": [record.id for record in records]}
+    errors = errors_of(outcomes)
+    for error in errors.values():
+        if isinstance(error, Cancelled):
+            raise error
+    bad = [record for record in records if record.status is not BackupStatus.SUCCESS]
+    if bad:
+        raise PartlyDone(
+            "; ".join(
+                f"{record.data_item} on {record.node}: {record.status}: {record.error}"
+                for record in bad
+            ),
+            result=result,
+            hint=_hint(outcomes),
+        )
+    return result
+
+
+def _hint(outcomes: Mapping[str, DataSaved | ComposiaError]) -> str | None:
+    hints = [error.hint for error in errors_of(outcomes).values()]
+    for outcome in outcomes.values():
+        if isinstance(outcome, DataSaved):
+            hints += [item.error.hint for item in outcome.items if item.error]
+    return " ".join(dict.fromkeys(hint for hint in hints if hint)) or None

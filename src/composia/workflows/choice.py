@@ -1,0 +1,174 @@
+"""Which backups a restore starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from composia.model.backup import Backup, BackupStatus
+from composia.model.catalog import Service
+from composia.operations.restore import ItemToRestore
+from composia.strategies.base import Wanted
+from composia.strategies.files_copy import FilesCopyBack
+from composia.strategies.pgdumpall import PgDumpAll
+from composia.strategies.pgimport import PgImport
+from composia.tools.paths import overlapping, parse_include
+from composia.workflows.objections import Objections, Place
+
+RESTORABLE = frozenset({BackupStatus.SUCCESS, BackupStatus.PARTIAL})
+DUMP = PgDumpAll.model_fields["strategy"].default
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request says: items (None: all), records by id, a time (None: the newest)."""
+
+    items: Sequence[str] | None = None
+    ids: Sequence[str] = ()
+    at: datetime | None = None
+
+
+def backups(
+    service: Service, node: str, asked: Asked, known: Sequence[Backup], wrong: Objections
+) -> list[Backup]:
+    """One backup an item: those named by id, then the newest good ones."""
+    named = _by_id(service, asked.ids, known, wrong)
+    covered = {backup.data_item for backup in named}
+    if asked.items is None and asked.ids:
+        return named
+    wanted = _all_items(service) if asked.items is None else asked.items
+    found = list(named)
+    for place, item in enumerate(dict.fromkeys(wanted)):
+        newest = newest_good(known, service.name, item, node, asked.at)
+        if item not in covered and newest:
+            found.append(newest)
+        elif item not in covered and asked.items is not None:
+            _object_to_none(service, item, asked.at, ("data_items", place), wrong)
+    if asked.items is None and not found:
+        _object_to_none(service, None, asked.at, (), wrong)
+    return found
+
+
+def newest_good(
+    known: Sequence[Backup], service: str, item: str, node: str, at: datetime | None = None
+) -> Backup | None:
+    """The newest whole backup of an item, not younger than a time.
+
+    The node's own go before those of other nodes: each node has data of its own.
+    """
+    good = [
+        backup
+        for backup in known
+        if (backup.service, backup.data_item) == (service, item)
+        and is_good(backup)
+        and (at is None or backup.time <= at)
+    ]
+    own = [backup for backup in good if backup.node == node]
+    return max(own or good, key=lambda backup: (backup.time, backup.id), default=None)
+
+
+def is_good(backup: Backup) -> bool:
+    """Whether it is whole and can be restored."""
+    return backup.status is BackupStatus.SUCCESS and not backup.missing
+
+
+def object_to_a_bad_one(backup: Backup, loc: Place, wrong: Objections) -> None:
+    """A backup that was never whole, was never proven, or is gone cannot be restored."""
+    if backup.status not in RESTORABLE or backup.snapshot_id is None:
+        wrong.conflict(
+            loc,
+            f"backup {backup.id} is {backup.status}: it cannot be restored",
+            f"`composia backups --service {backup.service}` lists the others.",
+        )
+    elif backup.missing:
+        wrong.conflict(loc, f"the snapshot of backup {backup.id} is not in the repository any more")
+
+
+def items_to_restore(
+    service: Service, chosen: Sequence[Backup], wrong: Objections
+) -> tuple[ItemToRestore, ...]:
+    """Each backup with the way its item is brought back."""
+    items = []
+    for backup in chosen:
+        item = service.meta.item(backup.data_item)
+        if item is None or item.restore is None:
+            wrong.conflict(
+                (),
+                f"data item {backup.data_item} has no way to be restored",
+                "Give it a `restore` in the composia-meta.yaml of the service.",
+            )
+        elif isinstance(item.restore, PgImport) and backup.strategy != DUMP:
+            wrong.conflict(
+                (),
+                f"backup {backup.id} of {backup.data_item} is no dump: {item.restore.strategy} "
+                f"cannot take what {backup.strategy} saved",
+            )
+        elif backup.snapshot_id:
+            items.append(ItemToRestore(wanted=_wanted(backup), strategy=item.restore))
+    _object_to_overlaps(items, wrong)
+    return tuple(items)
+
+
+def _wanted(backup: Backup) -> Wanted:
+    return Wanted(
+        item=backup.data_item,
+        backup_id=backup.id,
+        snapshot_id=backup.snapshot_id or "",
+        saved_by=backup.strategy or "",
+        exclude=backup.exclude,
+        changed=backup.changed,
+    )
+
+
+def _object_to_overlaps(items: Sequence[ItemToRestore], wrong: Objections) -> None:
+    includes = [
+        include
+        for item in items
+        if isinstance(item.strategy, FilesCopyBack)
+        for include in item.strategy.include
+    ]
+    if both := overlapping(parse_include(include) for include in includes):
+        wrong.invalid(
+            ("data_items",),
+            f"{both[0]} and {both[1]} overlap",
+            "Restore these data items one after the other.",
+        )
+
+
+def _by_id(
+    service: Service, ids: Sequence[str], known: Sequence[Backup], wrong: Objections
+) -> list[Backup]:
+    records = {backup.id: backup for backup in known}
+    found: dict[str, Backup] = {}
+    for place, one in enumerate(dict.fromkeys(ids)):
+        loc, backup = ("backup_ids", place), records.get(one)
+        if backup is None:
+            wrong.unknown(loc, "backup", one, ())
+        elif backup.service != service.name:
+            wrong.conflict(loc, f"backup {one} is of service {backup.service}")
+        elif backup.data_item in found:
+            wrong.invalid(loc, f"two backups of data item {backup.data_item}: name one")
+        else:
+            object_to_a_bad_one(backup, loc, wrong)
+            found[backup.data_item] = backup
+    return list(found.values())
+
+
+def _all_items(service: Service) -> list[str]:
+    return [item.name for item in service.meta.data_protect.data if item.restore]
+
+
+def _object_to_none(
+    service: Service, item: str | None, at: datetime | None, loc: Place, wrong: Objections
+) -> None:
+    known = [one.name for one in service.meta.data_protect.data]
+    if item is not None and item not in known:
+        wrong.unknown(loc, f"data item of {service.name}", item, known)
+        return
+    then = f" at {at.isoformat()} or before" if at else ""
+    wrong.conflict(
+        loc,
+        f"{service.name} has no good backup{f' of {item}' if item else ''}{then}",
+        f"`composia backups --service {service.name}` lists what there is.",
+    )

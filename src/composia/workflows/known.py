@@ -1,0 +1,172 @@
+"""What is known when a plan is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from composia.errors import Conflict
+from composia.model.catalog import CatalogView, Service
+from composia.model.node import Container, NodeState
+from composia.model.service import RepositoryRef, ServiceRef
+from composia.workflows.objections import Objections, not_found
+
+RUNNING = frozenset({"running", "restarting", "paused"})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The catalog, the nodes as they were last seen (None: never), and the repository."""
+
+    catalog: CatalogView
+    nodes: Mapping[str, NodeState | None]
+    #: The nodes that hold the repository; empty: those of the service with `infra.rustic`.
+    main_nodes: Sequence[str] = field(default=())
+    repository_id: str | None = None
+
+    def service(self, name: str) -> Service:
+        """Raises NotFound, or Invalid with its problems for one that is broken."""
+        return self.catalog.service(name)
+
+    def node(self, name: str) -> NodeState | None:
+        """Raises NotFound for a node that config.yaml does not name."""
+        if name not in self.nodes:
+            raise not_found("node", name, self.nodes)
+        return self.nodes[name]
+
+    def repository(self) -> RepositoryRef:
+        """Raises Conflict while no service of the catalog has `infra.rustic`."""
+        holder = self.catalog.infra_rustic
+        rustic = holder.meta.infra.rustic if holder else None
+        if holder is None or rustic is None:
+            raise Conflict(
+                "no service of the catalog holds the repository",
+                hint="Give one a section `infra: {rustic: {compose_service: rustic}}`.",
+            )
+        return RepositoryRef(
+            service=holder.ref,
+            compose_service=rustic.compose_service,
+            profile=rustic.profile,
+            repository_id=self.repository_id,
+        )
+
+    def repository_nodes(self) -> tuple[str, ...]:
+        """The nodes that hold the repository."""
+        holder = self.catalog.infra_rustic
+        return tuple(self.main_nodes) or (holder.meta.nodes if holder else ())
+
+    def nodes_meant_for(
+        self, service: Service, wanted: Sequence[str] | None, wrong: Objections
+    ) -> tuple[str, ...]:
+        """The nodes to start on: only such as the service is meant for."""
+        on = self._existing(service, wanted, wrong)
+        for place, node in enumerate(on):
+            if node in self.nodes and node not in service.meta.nodes:
+                wrong.conflict(
+                    ("nodes", place),
+                    f"{service.name} is not meant for node {node}",
+                    f"Add {node} to `nodes` in its composia-meta.yaml.",
+                )
+        return on
+
+    def nodes_with_instances(
+        self, service: Service, wanted: Sequence[str] | None, wrong: Objections
+    ) -> tuple[str, ...]:
+        """The nodes to work on: such as the service is meant for, or was checked out on."""
+        on = self._existing(service, wanted, wrong)
+        for place, node in enumerate(on):
+            if node in self.nodes and not self._may_have(service, node):
+                wrong.conflict(("nodes", place), f"{service.name} does not run on node {node}")
+        return on
+
+    def _existing(
+        self, service: Service, wanted: Sequence[str] | None, wrong: Objections
+    ) -> tuple[str, ...]:
+        on = tuple(dict.fromkeys(service.meta.nodes if wanted is None else wanted))
+        if not on:
+            wrong.conflict(
+                (), f"{service.name} has no nodes", "Add some to its composia-meta.yaml."
+            )
+        for place, node in enumerate(on):
+            if node not in self.nodes:
+                wrong.unknown(("nodes", place), "node", node, self.nodes)
+        return on
+
+    def _may_have(self, service: Service, node: str) -> bool:
+        state = self.nodes[node]
+        return node in service.meta.nodes or bool(
+            state and any(one.service == service.name for one in state.instances)
+        )
+
+    def object_to_a_disabled(self, service: Service, wrong: Objections) -> None:
+        """A disabled service is left alone."""
+        if not service.meta.enabled:
+            wrong.conflict(
+                (), f"{service.name} is disabled", "Set `enabled: true` in its composia-meta.yaml."
+            )
+
+    def object_to_foreign_projects(
+        self, ref: ServiceRef, on: Sequence[str], wrong: Objections
+    ) -> None:
+        """A compose project of the same name from a folder that is not ours is not touched."""
+        for node in on:
+            for folder in sorted(self._foreign_folders(ref, node)):
+                wrong.conflict(
+                    (),
+                    f"a compose project {ref.project} runs on node {node} already, from {folder}",
+                    "End it there with `docker compose down` after moving its data to "
+                    f"{_our_folder(self.nodes[node], ref)}, or give the service another "
+                    "`project_name`.",
+                )
+
+    def _foreign_folders(self, ref: ServiceRef, node: str) -> set[str]:
+        state = self.nodes.get(node)
+        theirs = {one.working_dir for one in containers_of(state, ref)}
+        return {folder for folder in theirs if folder and folder != _our_folder(state, ref)}
+
+    def object_to_a_second_place(
+        self, service: Service, on: Sequence[str], wrong: Objections
+    ) -> None:
+        """A service that a node no longer listed still runs is not started on a new one."""
+        new = [node for node in on if not runs(self.nodes.get(node), service.ref)]
+        left = [
+            node
+            for node, state in self.nodes.items()
+            if node not in service.meta.nodes and runs(state, service.ref)
+        ]
+        for node in left if new else ():
+            wrong.conflict(
+                (),
+                f"{service.name} still runs on node {node}, which is not among its nodes any more",
+                f"Migrate it, or stop it there first: `composia stop {service.name} "
+                f"--node {node}`.",
+            )
+
+    def object_to_nodes_without_repository(self, on: Sequence[str], wrong: Objections) -> None:
+        """Only some nodes hold the repository."""
+        holders = self.repository_nodes()
+        for place, node in enumerate(on):
+            if node in self.nodes and node not in holders:
+                wrong.conflict(
+                    ("nodes", place),
+                    f"node {node} does not hold the repository",
+                    "Only these do: " + ", ".join(holders) + " (controller.rustic.main_nodes).",
+                )
+
+
+def containers_of(state: NodeState | None, ref: ServiceRef) -> tuple[Container, ...]:
+    """The containers of the service's compose project on a node."""
+    found = state.containers if state else ()
+    return tuple(container for container in found if container.project == ref.project)
+
+
+def runs(state: NodeState | None, ref: ServiceRef) -> bool:
+    """Whether a container of ours runs there, as far as is known."""
+    return any(
+        container.state in RUNNING and container.working_dir in (None, _our_folder(state, ref))
+        for container in containers_of(state, ref)
+    )
+
+
+def _our_folder(state: NodeState | None, ref: ServiceRef) -> str:
+    return f"{state.repo_dir.rstrip('/')}/{ref.folder}" if state else ref.folder

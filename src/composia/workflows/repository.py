@@ -1,0 +1,165 @@
+"""Making and checking the repository, and forgetting what it keeps."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from composia.errors import Conflict
+from composia.model.backup import Backup
+from composia.model.service import RepositoryRef
+from composia.operations.repository import (
+    CheckRepository,
+    ForgetSnapshot,
+    RepositoryOpened,
+)
+from composia.workflows.backup import open_repository
+from composia.workflows.known import Known
+from composia.workflows.plan import Hold, Plan, Run
+from composia.workflows.sides import names, settle
+
+
+class CheckRequest(BaseModel):
+    """How thorough the check is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    read_data: bool = Field(
+        default=False, description="Read all data too: the only way to find damaged bytes."
+    )
+
+
+class _RepositoryPlan(Plan, ABC):
+    repository: RepositoryRef
+    on: tuple[str, ...]
+
+    @property
+    def service_name(self) -> str | None:
+        return None
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return self.on
+
+
+class InitRepositoryPlan(_RepositoryPlan):
+    """The repository made where there was none, and seen to be the same on every node."""
+
+    plan: Literal["init_repository"] = "init_repository"
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        return (Hold(name="repository"),)
+
+    def __str__(self) -> str:
+        return f"Make the repository on {names(self.on)}"
+
+    async def carry_out(self, run: Run) -> dict[str, Any]:
+        """One step of its name."""
+        opened = await open_repository(run, self.repository, self.on)
+        settle(opened)
+        found = [one for one in opened.values() if isinstance(one, RepositoryOpened)]
+        return {
+            "repository_id": found[0].repository_id,
+            "made": any(one.made for one in found),
+        }
+
+
+class CheckRepositoryPlan(_RepositoryPlan):
+    """rustic's own check."""
+
+    plan: Literal["check_repository"] = "check_repository"
+    read_data: bool = False
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        return (Hold(name="repository", shared=True),)
+
+    def __str__(self) -> str:
+        data = " and read all its data" if self.read_data else ""
+        return f"Check the repository on {names(self.on)}{data}"
+
+    async def carry_out(self, run: Run) -> None:
+        """One step of its name."""
+        operation = CheckRepository(
+            service=self.repository.service, repository=self.repository, read_data=self.read_data
+        )
+        settle(await run.on_each("check_repository", dict.fromkeys(self.on, operation)))
+
+
+class ForgetBackupPlan(_RepositoryPlan):
+    """One snapshot taken out of the repository, and its record with it."""
+
+    plan: Literal["forget_backup"] = "forget_backup"
+    backup: Backup
+
+    @property
+    def service_name(self) -> str:
+        return self.backup.service
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        return (Hold(name="repository"),)
+
+    def __str__(self) -> str:
+        return f"Forget backup {self.backup.id} of {self.backup.data_item}"
+
+    async def carry_out(self, run: Run) -> None:
+        """The snapshot first: a record without one is shown as such, the other way is a leak."""
+        if self.backup.snapshot_id:
+            operation = ForgetSnapshot(
+                service=self.repository.service,
+                repository=self.repository,
+                snapshot_id=self.backup.snapshot_id,
+            )
+            await run.on(self.on[0], "forget_snapshot", operation)
+        await run.control("forget_backups", "forget_backups", backup_ids=[self.backup.id])
+
+
+def plan_init_repository(known: Known) -> InitRepositoryPlan:
+    """Raises Conflict where no service or node holds a repository."""
+    return InitRepositoryPlan(repository=known.repository(), on=_holders(known))
+
+
+def plan_check_repository(known: Known, request: CheckRequest) -> CheckRepositoryPlan:
+    """Raises Conflict where there is no repository to check."""
+    repository, on = _made(known), _holders(known)[:1]
+    return CheckRepositoryPlan(repository=repository, on=on, read_data=request.read_data)
+
+
+def plan_forget_backup(known: Known, backup: Backup, backups: Sequence[Backup]) -> ForgetBackupPlan:
+    """`backups`: all of its service. Raises Conflict for the last verified one of its item."""
+    verified = [
+        other
+        for other in backups
+        if (other.data_item, other.node) == (backup.data_item, backup.node)
+        and other.verified_at
+        and not other.missing
+    ]
+    if [other.id for other in verified] == [backup.id]:
+        raise Conflict(
+            f"backup {backup.id} is the last verified one of {backup.data_item}",
+            hint="Verify a younger one first.",
+        )
+    repository = _made(known) if backup.snapshot_id else known.repository()
+    return ForgetBackupPlan(repository=repository, on=_holders(known)[:1], backup=backup)
+
+
+def _made(known: Known) -> RepositoryRef:
+    repository = known.repository()
+    if repository.repository_id is None:
+        raise Conflict("there is no repository yet", hint="`composia repo init` makes it.")
+    return repository
+
+
+def _holders(known: Known) -> tuple[str, ...]:
+    holders = known.repository_nodes()
+    if not holders:
+        raise Conflict(
+            "no node holds the repository",
+            hint="Name some in controller.rustic.main_nodes of config.yaml.",
+        )
+    return holders

@@ -1,0 +1,258 @@
+"""Bringing a service's data back, and bringing back what that replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from composia.errors import Conflict
+from composia.model.backup import Backup
+from composia.model.catalog import Service
+from composia.model.names import Name
+from composia.model.service import RepositoryRef, ServiceRef
+from composia.model.task import Status, Task
+from composia.operations.repository import OpenRepository, RepositoryOpened
+from composia.operations.restore import ExchangeBack, ExchangeData, FetchData, ItemToRestore
+from composia.tools.paths import relative_path
+from composia.workflows import choice
+from composia.workflows.backup import with_id
+from composia.workflows.known import Known
+from composia.workflows.objections import Objections
+from composia.workflows.plan import Hold, Plan, Run
+from composia.workflows.sides import names
+
+To = Literal["in_place", "scratch"]
+
+
+class BackupRestoreRequest(BaseModel):
+    """Where one backup is restored to; by default in place, on the node it was taken on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    node: Name | None = Field(default=None, description="By default the node it was taken on.")
+    to: To = Field(default="in_place", description="Or `scratch`: a folder beside the live data.")
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        description="Only this file or folder, as `GET /backups/{id}/files` names it.",
+    )
+
+
+class RestoreRequest(BaseModel):
+    """What to restore; by default the newest good backup of every item."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    node: Name | None = Field(
+        default=None, description="By default the service's node, where it has only one."
+    )
+    data_items: tuple[Name, ...] | None = Field(
+        default=None, min_length=1, description="By default all that can be restored."
+    )
+    backup_ids: tuple[str, ...] = Field(
+        default=(), description="These backups, instead of the newest of their items."
+    )
+    at: Literal["latest"] | AwareDatetime = Field(
+        default="latest", description="The newest good backups, or as it was at this time."
+    )
+    to: To = Field(default="in_place", description="Or `scratch`: a folder beside the live data.")
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1024,
+        description="Only this file or folder, as `GET /backups/{id}/files` names it.",
+    )
+
+    @property
+    def time(self) -> datetime | None:
+        """The time to go back to; None for the newest."""
+        return self.at if isinstance(self.at, datetime) else None
+
+
+class RestorePlan(Plan):
+    """Snapshots fetched and checked beside the live data, then exchanged with it."""
+
+    plan: Literal["restore"] = "restore"
+    service: ServiceRef
+    repository: RepositoryRef
+    node: str
+    items: tuple[ItemToRestore, ...]
+    path: str | None = None
+    to: To = "in_place"
+
+    @property
+    def service_name(self) -> str:
+        return self.service.name
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return (self.node,)
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        return (
+            Hold(name=f"{self.service.name}@{self.node}"),
+            Hold(name="repository", shared=True),
+        )
+
+    def __str__(self) -> str:
+        items = names([item.wanted.item for item in self.items])
+        only = f"{self.path} in " if self.path else ""
+        scratch = " to a scratch folder" if self.to == "scratch" else ""
+        return f"Restore {only}{items} of {self.service} on {self.node}{scratch}"
+
+    async def carry_out(self, run: Run) -> dict[str, Any]:
+        """The steps of docs/design.md, "Restore", under the same numbers."""
+        opening = OpenRepository(service=self.repository.service, repository=self.repository)
+        opened = await run.on(self.node, "open_repository", opening)
+        fetched = await run.on(self.node, "fetch_data", self._fetch(opened))
+        result = fetched.model_dump(mode="json")
+        if self.to == "in_place":
+            exchanged = await run.on(self.node, "exchange_data", ExchangeData(service=self.service))
+            result |= exchanged.model_dump(mode="json")
+        return result
+
+    def _fetch(self, opened: RepositoryOpened) -> FetchData:
+        return FetchData(
+            service=self.service,
+            repository=with_id(self.repository, opened),
+            items=self.items,
+            path=self.path,
+            to=self.to,
+        )
+
+
+class RollbackPlan(Plan):
+    """What a restore replaced, brought back by the same exchange."""
+
+    plan: Literal["rollback"] = "rollback"
+    service: ServiceRef
+    node: str
+    of_task: str
+
+    @property
+    def service_name(self) -> str:
+        return self.service.name
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return (self.node,)
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        return (Hold(name=f"{self.service.name}@{self.node}"),)
+
+    def __str__(self) -> str:
+        return f"Bring back what task {self.of_task} replaced of {self.service} on {self.node}"
+
+    async def carry_out(self, run: Run) -> dict[str, Any]:
+        """The step of docs/design.md, "Rollback"."""
+        operation = ExchangeBack(service=self.service, of_task=self.of_task)
+        exchanged = await run.on(self.node, "exchange_back", operation)
+        return exchanged.model_dump(mode="json")
+
+
+def plan_restore(
+    known: Known, service: str, request: RestoreRequest, backups: Sequence[Backup]
+) -> RestorePlan:
+    """From the records of the service's backups, and of those the request names.
+
+    Raises ComposiaError, with all that stands in the way.
+    """
+    found, wrong = known.service(service), Objections()
+    node = _node(known, found, request.node, wrong)
+    chosen = choice.backups(found, node or "", _asked(request), backups, wrong)
+    return _plan(known, found, node, chosen, request, wrong)
+
+
+def plan_restore_backup(known: Known, request: BackupRestoreRequest, backup: Backup) -> RestorePlan:
+    """From one record. Raises ComposiaError, with all that stands in the way."""
+    found, wrong = known.service(backup.service), Objections()
+    node = _node(known, found, request.node or backup.node, wrong)
+    choice.object_to_a_bad_one(backup, (), wrong)
+    return _plan(known, found, node, [backup], request, wrong)
+
+
+def plan_rollback(known: Known, task: Task, of: Plan) -> RollbackPlan:
+    """Raises Conflict for a task that replaced nothing."""
+    if not isinstance(of, RestorePlan) or of.to != "in_place":
+        raise Conflict(
+            f"task {task.id} has replaced no data",
+            hint="Only a restore in place can be rolled back.",
+        )
+    if task.status is not Status.SUCCEEDED:
+        raise Conflict(
+            f"task {task.id} is {task.status}: it has replaced no data",
+            hint="A restore that fails leaves the data as it was.",
+        )
+    wrong = Objections()
+    found = known.service(of.service.name)
+    known.object_to_foreign_projects(found.ref, [of.node], wrong)
+    wrong.settle()
+    return RollbackPlan(service=found.ref, node=of.node, of_task=task.id)
+
+
+def _node(known: Known, service: Service, wanted: str | None, wrong: Objections) -> str | None:
+    if wanted is None and len(service.meta.nodes) != 1:
+        wrong.invalid(
+            ("node",),
+            f"{service.name} has {len(service.meta.nodes)} nodes: name the one to restore on",
+            f"Its nodes: {names(service.meta.nodes)}." if service.meta.nodes else None,
+        )
+        return None
+    node = wanted or service.meta.nodes[0]
+    if node not in known.nodes:
+        wrong.unknown(("node",), "node", node, known.nodes)
+        return None
+    return node
+
+
+def _asked(request: RestoreRequest) -> choice.Asked:
+    return choice.Asked(items=request.data_items, ids=request.backup_ids, at=request.time)
+
+
+def _plan(
+    known: Known,
+    service: Service,
+    node: str | None,
+    chosen: Sequence[Backup],
+    request: RestoreRequest | BackupRestoreRequest,
+    wrong: Objections,
+) -> RestorePlan:
+    on = [node] if node else []
+    known.object_to_nodes_without_repository(on, wrong)
+    known.object_to_foreign_projects(service.ref, on, wrong)
+    items = choice.items_to_restore(service, chosen, wrong)
+    path = _path(request.path, items, wrong)
+    wrong.settle()
+    return RestorePlan(
+        service=service.ref,
+        repository=_repository(known),
+        node=on[0],
+        items=items,
+        path=path,
+        to=request.to,
+    )
+
+
+def _repository(known: Known) -> RepositoryRef:
+    repository = known.repository()
+    if repository.repository_id is None:
+        raise Conflict("there is no repository yet", hint="`composia repo init` makes it.")
+    return repository
+
+
+def _path(path: str | None, items: Sequence[ItemToRestore], wrong: Objections) -> str | None:
+    if path is None:
+        return None
+    if len(items) > 1:
+        wrong.invalid(("path",), "a path can only be restored from one data item: name it")
+    try:
+        return relative_path(path)
+    except ValueError as error:
+        wrong.invalid(("path",), str(error))
+        return None

@@ -1,0 +1,152 @@
+"""Deploying, updating, stopping and restarting a service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from composia.errors import ComposiaError
+from composia.model.names import Name
+from composia.model.service import ServiceRef
+from composia.operations.service import Deploy, Deployed, Restart, Stop
+from composia.workflows.known import Known
+from composia.workflows.objections import Objections
+from composia.workflows.plan import Hold, Plan, Run
+from composia.workflows.sides import names, settle
+
+
+class ServiceRequest(BaseModel):
+    """Which nodes to work on; by default all that the service is meant for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    nodes: tuple[Name, ...] | None = Field(
+        default=None, min_length=1, description="Ids of nodes; by default the service's nodes."
+    )
+
+
+class _ServicePlan(Plan):
+    service: ServiceRef
+    on: tuple[str, ...]
+
+    @property
+    def service_name(self) -> str:
+        return self.service.name
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return self.on
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        return tuple(Hold(name=f"{self.service.name}@{node}") for node in self.on)
+
+
+class DeployPlan(_ServicePlan):
+    """Files and containers as the catalog has them."""
+
+    plan: Literal["deploy"] = "deploy"
+
+    def __str__(self) -> str:
+        return f"Deploy {self.service} on {names(self.on)}"
+
+    async def carry_out(self, run: Run) -> dict[str, Any]:
+        """The step of docs/design.md, "Deploy"."""
+        operation = Deploy(service=self.service)
+        outcomes = await run.on_each("deploy", dict.fromkeys(self.on, operation))
+        return _changed(outcomes)
+
+
+class UpdatePlan(_ServicePlan):
+    """The same with newer images."""
+
+    plan: Literal["update"] = "update"
+
+    def __str__(self) -> str:
+        return f"Update {self.service} on {names(self.on)}"
+
+    async def carry_out(self, run: Run) -> dict[str, Any]:
+        """The step of docs/design.md, "Deploy"; images are pulled first."""
+        operation = Deploy(service=self.service, pull=True)
+        outcomes = await run.on_each("deploy", dict.fromkeys(self.on, operation))
+        return _changed(outcomes)
+
+
+class StopPlan(_ServicePlan):
+    """Containers stop, and stay stopped."""
+
+    plan: Literal["stop"] = "stop"
+
+    def __str__(self) -> str:
+        return f"Stop {self.service} on {names(self.on)}"
+
+    async def carry_out(self, run: Run) -> None:
+        """One step of its name."""
+        operation = Stop(service=self.service)
+        settle(await run.on_each("stop", dict.fromkeys(self.on, operation)))
+
+
+class RestartPlan(_ServicePlan):
+    """The same containers stop and start."""
+
+    plan: Literal["restart"] = "restart"
+
+    def __str__(self) -> str:
+        return f"Restart {self.service} on {names(self.on)}"
+
+    async def carry_out(self, run: Run) -> None:
+        """One step of its name."""
+        operation = Restart(service=self.service)
+        settle(await run.on_each("restart", dict.fromkeys(self.on, operation)))
+
+
+def plan_deploy(known: Known, service: str, request: ServiceRequest) -> DeployPlan:
+    """Raises ComposiaError, with all that stands in the way."""
+    ref, on = _to_start(known, service, request)
+    return DeployPlan(service=ref, on=on)
+
+
+def plan_update(known: Known, service: str, request: ServiceRequest) -> UpdatePlan:
+    """Raises ComposiaError, with all that stands in the way."""
+    ref, on = _to_start(known, service, request)
+    return UpdatePlan(service=ref, on=on)
+
+
+def plan_stop(known: Known, service: str, request: ServiceRequest) -> StopPlan:
+    """Raises ComposiaError, with all that stands in the way."""
+    found, wrong = known.service(service), Objections()
+    on = known.nodes_with_instances(found, request.nodes, wrong)
+    known.object_to_foreign_projects(found.ref, on, wrong)
+    wrong.settle()
+    return StopPlan(service=found.ref, on=on)
+
+
+def plan_restart(known: Known, service: str, request: ServiceRequest) -> RestartPlan:
+    """Raises ComposiaError, with all that stands in the way."""
+    found, wrong = known.service(service), Objections()
+    on = known.nodes_with_instances(found, request.nodes, wrong)
+    known.object_to_a_disabled(found, wrong)
+    known.object_to_foreign_projects(found.ref, on, wrong)
+    wrong.settle()
+    return RestartPlan(service=found.ref, on=on)
+
+
+def _to_start(
+    known: Known, service: str, request: ServiceRequest
+) -> tuple[ServiceRef, tuple[str, ...]]:
+    found, wrong = known.service(service), Objections()
+    on = known.nodes_meant_for(found, request.nodes, wrong)
+    known.object_to_a_disabled(found, wrong)
+    known.object_to_foreign_projects(found.ref, on, wrong)
+    known.object_to_a_second_place(found, on, wrong)
+    wrong.settle()
+    return found.ref, on
+
+
+def _changed(outcomes: Mapping[str, Deployed | ComposiaError]) -> dict[str, Any]:
+    deployed = {node: out for node, out in outcomes.items() if isinstance(out, Deployed)}
+    result = {"changed": {node: found.changed for node, found in deployed.items()}}
+    settle(outcomes, result=result)
+    return result
