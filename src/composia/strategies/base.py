@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import Failure
 from composia.tools.compose import Compose
 from composia.tools.docker import Docker
-from composia.tools.rustic import Engine, Snapshot
+from composia.tools.rustic import Engine, Labels, Snapshot
 
 
 class Needs(StrEnum):
@@ -83,6 +83,10 @@ class Site:
             )
         return self.repository
 
+    def labels(self, item: str) -> Labels:
+        """Whose data a snapshot of the item holds."""
+        return Labels(node=self.node, service=self.service, item=item, task=self.task)
+
 
 class Strategy(BaseModel, ABC):
     """How one data item is saved or brought back."""
@@ -100,10 +104,12 @@ class Saved(BaseModel):
     snapshot: Snapshot
     #: What the source looked like, as tools.manifest writes it; None for a stream.
     manifest: bytes | None = None
-    #: Paths that could not be read: the backup is partial.
+    #: Paths that could not be read, as people know them: the backup is partial.
     unread: tuple[str, ...] = ()
-    #: Paths that changed while they were read, and other remarks for people.
+    #: Paths that changed while they were read, as people know them (`./data/x`, `cache/x`); the
+    #: manifest marks the same paths by its own names.
     changed: tuple[str, ...] = ()
+    #: Other remarks for people.
     warnings: tuple[str, ...] = ()
 
 
@@ -111,6 +117,10 @@ class BackupStrategy(Strategy):
     """How one data item is saved."""
 
     needs: ClassVar[Needs]
+
+    async def check(self, site: Site) -> None:
+        """Raise Failure for what can be seen to be missing before anything stops for the item."""
+        return
 
     @abstractmethod
     async def save(self, item: str, site: Site) -> Saved:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from composia.errors import Failure
+from composia.strategies import live_databases, sources
 from composia.strategies.base import (
     BackupStrategy,
     Needs,
@@ -15,7 +20,13 @@ from composia.strategies.base import (
     Staged,
     Wanted,
 )
+from composia.strategies.sources import Source
+from composia.tools import manifest
+from composia.tools.manifest import Manifest
 from composia.tools.paths import IncludePath
+from composia.tools.rustic import SavedTree
+
+_IN_SNAPSHOT = re.compile(r"^/?composia/")
 
 
 class FilesCopy(BackupStrategy):
@@ -27,8 +38,61 @@ class FilesCopy(BackupStrategy):
     include: tuple[IncludePath, ...] = Field(min_length=1)
     exclude: tuple[IncludePath, ...] = ()
 
+    async def check(self, site: Site) -> None:
+        found = await self._sources(site)
+        sources.refuse_empty(found, await sources.look(found), site)
+
     async def save(self, item: str, site: Site) -> Saved:
-        raise NotImplementedError
+        found = await self._sources(site)
+        before = await sources.look(found)
+        sources.refuse_empty(found, before, site)
+        tree = await site.engine.save(
+            {source.key: source.path for source in found},
+            site.labels(item),
+            exclude=sources.excluded(found, before),
+            on_progress=site.notes.progress,
+        )
+        after = await sources.look(found)
+        await _refuse_vanished(found, after, tree, site)
+        seen = manifest.with_changes(before, after)
+        return Saved(
+            snapshot=tree.snapshot,
+            manifest=await asyncio.to_thread(seen.write),
+            unread=_unread(seen, tree),
+            changed=tuple(_known_as(path) for path in sorted(seen.changed)),
+            warnings=await self._warnings(site, found, before),
+        )
+
+    async def _sources(self, site: Site) -> tuple[Source, ...]:
+        return await sources.resolve(site, self.include, self.exclude)
+
+    async def _warnings(
+        self, site: Site, found: Iterable[Source], seen: Manifest
+    ) -> tuple[str, ...]:
+        if self.needs is Needs.STOPPED:
+            return ()
+        return await live_databases.warnings(site, found, seen)
+
+
+async def _refuse_vanished(
+    found: Iterable[Source], after: Manifest, tree: SavedTree, site: Site
+) -> None:
+    gone = [source.known_as for source in found if source.key.encode() not in after.entries]
+    if gone:
+        await site.engine.forget([tree.snapshot.id])
+        raise Failure(
+            f"{', '.join(gone)} of {site.service} vanished while it was read",
+            hint="Something on the node moved it away. Once it is back, back up again.",
+        )
+
+
+def _unread(seen: Manifest, tree: SavedTree) -> tuple[str, ...]:
+    told = [sources.known_as(_IN_SNAPSHOT.sub("", path)) for path in tree.unread]
+    return tuple(dict.fromkeys([*told, *(_known_as(path) for path in seen.unread)]))
+
+
+def _known_as(path: bytes) -> str:
+    return sources.known_as(manifest.as_text(path))
 
 
 class FilesCopyBack(RestoreStrategy):

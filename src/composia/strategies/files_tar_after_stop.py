@@ -13,9 +13,10 @@ class FilesTarAfterStop(FilesCopy):
 
     needs: ClassVar[Needs] = Needs.STOPPED
 
-    strategy: Literal["files.tar_after_stop", "files.copy_after_stop"]  # type: ignore[assignment]  # narrower on purpose
+    strategy: Literal["files.tar_after_stop", "files.copy_after_stop"]  # type: ignore[assignment]  # other names
+
 
 class FilesTarBack(FilesCopyBack):
     """The same as files.copy."""
 
-    strategy: Literal["files.tar_after_stop", "files.copy_after_stop"]  # type: ignore[assignment]  # narrower on purpose
+    strategy: Literal["files.tar_after_stop", "files.copy_after_stop"]  # type: ignore[assignment]  # other names

@@ -1,0 +1,90 @@
+"""Databases among files: copied while they are written to, they may not start again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from composia.strategies.base import Site
+from composia.strategies.sources import Source
+from composia.tools.manifest import Manifest, as_text
+
+SQLITE = b"SQLite format 3\x00"
+SQLITE_NAMES = (b".sqlite", b".sqlite3", b".db", b".db3", b".s3db", b".sl3")
+#: What SQLite puts beside a database that is in use.
+BESIDE = (b"-wal", b"-journal", b"-shm")
+STOPPED = "files.tar_after_stop"
+
+
+async def warnings(site: Site, sources: Iterable[Source], seen: Manifest) -> tuple[str, ...]:
+    """A remark for each database that some running container may write to."""
+    found = [(source, list(_databases(source, seen.within(source.key)))) for source in sources]
+    if not any(remarks for _, remarks in found):
+        return ()
+    used = await _in_use(site)
+    return tuple(
+        remark
+        for source, remarks in found
+        if any(_overlap(source.path, place) for place in used)
+        for remark in remarks
+    )
+
+
+def _databases(source: Source, seen: Manifest) -> Iterator[str]:
+    for path, entry in seen.entries.items():
+        folder, _, name = (path or os.fsencode(source.path.name)).rpartition(b"/")
+        if entry.type != "file":
+            continue
+        if name == b"PG_VERSION" and not _inside_of_one(folder, seen):
+            yield _remark(source, folder, "PostgreSQL", f"database.pgdumpall or {STOPPED}")
+        elif name == b"ibdata1":
+            yield _remark(source, folder, "MySQL or MariaDB", STOPPED)
+        elif _may_be_sqlite(name, path, seen) and _is_sqlite(source.path, path):
+            yield _remark(source, path, "SQLite", STOPPED)
+
+
+def _remark(source: Source, path: bytes, kind: str, instead: str) -> str:
+    where = f"{source.known_as}/{as_text(path)}" if path else source.known_as
+    return (
+        f"{where} is a {kind} database that may be in use: a copy made while it is written to may"
+        f" be broken; use {instead} instead"
+    )
+
+
+def _inside_of_one(folder: bytes, seen: Manifest) -> bool:
+    # base/5/PG_VERSION belongs to the PG_VERSION two folders above.
+    parts = folder.split(b"/") if folder else []
+    return any(b"/".join([*parts[:at], b"PG_VERSION"]) in seen.entries for at in range(len(parts)))
+
+
+def _may_be_sqlite(name: bytes, path: bytes, seen: Manifest) -> bool:
+    return name.lower().endswith(SQLITE_NAMES) or any(path + end in seen.entries for end in BESIDE)
+
+
+def _is_sqlite(root: Path, path: bytes) -> bool:
+    whole = os.path.join(os.fsencode(root), path) if path else os.fsencode(root)
+    try:
+        opened = os.open(whole, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.read(opened, len(SQLITE)) == SQLITE
+    except OSError:
+        return False
+    finally:
+        os.close(opened)
+
+
+async def _in_use(site: Site) -> list[Path]:
+    return [
+        Path(os.path.realpath(mount.source))
+        for container in await site.docker.containers()
+        if container.state in ("running", "paused", "restarting")
+        for mount in container.mounts
+        if mount.source and mount.writable
+    ]
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)

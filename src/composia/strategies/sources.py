@@ -1,0 +1,162 @@
+"""What `include` and `exclude` name, found on a node."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.errors import Failure
+from composia.strategies.base import Site
+from composia.tools import manifest
+from composia.tools.manifest import Manifest
+from composia.tools.paths import Included, IncludedPath, parse_include
+
+#: Names in which a restore keeps what it stages: never saved.
+OURS = b".composia"
+SAVABLE = ("file", "dir")
+
+
+class Source(BaseModel):
+    """A file, folder or volume on this node, and what it is called in a snapshot and by people."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: `files/data/uploads` or `volumes/cache`: its place under `/composia` in a snapshot.
+    key: str
+    #: Where it lies on this machine, with no symbolic link on the way.
+    path: Path
+    #: `./data/uploads` or `cache`.
+    known_as: str
+    #: The real Docker volume, where it is one.
+    volume: str | None = None
+    #: Keys below this one that are not part of it.
+    exclude: tuple[str, ...] = ()
+
+
+async def resolve(site: Site, include: Sequence[str], exclude: Sequence[str]) -> tuple[Source, ...]:
+    """Find what is included, once each and in order, without what is excluded.
+
+    Raises Failure for one that is missing, is a link, or leads out of the service's folder.
+    """
+    left_out = [key_of(parse_include(text)) for text in exclude]
+    wanted = {key_of(named): named for named in map(parse_include, include)}
+    keys = [key for key in wanted if not _covered(key, [*wanted, *left_out])]
+    keys = [key for key in keys if key not in left_out]
+    if not keys:
+        raise Failure(
+            f"nothing of {site.service} is left to save: all of `include` is excluded",
+            hint="Correct `exclude` of the item in composia-meta.yaml.",
+        )
+    found = [await _found(site, wanted[key]) for key in keys]
+    return tuple(_without(source, left_out) for source in found)
+
+
+def key_of(named: Included) -> str:
+    """Where it lies under `/composia` in a snapshot."""
+    if isinstance(named, IncludedPath):
+        return f"files/{named.path}"
+    return f"volumes/{named.key}"
+
+
+def known_as(key: str) -> str:
+    """A key, or a path below one, as people write it."""
+    kind, _, rest = key.partition("/")
+    return f"./{rest}" if kind == "files" else rest
+
+
+async def look(sources: Iterable[Source]) -> Manifest:
+    """What the sources look like now, each under its key; one that has gone has no entries."""
+    return manifest.join({source.key: await _look(source) for source in sources})
+
+
+def excluded(sources: Iterable[Source], seen: Manifest) -> list[str]:
+    """The keys that a save leaves out: what the user excludes, and what is ours."""
+    ours = [os.fsdecode(path) for path in seen.left_out]
+    return sorted({*ours, *(key for source in sources for key in source.exclude)})
+
+
+def refuse_empty(sources: Iterable[Source], seen: Manifest, site: Site) -> None:
+    """Raise Failure for a source in which there is nothing to save."""
+    by_source: Mapping[str, Manifest] = {one.known_as: seen.within(one.key) for one in sources}
+    for name, part in by_source.items():
+        root = part.entries.get(b"")
+        if root and root.type == "dir" and len(part.entries) == 1 and not part.unread:
+            raise Failure(
+                f"`{name}` of {site.service} is empty on {site.node}: there is nothing to save",
+                hint="Is it the right place, and is its disk mounted? Else take it out of"
+                " `include` until there is something in it.",
+            )
+
+
+async def _look(source: Source) -> Manifest:
+    below = [os.fsencode(key[len(source.key) + 1 :]) for key in source.exclude]
+    try:
+        return await asyncio.to_thread(manifest.take, source.path, leave_out=below, ours=OURS)
+    except OSError:
+        return Manifest(entries={})
+
+
+def _covered(key: str, others: Iterable[str]) -> bool:
+    return any(key.startswith(f"{other}/") for other in others)
+
+
+def _without(source: Source, left_out: Iterable[str]) -> Source:
+    below = tuple(key for key in left_out if _covered(key, [source.key]))
+    return source.model_copy(update={"exclude": below})
+
+
+async def _found(site: Site, named: Included) -> Source:
+    if isinstance(named, IncludedPath):
+        return await asyncio.to_thread(_path, site, named)
+    return await _volume(site, named.key)
+
+
+def _path(site: Site, named: IncludedPath) -> Source:
+    folder = Path(os.path.realpath(site.folder))
+    path = folder / named.path
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(folder):
+        raise Failure(
+            f"`{named}` of {site.service} leads out of the service's folder, to {real}",
+            hint="Symbolic links that leave the folder are refused. Move the data into the"
+            " folder, or keep it in a volume.",
+        )
+    if path.is_symlink():
+        raise Failure(
+            f"`{named}` of {site.service} is a symbolic link to {os.readlink(path)}",
+            hint=f"Include what it points to: ./{real.relative_to(folder)}",
+        )
+    if not path.exists():
+        raise Failure(
+            f"`{named}` of {site.service} does not exist on {site.node}",
+            hint="Deploy the service first, or correct `include` of the item.",
+        )
+    if not (path.is_file() or path.is_dir()):
+        raise Failure(f"`{named}` of {site.service} is neither a file nor a folder")
+    return Source(key=key_of(named), path=real, known_as=str(named))
+
+
+async def _volume(site: Site, key: str) -> Source:
+    declared = (await site.compose.config()).volumes.get(key)
+    if declared is None:
+        raise Failure(
+            f"`{key}` is no volume in the compose file of {site.service}",
+            hint=f"Name one under `volumes:`, or write ./{key} for a file or folder.",
+        )
+    volume = await site.docker.volume(declared.name)
+    if volume is None:
+        raise Failure(
+            f"volume `{key}` ({declared.name}) of {site.service} does not exist on {site.node}",
+            hint="Deploy the service first: that makes its volumes.",
+        )
+    if not volume.plain:
+        raise Failure(
+            f"volume `{key}` ({declared.name}) is of driver {volume.driver} with options of its"
+            " own; only plain local volumes can be saved",
+            hint="Keep the data in a plain volume or in a folder of the service.",
+        )
+    return Source(key=f"volumes/{key}", path=volume.mountpoint, known_as=key, volume=volume.name)
