@@ -2,11 +2,81 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from composia.errors import CommandFailed, Failure
+from composia.strategies import dump
 from composia.strategies.base import BackupStrategy, Needs, Saved, Site
+from composia.tools.docker import ContainerInfo
+from composia.tools.rustic import Stream
+from composia.tools.shell import QUOTED, Command, Finished, Running
+
+CHUNK = 1 << 20
+#: Bytes at the end of a dump among which its last line is looked for.
+TAIL = 4096
+_SERVICE = "com.docker.compose.service"
+_ONE_OFF = "com.docker.compose.oneoff"
+
+# Run inside the container, so that the password never leaves it. Constant: nothing is put in.
+_CONNECT = """
+value() {
+  eval "file=\\${$1_FILE:-} given=\\${$1:-}"
+  if [ -z "$given" ] && [ -n "$file" ]; then given=$(cat "$file" 2>/dev/null) || :; fi
+  printf %s "$given"
+}
+mine=${PGUSER:-}
+PGUSER=$(value POSTGRES_USER)
+PGUSER=${PGUSER:-${mine:-postgres}}
+export PGUSER
+if [ -z "${PGPASSWORD:-}" ]; then
+  PGPASSWORD=$(value POSTGRES_PASSWORD)
+  if [ -n "$PGPASSWORD" ]; then export PGPASSWORD; else unset PGPASSWORD; fi
+fi
+unset PGDATABASE
+answers() { psql -XAtwq -d "$1" -c 'select 1' </dev/null >/dev/null; }
+connects() { answers postgres || answers template1; }
+connect() {
+  connects && return
+  PGHOST=127.0.0.1
+  export PGHOST
+  connects
+}
+"""
+# A first start answers on the socket while it is still being filled: TCP says that it is done. A
+# server without TCP is believed after a while.
+PROBE = (
+    _CONNECT
+    + """
+tries=0
+until pg_isready -qh 127.0.0.1; do
+  tries=$((tries + 1))
+  if [ $tries -ge 50 ] && pg_isready -q; then break; fi
+  if [ $tries -ge 150 ]; then echo 'it does not accept connections' >&2; exit 3; fi
+  sleep 0.2
+done
+connect
+"""
+)
+# The client's death does not end what it started in a container, but it ends that one's input. The
+# dump goes with it: pg_dumpall and the pg_dump below it are in this shell's process group.
+SCRIPT = (
+    _CONNECT
+    + """
+connect || exit 3
+exec 3<&0
+{ read -r _ <&3; kill -TERM 0; } >/dev/null 2>&1 &
+watch=$!
+pg_dumpall --clean --if-exists -w </dev/null
+code=$?
+kill $watch 2>/dev/null
+exit $code
+"""
+)
 
 
 class PgDumpAll(BackupStrategy):
@@ -17,5 +87,94 @@ class PgDumpAll(BackupStrategy):
     strategy: Literal["database.pgdumpall"] = "database.pgdumpall"
     service: str = Field(min_length=1)
 
+    async def check(self, site: Site) -> None:
+        containers = await site.docker.containers(project=site.compose.project)
+        _refuse_stopped(self.service, containers, site)
+
     async def save(self, item: str, site: Site) -> Saved:
-        raise NotImplementedError
+        await self.check(site)
+        program = await self._command(site)
+        async with site.engine.save_stream(dump.NAME, site.labels(item)) as stream:
+            await self._dump(program, stream, site)
+            snapshot = await stream.finish()
+        return Saved(snapshot=snapshot)
+
+    async def _command(self, site: Site) -> Command:
+        """The dump as whichever user of the container may connect: its own, or postgres."""
+        said = ""
+        for user in ((), ("--user", "postgres")):
+            probe = site.compose.command("exec", "-T", *user, self.service, "sh", "-c", PROBE)
+            tried = await site.compose.shell.run(probe, check=False)
+            if tried.code == 0:
+                words = ("exec", "-T", *user, self.service, "sh", "-c", SCRIPT)
+                return replace(site.compose.command(*words), line_limit=CHUNK)
+            said = said or tried.complaint
+        raise Failure(
+            f"PostgreSQL in service {self.service} of {site.service} cannot be connected to: {said}",
+            hint="The user is POSTGRES_USER (else postgres), the password POSTGRES_PASSWORD or"
+            f" POSTGRES_PASSWORD_FILE, as service {self.service} has them in the compose file.",
+        )
+
+    async def _dump(self, command: Command, stream: Stream, site: Site) -> None:
+        async with site.compose.shell.start(command) as program:
+            complaint = asyncio.ensure_future(_end_of(program))
+            try:
+                tail = await _pump(program, stream, site)
+                said, code = await complaint, await program.wait()
+            finally:
+                complaint.cancel()
+        if code != 0:
+            ended = Finished(command, code, b"", said)
+            raise CommandFailed(
+                f"pg_dumpall in service {self.service} of {site.service} failed with code {code}:"
+                f" {ended.complaint}",
+                hint="Nothing was saved. What PostgreSQL complains about must be mended first.",
+            )
+        if not is_complete(tail):
+            raise Failure(
+                f"the dump of service {self.service} of {site.service} ends before its last line",
+                hint="Nothing was saved. Was the container stopped meanwhile? Back up again.",
+            )
+
+
+def is_complete(tail: bytes) -> bool:
+    """Whether a dump that ends so is whole."""
+    said = [
+        line
+        for line in tail.splitlines()
+        # Newer releases may unlock psql again behind it.
+        if line.strip() not in (b"", b"--") and not line.startswith(b"\\unrestrict ")
+    ]
+    return bool(said) and said[-1] == dump.LAST_LINE
+
+
+async def _pump(program: Running, stream: Stream, site: Site) -> bytes:
+    done, tail = 0, b""
+    while chunk := await program.stdout.read(CHUNK):
+        await stream.write(chunk)
+        done, tail = done + len(chunk), (tail + chunk)[-TAIL:]
+        site.notes.progress(done)
+    return tail
+
+
+async def _end_of(program: Running) -> bytes:
+    said = b""
+    while chunk := await program.stderr.read(CHUNK):
+        said = (said + chunk)[-QUOTED:]
+    return said
+
+
+def _refuse_stopped(service: str, containers: Iterable[ContainerInfo], site: Site) -> None:
+    mine = [
+        container
+        for container in containers
+        if container.labels.get(_SERVICE) == service
+        and container.labels.get(_ONE_OFF, "False") != "True"
+    ]
+    if any(container.state == "running" for container in mine):
+        return
+    states = ", ".join(sorted({container.state for container in mine})) or "no container"
+    raise Failure(
+        f"service {service} of {site.service} is not running on {site.node} ({states})",
+        hint=f"A dump needs its database: composia deploy {site.service}",
+    )

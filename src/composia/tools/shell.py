@@ -31,6 +31,8 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
     #: Bytes for the program's input. Not shown either.
     stdin: bytes | None = None
+    #: A line of its output may be this long; twice as much is read ahead of who reads it slowly.
+    line_limit: int = LINE_LIMIT
 
     def __str__(self) -> str:
         # Values of env never appear: that is where passwords travel.
@@ -148,7 +150,7 @@ class LocalShell:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                limit=LINE_LIMIT,
+                limit=command.line_limit,
                 start_new_session=True,
             )
         except OSError as error:
