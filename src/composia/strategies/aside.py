@@ -68,7 +68,7 @@ class Aside:
         if self.folder.is_dir():
             _sync(self.folder)
 
-    def beside(self, live: Path, number: int) -> Path:
+    def beside(self, live: Path, name: str) -> Path:
         """A place that can be exchanged with `live`: its parent is there, it is not.
 
         Below our own folder where that is on the same mount, else next to the live path, and in it
@@ -77,17 +77,17 @@ class Aside:
         near = live if is_mount_point(live) else existing(live.parent)
         self._make()
         if mount_of(near) == mount_of(self.folder):
-            place = self.folder / f"{number}-{live.name}"
+            place = self.folder / f"{name}-{live.name}"
         else:
-            place = near / f".composia-{self.task}-{number}-{live.name}"
+            place = near / f".composia-{self.task}-{name}-{live.name}"
         self._remember(Staging(path=place))
         return place
 
-    async def volume(self, docker: Docker, number: int, key: str) -> Volume:
+    async def volume(self, docker: Docker, name: str, key: str) -> Volume:
         """A fresh plain volume, to trade its content with another one."""
-        name = f"composia-{self.task}-{number}-{key}".lower()
-        self._remember(Staging(volume=name))
-        return await docker.create_volume(name, {LABEL: self.task})
+        volume = f"composia-{self.task}-{name}-{key}"
+        self._remember(Staging(volume=volume))
+        return await docker.create_volume(volume, {LABEL: self.task})
 
     async def discard(self, docker: Docker) -> None:
         """Remove everything of this task that lies aside."""

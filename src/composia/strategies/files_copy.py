@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from composia.errors import Failure
-from composia.strategies import live_databases, sources
+from composia.strategies import live_databases, put_back, sources
 from composia.strategies.base import (
     BackupStrategy,
     Needs,
@@ -102,4 +102,4 @@ class FilesCopyBack(RestoreStrategy):
     include: tuple[IncludePath, ...] = Field(min_length=1)
 
     async def fetch(self, wanted: Wanted, site: Site) -> Staged:
-        raise NotImplementedError
+        return await put_back.put_back(self.include, wanted, site)

@@ -1,0 +1,44 @@
+"""A database dump as it comes out of the repository."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from composia.errors import Failure
+from composia.strategies.base import Site, Wanted
+
+#: The file's name in a snapshot, and its last line: without it the dump is not whole.
+NAME = "dump.sql"
+LAST_LINE = b"-- PostgreSQL database cluster dump complete"
+#: Strategies that save a dump.
+SAVED_BY = frozenset({"database.pgdumpall"})
+
+
+async def chunks(wanted: Wanted, site: Site) -> AsyncIterator[bytes]:
+    """The dump, piece by piece. Raises Failure after the last one when it is not whole."""
+    tail, done = b"", 0
+    async with site.engine.read_file(wanted.snapshot_id, NAME) as pieces:
+        async for piece in pieces:
+            tail = (tail + piece)[-1024:]
+            done += len(piece)
+            site.notes.progress(done)
+            yield piece
+    if LAST_LINE not in tail:
+        raise Failure(
+            f"the dump of {wanted.item} is not whole: its last line is missing",
+            hint="Choose another backup of it. Nothing was touched.",
+        )
+
+
+async def write(wanted: Wanted, path: Path, site: Site) -> int:
+    """Put the dump into a new file that nobody else may read; answers its size in bytes."""
+    size = 0
+    # It holds the hashes of passwords.
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(opened, "wb") as file:
+        async for piece in chunks(wanted, site):
+            size += await asyncio.to_thread(file.write, piece)
+    return size
