@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -33,14 +33,26 @@ _WORDS = {
 
 
 def parse(
-    document: Document, model: type[Model], *, context: Mapping[str, Any] | None = None
+    document: Document, model: type[Model], *, context: Any = None, known: Iterable[Problem] = ()
 ) -> Model:
-    """The document as a model. Raises Invalid that names every wrong place at once."""
+    """The document as a model. Raises Invalid that names every wrong place at once.
+
+    `known` are places that were found to be wrong before.
+    """
+    found = list(known)
     try:
         # JSON mode: the strict models take lists for tuples and text for enums, and nothing else.
-        return model.model_validate_json(json.dumps(document.data), context=context)
+        parsed = model.model_validate_json(json.dumps(document.data), context=context)
     except ValidationError as error:
-        raise document.invalid(*_Explained(document, model).all(error)) from error
+        found += _Explained(document, model).all(error)
+    else:
+        if not found:
+            return parsed
+    raise document.invalid(*sorted(found, key=_place))
+
+
+def _place(problem: Problem) -> tuple[int, int]:
+    return problem.line or 0, problem.column or 0
 
 
 class _Explained:
@@ -51,11 +63,10 @@ class _Explained:
         self.model = model
 
     def all(self, error: ValidationError) -> list[Problem]:
-        """Every wrong place, in the order of the file."""
+        """Every wrong place."""
         every = error.errors(include_url=False)
         found = [problem for details in every for problem in self.of(details)]
-        kept = [problem for problem in found if not self._is_echo(problem, found)]
-        return sorted(kept, key=lambda problem: (problem.line or 0, problem.column or 0))
+        return [problem for problem in found if not self._is_echo(problem, found)]
 
     def _is_echo(self, problem: Problem, every: list[Problem]) -> bool:
         """Whether it only says again what another one says better."""

@@ -70,7 +70,9 @@ def load(text: str | bytes, file: str) -> Document:
     try:
         return reader.read(content)
     except yaml.MarkedYAMLError as error:
-        reader.refuse(_words(error), error.problem_mark or error.context_mark)
+        mark = error.problem_mark or error.context_mark
+        quotes = _needs_quotes(content, mark)
+        reader.refuse(_words(error) + quotes, mark)
     except yaml.YAMLError as error:
         # The reader knows no line for a character that YAML does not allow.
         reader.refuse(f"not YAML: {getattr(error, 'reason', 'it cannot be read')}", None)
@@ -93,6 +95,12 @@ def _decoded(text: str | bytes, file: str) -> str:
 
 def _words(error: yaml.MarkedYAMLError) -> str:
     return "not YAML: " + ", ".join(part for part in (error.problem, error.context) if part)
+
+
+def _needs_quotes(content: str, mark: Any) -> str:
+    lines = content.splitlines()
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    return '; inside {...} write "${NAME}" in quotes' if "${" in line else ""
 
 
 def _invalid(file: str, problems: tuple[Problem, ...]) -> Invalid:
