@@ -256,14 +256,20 @@ class Lab:
     def _wait(self, process: str) -> None:
         """Wait until a process serves; its log is shown where it ended instead."""
         kind, _, node = process.partition(":")
+        # An agent without its controller cannot be online, and that may be what is tested.
+        alone = kind == "agent" and not self._can_be_online(node)
 
         def serves() -> bool:
             if self.pid(process) is None:
                 tail = "\n".join(self.log(process).read_text(errors="replace").splitlines()[-15:])
                 raise LabError(f"{process} ended, see {self.log(process)}\n{tail}")
-            return kind == "docker" or self._answers(node)
+            return kind == "docker" or alone or self._answers(node)
 
         wait_until(process, serves)
+
+    def _can_be_online(self, node: str) -> bool:
+        controller = network.CONTROLLER
+        return self.pid(controller) is not None and self.network.is_joined(controller, node)
 
     def _answers(self, node: str) -> bool:
         """Whether the controller is ready, and says that `node` is online where one is named."""

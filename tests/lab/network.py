@@ -113,6 +113,15 @@ class Network:
         for member in self.members[1:]:
             self._flush(member, "raw", "mangle")
 
+    def is_joined(self, one: str, other: str) -> bool:
+        """Whether two members can reach each other."""
+        ports = [self.port(self._known(member)) for member in (one, other)]
+        shown = [run("ip", "-n", self.hub, "-o", "link", "show", port) for port in ports]
+        if not all("state UP" in text for text in shown):
+            return False
+        drops = self._drops(one, other)
+        return not any(succeeds(*self._iptables(table, "-C", words)) for table, words in drops)
+
     def forget_containers(self, node: str) -> None:
         """Take away what an engine left in a node's namespace, as a reboot does."""
         shown = run("ip", "-n", self.netns(node), "-o", "link", "show")
