@@ -110,7 +110,7 @@ class PgDumpAll(BackupStrategy):
                 return replace(site.compose.command(*words), line_limit=CHUNK)
             said = said or tried.complaint
         raise Failure(
-            f"PostgreSQL in service {self.service} of {site.service} cannot be connected to: {said}",
+            f"service {self.service} of {site.service} refuses the connection for a dump: {said}",
             hint="The user is POSTGRES_USER (else postgres), the password POSTGRES_PASSWORD or"
             f" POSTGRES_PASSWORD_FILE, as service {self.service} has them in the compose file.",
         )
