@@ -1,0 +1,62 @@
+"""Bodies: JSON whatever the header says, strictly parsed; a missing one means all defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from composia.controller.api.problems import NotJson, TooLarge, invalid
+
+#: Bytes: no request of ours needs more, and a file of the catalog is text.
+LIMIT = 1024 * 1024
+FILE_LIMIT = 8 * 1024 * 1024
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def parsed(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
+    """A dependency that reads the body as this model."""
+
+    async def parse(request: Request) -> Body:
+        return parse_json(model, await raw(request, LIMIT) or b"{}")
+
+    return parse
+
+
+def parse_json(model: type[Body], text: bytes) -> Body:
+    """Raises NotJson, or Invalid with every place that is wrong."""
+    try:
+        return model.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        if any(one["type"] == "json_invalid" for one in found):
+            raise NotJson(
+                f"the body is no JSON: {found[0]['msg']}",
+                hint="A missing body means all defaults.",
+            ) from None
+        raise invalid([{**one, "loc": ("body", *one["loc"])} for one in found]) from None
+
+
+async def raw(request: Request, limit: int) -> bytes:
+    """The body's bytes. Raises TooLarge before more of it than the limit is kept."""
+    kept = bytearray()
+    if int(request.headers.get("content-length") or 0) > limit:
+        raise _too_large(limit)
+    async for chunk in request.stream():
+        kept += chunk
+        if len(kept) > limit:
+            raise _too_large(limit)
+    return bytes(kept)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit} bytes")
+
+
+def documented(model: type[BaseModel]) -> dict[str, Any]:
+    """`openapi_extra` for a route whose body is this model, and may be missing."""
+    schema = model.model_json_schema()
+    return {"requestBody": {"required": False, "content": {"application/json": {"schema": schema}}}}

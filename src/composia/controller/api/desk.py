@@ -1,0 +1,130 @@
+"""What a handler has at hand: the controller, and who is calling."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from composia.controller.api.office import Office
+from composia.controller.auth import Caller
+from composia.model.backup import Backup
+from composia.model.names import NAME_PATTERN
+from composia.model.task import Task
+from composia.workflows.known import Known
+from composia.workflows.objections import not_found
+from composia.workflows.plan import Plan
+
+_bearer = HTTPBearer(auto_error=False, description="An access token of config.yaml.")
+_ID = r"^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$"
+
+ServiceName = Annotated[
+    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="A service's name.")
+]
+NodeId = Annotated[str, Path(pattern=NAME_PATTERN, description="A node's id.")]
+Id = Annotated[str, Path(pattern=_ID, description="An id.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
+Cursor = Annotated[str | None, Query(pattern=_ID, description="`next_cursor` of the page before.")]
+
+
+class Desk:
+    """One call: its caller, and the controller it is about. Raises Unauthenticated."""
+
+    def __init__(
+        self,
+        request: Request,
+        _shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    ) -> None:
+        self.office: Office = request.app.state.controller
+        self.caller: Caller = self.office.gate.caller(request.headers.get("authorization"))
+        request.state.caller = self.caller.name
+
+    async def known(self) -> Known:
+        """What plans are made from."""
+        return Known(
+            catalog=self.office.catalog.view,
+            nodes=self.office.nodes.states(),
+            main_nodes=self.office.config.rustic.main_nodes,
+            repository_id=await self.office.store.repository_id(),
+        )
+
+    def services(self, wanted: str | None) -> tuple[str, ...] | None:
+        """The services to list: the one that is asked for, or all that the token is for."""
+        if wanted is not None:
+            self.caller.must_see(wanted)
+            return (wanted,)
+        return None if self.caller.services == "all" else self.caller.services
+
+    async def task(self, task: str) -> Task:
+        """Raises NotFound, or Denied for another's."""
+        found = await self.office.store.task(task)
+        if found is None:
+            raise not_found("task", task, ())
+        self.caller.must_see(found.service)
+        return found
+
+    async def backup(self, backup: str) -> Backup:
+        """Raises NotFound, or Denied for another's."""
+        found = await self.office.store.backup(backup)
+        if found is None:
+            raise not_found("backup", backup, ())
+        self.caller.must_see(found.service)
+        return found
+
+    async def backups_of(self, service: str) -> list[Backup]:
+        """All records of a service."""
+        return list(await self.office.store.backups(services=(service,)))
+
+
+AtDesk = Annotated[Desk, Depends()]
+
+
+class Submission:
+    """How a plan is handed in: to be carried out, or only shown."""
+
+    def __init__(
+        self,
+        desk: AtDesk,
+        *,
+        dry_run: Annotated[
+            bool, Query(description="Answer 200 with the plan, and do nothing.")
+        ] = False,
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                min_length=1,
+                max_length=255,
+                pattern=r"^[\x21-\x7e]+$",
+                description="The same key again answers with the first task.",
+            ),
+        ] = None,
+    ) -> None:
+        self._desk = desk
+        self._dry_run = dry_run
+        self._key = idempotency_key
+
+    async def hand_in(self, plan: Plan) -> Response:
+        """202 with the task and its place, or 200 with the plan. Raises Conflict."""
+        if self._dry_run:
+            return JSONResponse({"title": str(plan), "plan": plan.model_dump(mode="json")})
+        task = await self._desk.office.admit.submit(
+            plan,
+            created_by=self._desk.caller.created_by,
+            source="api",
+            idempotency_key=self._key,
+        )
+        return accepted(task)
+
+
+Submit = Annotated[Submission, Depends()]
+
+
+def accepted(task: Task) -> Response:
+    """202 with the task, and where it can be watched."""
+    return JSONResponse(
+        task.model_dump(mode="json", by_alias=True),
+        202,
+        headers={"Location": f"/api/v1/tasks/{task.id}"},
+    )

@@ -1,0 +1,141 @@
+"""What the API asks of the controller: its parts, as `controller/app.py` has them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+from composia.controller.auth import Gate
+from composia.model.backup import Backup
+from composia.model.catalog import CatalogView
+from composia.model.config import ControllerConfig
+from composia.model.node import NodeState
+from composia.model.task import Task
+from composia.operations.readings import Reading
+from composia.workflows import AnyPlan
+from composia.workflows.plan import Plan
+
+
+class Admit(Protocol):
+    async def submit(
+        self, plan: Plan, *, created_by: str, source: str, idempotency_key: str | None = None
+    ) -> Task:
+        """Raises Conflict where something else holds it; a key seen before is its task again."""
+        ...
+
+
+class Runner(Protocol):
+    async def cancel(self, task: str) -> Task:
+        """Raises NotFound, or Conflict where nothing is left to cancel."""
+        ...
+
+    async def retry(self, task: str) -> Task:
+        """The same task, one attempt more. Raises NotFound, or Conflict with the reason."""
+        ...
+
+
+class Store(Protocol):
+    """Lists come newest first; `before` is the id of the last one of the page before."""
+
+    async def task(self, task: str) -> Task | None: ...
+
+    async def plan(self, task: str) -> AnyPlan | None: ...
+
+    async def tasks(
+        self,
+        *,
+        services: Sequence[str] | None = None,
+        node: str | None = None,
+        type: str | None = None,  # noqa: A002  # a field's name
+        status: str | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Task]: ...
+
+    async def backup(self, backup: str) -> Backup | None: ...
+
+    async def backups(
+        self,
+        *,
+        services: Sequence[str] | None = None,
+        data_item: str | None = None,
+        node: str | None = None,
+        status: str | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Backup]: ...
+
+    async def repository_id(self) -> str | None: ...
+
+
+class Nodes(Protocol):
+    def states(self) -> Mapping[str, NodeState | None]:
+        """Every node of config.yaml as it was last seen; None: never since the start."""
+        ...
+
+    def online(self, node: str) -> bool: ...
+
+    def needs_update(self, node: str) -> bool: ...
+
+    def last_seen(self, node: str) -> datetime | None: ...
+
+    def read(
+        self, node: str, reading: Reading
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Raises what the node raised before the first byte; leaving ends the reading."""
+        ...
+
+
+class Logs(Protocol):
+    async def read(self, task: str) -> str: ...
+
+    def follow(self, task: str) -> AsyncIterator[str]:
+        """Line by line from the first, until the task has ended."""
+        ...
+
+
+class Event(Protocol):
+    """`kind`: task, backup, node or service; `data`: what there is to show."""
+
+    kind: str
+    service: str | None
+    data: Mapping[str, Any]
+
+
+class Events(Protocol):
+    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]: ...
+
+
+class Catalog(Protocol):
+    @property
+    def view(self) -> CatalogView: ...
+
+    async def read(self, path: str) -> tuple[bytes, str]:
+        """A file and the revision it is of. Raises NotFound, Invalid."""
+        ...
+
+    async def write(
+        self, path: str, content: bytes, *, expected: str, author: str, message: str | None = None
+    ) -> str:
+        """A commit; its revision. Raises Stale where the catalog has moved on."""
+        ...
+
+
+class Office(Protocol):
+    """The controller."""
+
+    config: ControllerConfig
+    gate: Gate
+    admit: Admit
+    runner: Runner
+    store: Store
+    nodes: Nodes
+    logs: Logs
+    events: Events
+    catalog: Catalog
+
+    async def reload(self) -> None:
+        """Read tokens and nodes from config.yaml again. Raises Invalid, and changes nothing."""
+        ...

@@ -1,0 +1,56 @@
+"""Which of a service's data no backup would bring back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from composia.model.catalog import Service
+from composia.model.node import Mount, NodeState
+from composia.strategies.files_copy import FilesCopy
+from composia.strategies.pgdumpall import PgDumpAll
+from composia.tools.paths import parse_include
+
+
+def unprotected(service: Service, nodes: Mapping[str, NodeState | None]) -> dict[str, Mount]:
+    """The volumes and writable binds that no data item covers and `unprotected` does not name."""
+    if service.meta.infra.rustic is not None:
+        # Its data is the backups.
+        return {}
+    covered = _Covered(service)
+    return {
+        mount.source: mount
+        for state in nodes.values()
+        for instance in (state.instances if state else ())
+        if instance.service == service.name
+        for mount in instance.mounts
+        if not covered.covers(mount)
+    }
+
+
+class _Covered:
+    def __init__(self, service: Service) -> None:
+        saved = {entry.name for entry in service.meta.backup.data}
+        ways = [item.backup for item in service.meta.data_protect.data if item.name in saved]
+        self._included = {
+            _tidy(include) for way in ways if isinstance(way, FilesCopy) for include in way.include
+        }
+        self._dumped = {way.service for way in ways if isinstance(way, PgDumpAll)}
+        self._excused = {_tidy(one.source) for one in service.meta.data_protect.unprotected}
+
+    def covers(self, mount: Mount) -> bool:
+        source = _tidy(mount.source)
+        if any(_within(source, include) for include in self._included | self._excused):
+            return True
+        # A dump stands for all that only the dumped database keeps.
+        return bool(mount.used_by) and set(mount.used_by) <= self._dumped
+
+
+def _tidy(source: str) -> str:
+    try:
+        return str(parse_include(source))
+    except ValueError:
+        return source.rstrip("/")
+
+
+def _within(source: str, include: str) -> bool:
+    return source == include or source.startswith(f"{include}/")
