@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import asyncio
+import itertools
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from composia.errors import Conflict, Failure, Invalid
+from composia.operations import kept, replacing
 from composia.operations.base import Files, Operation
+from composia.operations.kept import Exchanging, Replaced, Scratch
+from composia.operations.replacing import Replacing
 from composia.strategies import AnyRestoreStrategy
-from composia.strategies.base import Site, Wanted
+from composia.strategies.aside import Aside
+from composia.strategies.base import Site, Staged, Swap, Wanted
+from composia.strategies.contents import Fetched
+from composia.strategies.put_back import fetch_to_scratch
 
 
 class ItemToRestore(BaseModel):
@@ -27,8 +38,17 @@ class DataFetched(BaseModel):
     size: int
     files: int
     warnings: tuple[str, ...] = ()
-    #: For a restore to scratch: the folder on the node where it lies.
+    #: For a restore to scratch: the folder on the node where it lies, and until when it is kept.
     folder: str | None = None
+    kept_until: datetime | None = None
+
+
+class Ready(BaseModel):
+    """What lies fetched and checked beside the live data."""
+
+    model_config = ConfigDict(frozen=True)
+
+    swaps: tuple[Swap, ...]
 
 
 class FetchData(Operation[DataFetched]):
@@ -44,7 +64,71 @@ class FetchData(Operation[DataFetched]):
     result: ClassVar[type[BaseModel]] = DataFetched
 
     async def perform(self, site: Site) -> DataFetched:
-        raise NotImplementedError
+        aside = Aside(site.aside, site.task)
+        if aside.read(kept.REPLACED, Replaced):
+            raise Conflict(f"task {site.task} has put its data in place already")
+        await _discard(aside, site)
+        await site.notes.note("fetching", folder=str(aside.folder))
+        try:
+            return await (self._scratch(site) if self.to == "scratch" else self._in_place(site))
+        except BaseException:
+            await asyncio.shield(_discard(aside, site))
+            raise
+
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        for facts in notes.values():
+            if container := facts.get("container"):
+                await site.docker.kill_and_remove(str(container))
+        if "fetching" in notes:
+            await _discard(Aside(site.aside, site.task), site)
+
+    async def _in_place(self, site: Site) -> DataFetched:
+        staged = [await item.strategy.fetch(self._only(item), site) for item in self.items]
+        swaps = tuple(swap for one in staged for swap in one.swaps)
+        _refuse_overlap(swaps)
+        Aside(site.aside, site.task).write(kept.STAGED, Ready(swaps=swaps))
+        total = sum((_fetched(one) for one in staged), Fetched())
+        return DataFetched(size=total.size, files=total.files, warnings=total.warnings)
+
+    async def _scratch(self, site: Site) -> DataFetched:
+        folder = site.aside / "scratch" / site.task
+        until = datetime.now(UTC) + kept.SCRATCH_KEPT
+        aside = Aside(site.aside, site.task)
+        aside.write(kept.SCRATCH, Scratch(folder=folder, until=until))
+        total = Fetched()
+        for item in self.items:
+            total += await fetch_to_scratch(self._only(item), folder / item.wanted.item, site)
+        return DataFetched(
+            size=total.size,
+            files=total.files,
+            warnings=total.warnings,
+            folder=str(folder),
+            kept_until=until,
+        )
+
+    def _only(self, item: ItemToRestore) -> Wanted:
+        return item.wanted.model_copy(update={"path": self.path})
+
+
+async def _discard(aside: Aside, site: Site) -> None:
+    """Remove what an earlier attempt, or this one, has fetched; never what was put in place."""
+    if aside.read(kept.EXCHANGING, Exchanging) or aside.read(kept.REPLACED, Replaced):
+        return
+    await asyncio.to_thread(kept.remove_scratch, aside)
+    await aside.discard(site.docker)
+
+
+def _fetched(staged: Staged) -> Fetched:
+    return Fetched(staged.size, staged.files, staged.warnings)
+
+
+def _refuse_overlap(swaps: Sequence[Swap]) -> None:
+    for one, other in itertools.combinations(swaps, 2):
+        if one.live.is_relative_to(other.live) or other.live.is_relative_to(one.live):
+            raise Invalid(
+                f"{one.known_as} and {other.known_as} overlap: both cannot be restored at once",
+                hint="Restore one item after the other, or correct `include` in their `restore`.",
+            )
 
 
 class DataExchanged(BaseModel):
@@ -56,6 +140,8 @@ class DataExchanged(BaseModel):
     downtime_seconds: float
     #: False where nothing ran before: then nothing was started.
     started: bool
+    #: Until when what was replaced can be had back.
+    kept_until: datetime | None = None
 
 
 class ExchangeData(Operation[DataExchanged]):
@@ -66,7 +152,19 @@ class ExchangeData(Operation[DataExchanged]):
     result: ClassVar[type[BaseModel]] = DataExchanged
 
     async def perform(self, site: Site) -> DataExchanged:
-        raise NotImplementedError
+        aside = Aside(site.aside, site.task)
+        if done := aside.read(kept.REPLACED, Replaced):
+            return _told(done)
+        ready = aside.read(kept.STAGED, Ready)
+        if ready is None:
+            raise Failure(
+                f"what task {site.task} has fetched does not lie ready any more",
+                hint="Start the restore anew.",
+            )
+        return _told(await Replacing(site, aside, ready.swaps, None).perform())
+
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        await replacing.put_right(site, Aside(site.aside, site.task), notes)
 
 
 class ExchangeBack(Operation[DataExchanged]):
@@ -79,4 +177,21 @@ class ExchangeBack(Operation[DataExchanged]):
     result: ClassVar[type[BaseModel]] = DataExchanged
 
     async def perform(self, site: Site) -> DataExchanged:
-        raise NotImplementedError
+        aside = Aside(site.aside, self.of_task)
+        done = aside.read(kept.REPLACED, Replaced)
+        if done and done.brought_back_by == site.task:
+            return _told(done)
+        replaced = kept.to_bring_back(site.aside, self.of_task, datetime.now(UTC))
+        return _told(await Replacing(site, aside, replaced.swaps, replaced).perform())
+
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        await replacing.put_right(site, Aside(site.aside, self.of_task), notes)
+
+
+def _told(replaced: Replaced) -> DataExchanged:
+    return DataExchanged(
+        exchanged=replaced.known_as,
+        downtime_seconds=replaced.downtime_seconds,
+        started=replaced.started,
+        kept_until=replaced.until,
+    )

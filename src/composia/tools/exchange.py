@@ -10,7 +10,7 @@ import ctypes
 import os
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -56,6 +56,17 @@ class Place(BaseModel):
                 folder = self._step(name, folder)
                 opened.callback(os.close, folder)
             yield folder
+
+    def make_parents(self) -> None:
+        """Make the folders on the way to it that are missing, following no link."""
+        with ExitStack() as opened:
+            folder = _open(self.below, None, follow=True)
+            opened.callback(os.close, folder)
+            for name in self.path.parent.relative_to(self.below).parts:
+                with suppress(FileExistsError):
+                    os.mkdir(name, 0o755, dir_fd=folder)
+                folder = self._step(name, folder)
+                opened.callback(os.close, folder)
 
     def _step(self, name: str, folder: int) -> int:
         try:

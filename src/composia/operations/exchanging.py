@@ -1,0 +1,178 @@
+"""The exchange itself: what is about to be done as values, made and undone in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.strategies.base import Site, Swap
+from composia.tools import exchange, looks
+from composia.tools.compose import explained
+from composia.tools.docker import PROJECT_LABEL, ContainerInfo, ContainerMount
+from composia.tools.exchange import Identity, Move, Place
+from composia.tools.looks import Look
+
+#: What a fresh file system has at its root; it is nobody's data.
+NOT_DATA = "lost+found"
+
+
+class Exchange(BaseModel):
+    """One swap in single moves: what is carried across first, then the data itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    swap: Swap
+    carried: tuple[Move, ...]
+    moves: tuple[Move, ...]
+    #: What live and staged folder look like, where only their children move.
+    looks: tuple[Look, Look] | None = None
+
+    @property
+    def kept(self) -> Identity | None:
+        """What lies in `staged` now; None where there was nothing to replace."""
+        return staged_place(self.swap).identity()
+
+    def make(self) -> None:
+        """Exchange; harmless when it is done."""
+        for move in self.carried:
+            _carry(self.swap, move)
+        for move in self.moves:
+            move.make()
+        if self.looks:
+            _dress(self.swap, *reversed(self.looks))
+
+    def undo(self) -> None:
+        """Back to how it was, however much of it is done."""
+        for move in reversed(self.moves):
+            move.undo()
+        if self.looks:
+            _dress(self.swap, *self.looks)
+        for move in reversed(self.carried):
+            with _same_times(move):
+                move.undo()
+
+
+def planned(swap: Swap) -> Exchange:
+    """The moves of a swap, as the disk is now: nothing may write there any more."""
+    live, staged = live_place(swap), staged_place(swap)
+    if swap.atomic:
+        return Exchange(swap=swap, carried=_carried(swap), moves=(exchange.planned(live, staged),))
+    carried = _carried(swap)
+    leave = frozenset({NOT_DATA, staged.path.relative_to(live.path).parts[0]})
+    return Exchange(
+        swap=swap,
+        carried=carried,
+        moves=exchange.children(live, staged, leave=leave),
+        looks=(looks.take(live), looks.take(staged)),
+    )
+
+
+def undo(exchanges: Sequence[Exchange]) -> None:
+    """Undo all of them, the last one first."""
+    for one in reversed(exchanges):
+        one.undo()
+
+
+def live_place(swap: Swap) -> Place:
+    """Where the service looks for it."""
+    return Place(below=swap.below, path=swap.live)
+
+
+def staged_place(swap: Swap) -> Place:
+    """Where it lies aside; below the service's folder links are not trusted there either."""
+    inside = swap.staged.is_relative_to(swap.below)
+    return Place(below=swap.below if inside else swap.staged.parent, path=swap.staged)
+
+
+def _carried(swap: Swap) -> tuple[Move, ...]:
+    live, staged = live_place(swap), staged_place(swap)
+    pairs = [
+        (
+            Place(below=live.below, path=live.path / name),
+            Place(below=staged.below, path=staged.path / name),
+        )
+        for name in swap.carry
+    ]
+    return tuple(
+        exchange.planned(here, there)
+        for here, there in pairs
+        if here.identity() is not None and there.identity() is None
+    )
+
+
+def _carry(swap: Swap, move: Move) -> None:
+    _make_parents(swap, move)
+    with _same_times(move):
+        move.make()
+
+
+def _make_parents(swap: Swap, move: Move) -> None:
+    """Folders on the way to what is carried, which look like those they come from."""
+    way = move.staged.path.parent.relative_to(swap.staged).parts
+    for depth in range(1, len(way) + 1):
+        below = Path(*way[:depth])
+        if not (swap.staged / below).is_dir():
+            (swap.staged / below).mkdir(mode=0o700)
+            there = Place(below=move.staged.below, path=swap.staged / below)
+            looks.wear(there, looks.take(Place(below=swap.below, path=swap.live / below)))
+
+
+@contextmanager
+def _same_times(move: Move) -> Iterator[None]:
+    """Let the folders on both sides keep their times."""
+    folders = {move.live.path.parent, move.staged.path.parent}
+    before = [(path, path.stat()) for path in folders if path.is_dir()]
+    yield
+    for path, times in before:
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _dress(swap: Swap, live: Look, staged: Look) -> None:
+    looks.wear(staged_place(swap), staged)
+    looks.wear(live_place(swap), live)
+
+
+async def make_places(site: Site, swaps: Sequence[Swap]) -> None:
+    """Make the volumes and folders on the way that are not there yet."""
+    for swap in swaps:
+        if swap.volume and await site.docker.volume(swap.volume) is None:
+            await _make_volumes(site)
+        live_place(swap).make_parents()
+
+
+async def _make_volumes(site: Site) -> None:
+    # By compose: it knows the labels, and fills an empty volume from the image before we do.
+    command = site.compose.command("create", "--no-recreate")
+    finished = await site.compose.shell.run(command, check=False)
+    if finished.code != 0:
+        raise explained(f"docker compose create of {site.service}", finished)
+
+
+async def mounting(site: Site, swaps: Sequence[Swap]) -> tuple[ContainerInfo, ...]:
+    """The containers that look into what is exchanged, whether they run or not."""
+    found = await site.docker.containers()
+    return tuple(
+        container
+        for container in found
+        if any(_sees(container, mount, swaps, site) for mount in container.mounts)
+    )
+
+
+def _sees(
+    container: ContainerInfo, mount: ContainerMount, swaps: Collection[Swap], site: Site
+) -> bool:
+    source = Path(os.path.realpath(mount.source)) if mount.source else Path("/nowhere")
+    ours = container.labels.get(PROJECT_LABEL) == site.compose.project
+    for swap in swaps:
+        if swap.volume is not None and mount.name == swap.volume:
+            return ours or mount.writable
+        if source.is_relative_to(swap.live):
+            return ours or mount.writable
+        # Somebody else's mount of a folder far above, a backup program's for one, is not stopped.
+        if ours and swap.live.is_relative_to(source):
+            return True
+    return False
