@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import ClassVar, Literal
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Told
+from composia.errors import ComposiaError, Failure, Told, told
 from composia.operations.base import Operation
+from composia.operations.hold import NotStartedAgain, held, release
+from composia.operations.project import containers_of
 from composia.strategies import AnyBackupStrategy
-from composia.strategies.base import Saved, Site
+from composia.strategies.base import Needs, Notes, Saved, Site
 
 
 class ItemToSave(BaseModel):
@@ -22,7 +29,7 @@ class ItemToSave(BaseModel):
 
 
 class ItemSaved(BaseModel):
-    """How one item ended: exactly one of saved and error. `manifest` has gone its own way by then."""
+    """How one item ended: exactly one of saved and error. Its manifest has gone its own way."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,6 +45,8 @@ class DataSaved(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     items: tuple[ItemSaved, ...]
+    #: What went wrong besides: the service did not start again. The task has failed then.
+    problem: Told | None = None
 
 
 class SaveData(Operation[DataSaved]):
@@ -52,4 +61,155 @@ class SaveData(Operation[DataSaved]):
     result: ClassVar[type[BaseModel]] = DataSaved
 
     async def perform(self, site: Site) -> DataSaved:
-        raise NotImplementedError
+        await containers_of(site)
+        notes = _Sum(site.notes)
+        save = _Save(replace(site, notes=notes), notes)
+        for item in self._items(cold=False):
+            await save.one(item)
+        problem = await save.stopped(self._items(cold=True))
+        ended = [await _sent(save.ended[item.name], site) for item in self.items]
+        return DataSaved(items=tuple(ended), problem=problem)
+
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Start what was stopped; forget what was saved, for it is saved again from the start."""
+        try:
+            await release(site, notes)
+        finally:
+            with suppress(Failure):
+                await _forget(await self._left_behind(site), site)
+
+    def _items(self, *, cold: bool) -> list[ItemToSave]:
+        return [one for one in self.items if (one.strategy.needs is Needs.STOPPED) == cold]
+
+    async def _left_behind(self, site: Site) -> list[str]:
+        """Snapshots of this task that no outcome has told of."""
+        labels = {f"{site.service}/{item.name}" for item in self.items}
+        return [
+            snapshot.id
+            for snapshot in await site.engine.snapshots()
+            if f"task={site.task}" in snapshot.tags
+            and snapshot.host == site.node
+            and snapshot.label in labels
+        ]
+
+
+@dataclass
+class _Save:
+    """The items that have ended, by name."""
+
+    site: Site
+    notes: _Sum
+    ended: dict[str, ItemSaved] = field(default_factory=dict)
+
+    async def one(self, item: ItemToSave) -> None:
+        self.site.notes.log(f"Saving {item.name} ({item.strategy.strategy})")
+        started_at, start = datetime.now(UTC), time.monotonic()
+        try:
+            saved = await item.strategy.save(item.name, self.site)
+        except Exception as error:
+            self._failed(item, told(error), started_at, time.monotonic() - start)
+            return
+        finally:
+            self.notes.next()
+        self.site.notes.log(f"Saved {item.name}: {saved.snapshot.files} files")
+        self.ended[item.name] = ItemSaved(
+            name=item.name,
+            backup_id=item.backup_id,
+            started_at=started_at,
+            duration=time.monotonic() - start,
+            saved=saved,
+        )
+
+    async def stopped(self, items: Sequence[ItemToSave]) -> Told | None:
+        """Save the items in one stop, which only those cause that can be saved.
+
+        Answers why the service did not start again, where it did not.
+        """
+        ready = [item for item in items if await self._is_ready(item)]
+        if not ready:
+            return None
+        try:
+            async with held(self.site):
+                for item in ready:
+                    await self.one(item)
+        except NotStartedAgain as error:
+            before = error.__context__
+            if isinstance(before, asyncio.CancelledError):
+                raise
+            if isinstance(before, ComposiaError):
+                await self._do_not_count(ready, before)
+            return told(error)
+        except ComposiaError as error:
+            await self._do_not_count(ready, error)
+        return None
+
+    async def _do_not_count(self, items: Sequence[ItemToSave], error: ComposiaError) -> None:
+        """Let the items fail for what became of the stop, those that were saved too."""
+        now = datetime.now(UTC)
+        ended = [self.ended.pop(item.name, None) for item in items]
+        await _forget([one.saved.snapshot.id for one in ended if one and one.saved], self.site)
+        for item, one in zip(items, ended, strict=True):
+            started_at, duration = (one.started_at, one.duration) if one else (now, 0.0)
+            self._failed(item, (one and one.error) or told(error), started_at, duration)
+
+    async def _is_ready(self, item: ItemToSave) -> bool:
+        try:
+            # Without a repository nothing needs to stop.
+            _ = self.site.engine
+            await item.strategy.check(self.site)
+        except Exception as error:
+            self._failed(item, told(error), datetime.now(UTC), 0.0)
+            return False
+        return True
+
+    def _failed(self, item: ItemToSave, error: Told, started_at: datetime, duration: float) -> None:
+        self.site.notes.log(f"{item.name} was not saved: {error.message}")
+        self.ended[item.name] = ItemSaved(
+            name=item.name,
+            backup_id=item.backup_id,
+            started_at=started_at,
+            duration=duration,
+            error=error,
+        )
+
+
+class _Sum:
+    """The operation's notes, whose progress counts the items that have ended too."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._ended = 0
+        self._current = 0
+        self.note = notes.note
+        self.log = notes.log
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        self._current = done
+        self._notes.progress(self._ended + done, None if total is None else self._ended + total)
+
+    def next(self) -> None:
+        """The item that was being saved has ended."""
+        self._ended, self._current = self._ended + self._current, 0
+
+
+async def _sent(item: ItemSaved, site: Site) -> ItemSaved:
+    """The item without its manifest, which the controller keeps."""
+    if item.saved is None or item.saved.manifest is None:
+        return item
+    warnings = item.saved.warnings
+    try:
+        await site.keep_manifest(item.backup_id, item.saved.manifest)
+    except Failure as error:
+        warnings += (f"a restore cannot be compared with how it looked: {error.message}",)
+    saved = item.saved.model_copy(update={"manifest": None, "warnings": warnings})
+    return item.model_copy(update={"saved": saved})
+
+
+async def _forget(snapshots: Sequence[str], site: Site) -> None:
+    if not snapshots:
+        return
+    try:
+        await site.engine.forget(snapshots)
+    except Failure as error:
+        # They have no record, so nobody takes them for backups.
+        site.notes.log(f"What was saved could not be forgotten: {error.message}")

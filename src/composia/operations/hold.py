@@ -25,6 +25,10 @@ DEPENDS_ON = "com.docker.compose.depends_on"
 Result = TypeVar("Result")
 
 
+class NotStartedAgain(Failure):
+    """What a hold has stopped did not start again; its context is what had failed before."""
+
+
 class Kept(BaseModel):
     """A container that a hold has stopped, and what it was like."""
 
@@ -56,7 +60,7 @@ async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIt
     First the policies are noted (`site.notes.note("held", ...)`), then set to `no`, then the
     containers stop, and each is seen to have exited. On leaving, exactly those that ran start
     again with their policies. Raises Failure on leaving when a container has started meanwhile:
-    what was done under the hold does not count.
+    what was done under the hold does not count. NotStartedAgain instead where they did not start.
     """
     there = await _there(site, containers)
     note = Held(hold=secrets.token_hex(8), containers=_to_keep(there, site))
@@ -75,7 +79,7 @@ async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIt
 async def release(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
     """Start again what a `held` note names; harmless when there is none, or it was released.
 
-    Waits for an engine that is away. Raises Failure, when all was tried, for what did not start.
+    Waits for an engine that is away. Raises NotStartedAgain, when all was tried.
     """
     if "held" not in notes:
         return
@@ -186,7 +190,7 @@ async def _end(note: Held, site: Site) -> None:
     await site.notes.note("released", hold=note.hold)
     if failed:
         reasons = "; ".join(f"{name}: {error.message}" for name, error in failed.items())
-        raise Failure(
+        raise NotStartedAgain(
             f"{site.service} was stopped and could not be started again: {reasons}",
             hint=f"Mend it, then: composia deploy {site.service}",
         )
