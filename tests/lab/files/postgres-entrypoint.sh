@@ -35,11 +35,11 @@ initialise() {
   if ! getent passwd "$(id -u)" >/dev/null; then
     echo "postgres-user:x:$(id -u):$(id -g):PostgreSQL:$PGDATA:/bin/false" >>/etc/passwd
   fi
+  local method="${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}"
   # shellcheck disable=SC2086
   initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "${POSTGRES_PASSWORD:-}") \
-    --auth-local=trust --auth-host=scram-sha-256 ${POSTGRES_INITDB_ARGS:-} -D "$PGDATA"
-  printf '\nhost all all all %s\n' "${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" \
-    >>"$PGDATA/pg_hba.conf"
+    --auth-local=trust --auth-host="$method" ${POSTGRES_INITDB_ARGS:-} -D "$PGDATA"
+  printf '\nhost all all all %s\n' "$method" >>"$PGDATA/pg_hba.conf"
 }
 
 run_sql() { # as the user of the image; further arguments go to psql
