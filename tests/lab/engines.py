@@ -113,8 +113,7 @@ class Engine:
     def power_off(self) -> None:
         """Kill engine, containerd, shims and containers at once, and drop what no reboot keeps."""
         for kind in ("docker", "containerd"):
-            self.processes.end(f"{kind}:{self.name}")
-        end_pids(lambda: self.processes.marked("containerd-shim", str(self._run)))
+            self.processes.end_family(f"{kind}:{self.name}")
         end_pids(self._in_containers)
         self._remove_shim_sockets()
         for folder in (self._run, self.folder):

@@ -139,7 +139,7 @@ class Lab:
         """A power cut on one node, then its engine and its agent again."""
         with _locked(self.name):
             engine = self._node(node).engine
-            self.processes.end(f"agent:{node}")
+            self.processes.end_family(f"agent:{node}")
             engine.power_off()
             self.network.forget_containers(node)
             engine.start()
@@ -170,9 +170,8 @@ class Lab:
     def reset(self) -> None:
         """Back to the first state: catalog, zone, services, volumes, links; the engines stay."""
         with _locked(self.name):
-            for process in self._own_processes():
-                self.processes.end(process)
-            self.processes.end("dns")
+            for process in (*self._own_processes(), "dns"):
+                self.processes.end_family(process)
             self.network.join_all()
             _together(self._empty, self.nodes.values())
             self._write_files()
@@ -289,9 +288,9 @@ class Lab:
 
     def _down(self) -> None:
         for process in self._own_processes():
-            self.processes.end(process)
+            self.processes.end_family(process)
         _together(lambda node: node.engine.power_off(), self.nodes.values())
-        self.processes.kill_all()
+        self.processes.end_all()
         engines.unmount(self.state)
         self.network.down()
         remove(self.state)

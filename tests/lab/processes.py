@@ -14,8 +14,9 @@ from pathlib import Path
 
 from tests.lab.shell import LabError
 
-# Every process of a lab inherits this variable, so one that was never recorded is found too.
+# Every process of a lab inherits these variables, so those that were never recorded are found too.
 MARKER = "COMPOSIA_LAB_STATE"
+NAME = "COMPOSIA_LAB_PROCESS"
 
 
 class Processes:
@@ -43,7 +44,7 @@ class Processes:
             process = subprocess.Popen(
                 words,
                 cwd=self.state,
-                env={**(env or os.environ), MARKER: str(self.state)},
+                env={**(env or os.environ), MARKER: str(self.state), NAME: name},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -59,10 +60,6 @@ class Processes:
             return int(record["pid"])
         return None
 
-    def running(self) -> list[str]:
-        """The names of the recorded processes that run."""
-        return [name for name in self._load() if self.pid(name)]
-
     def end(self, name: str, gently: bool = False) -> None:
         """End one process, by SIGTERM first if `gently`, and wait until it is gone."""
         pid = self.pid(name)
@@ -75,22 +72,27 @@ class Processes:
             wait_gone([pid])
         self._forget(name)
 
-    def kill_all(self) -> None:
+    def end_family(self, name: str) -> None:
+        """SIGKILL a process and all it started, by any way, and wait until they are gone."""
+        self.end(name)
+        end_pids(lambda: self._marked(f"{NAME}={name}"))
+
+    def end_all(self) -> None:
         """End everything: what is recorded, then whatever else carries the lab's marker."""
         for name in list(self._load()):
             self.end(name)
-        end_pids(self.marked)
+        end_pids(self._marked)
 
-    def marked(self, *words: str) -> list[int]:
-        """The pids that carry the lab's marker and have all `words` in their command line."""
-        needle = f"{MARKER}={self.state}".encode()
-        found = []
-        for pid in _pids():
-            if needle in _read(pid, "environ").split(b"\0") and pid != os.getpid():
-                line = _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
-                if all(word in line for word in words):
-                    found.append(pid)
-        return found
+    def _marked(self, *more: str) -> list[int]:
+        """The pids whose environment has the lab's marker, and `more`."""
+        wanted = {text.encode() for text in (f"{MARKER}={self.state}", *more)}
+        return [
+            pid
+            for pid in _pids()
+            if pid != os.getpid()
+            and wanted.issubset(_read(pid, "environ").split(b"\0"))
+            and start_time(pid)
+        ]
 
     def log(self, name: str) -> Path:
         """The file with the process's stdout and stderr."""
