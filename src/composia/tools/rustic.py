@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -91,7 +91,7 @@ class Engine(Protocol):
     """
 
     async def repository_id(self) -> str | None:
-        """The repository's id; None where its place is listable and empty. Failure for anything else."""
+        """Its id; None where its place is listable and empty. Failure for anything else."""
         ...
 
     async def init(self) -> str:
@@ -99,7 +99,11 @@ class Engine(Protocol):
         ...
 
     async def save(
-        self, sources: Mapping[str, Path], labels: Labels, *, exclude: Sequence[str],
+        self,
+        sources: Mapping[str, Path],
+        labels: Labels,
+        *,
+        exclude: Sequence[str],
         on_progress: OnProgress,
     ) -> SavedTree:
         """Save each source under `/composia/<key>`, the excluded (also `<key>/...`) left out."""
@@ -124,18 +128,38 @@ class Engine(Protocol):
         """Paths whose content is not the snapshot's; everything is read."""
         ...
 
-    async def list_files(self, snapshot_id: str, path: str) -> Sequence[Entry]: ...
+    async def list_files(self, snapshot_id: str, path: str) -> Sequence[Entry]:
+        """What is in a folder of the snapshot, not deeper; an empty path is the topmost."""
+        ...
 
-    def read_file(self, snapshot_id: str, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def read_file(
+        self, snapshot_id: str, path: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The content of one file."""
+        ...
+
+    def read_folder(
+        self, snapshot_id: str, path: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """A folder as a tar stream."""
         ...
 
     async def snapshots(self) -> Sequence[SnapshotInfo]:
         """All of them; Failure where they cannot be listed (never an empty list by mistake)."""
         ...
 
-    async def forget(self, ids: Sequence[str]) -> None: ...
+    async def forget(self, ids: Sequence[str]) -> None:
+        """Forget snapshots by their full ids; with one that is not there, none is forgotten."""
+        ...
 
-    async def check(self) -> None:
-        """Failure where the repository is not sound."""
+    async def check(self, *, read_data: bool = False) -> None:
+        """Failure where the repository is not sound; only reading all data finds flipped bytes."""
+        ...
+
+    async def put_right(self, containers: Collection[str]) -> None:
+        """End what a crash left: containers by the names that were noted, and their snapshots."""
+        ...
+
+    async def repository_folder(self) -> Path | None:
+        """The repository's folder where it is one of this node."""
         ...
