@@ -1,0 +1,56 @@
+"""The REST API, `/api/v1`: the table of contents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from composia.controller.api import (
+    backups,
+    catalog,
+    nodes,
+    problems,
+    repository,
+    services,
+    system,
+    tasks,
+)
+from composia.controller.api.audit import Audit
+
+PREFIX = "/api/v1"
+ROUTERS = (services, tasks, backups, nodes, repository, catalog, system)
+
+
+def mount(app: FastAPI) -> None:
+    """Add every route, and have every error answered as a problem.
+
+    The app has its `state.controller` before the first call.
+    """
+    api = APIRouter(prefix=PREFIX)
+    for module in ROUTERS:
+        api.include_router(module.router)
+    app.include_router(api)
+    app.add_middleware(Audit)
+    problems.install(app)
+    _describe(app)
+
+
+def _describe(app: FastAPI) -> None:
+    plain = app.openapi
+
+    def complete() -> dict[str, Any]:
+        document = plain()
+        schemas = document["components"]["schemas"]
+        if "ProblemDetails" not in schemas:
+            schema = problems.ProblemDetails.model_json_schema(
+                ref_template="#/components/schemas/{model}"
+            )
+            schemas |= schema.pop("$defs")
+            schemas["ProblemDetails"] = schema
+        return document
+
+    app.openapi = complete  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+__all__ = ["PREFIX", "mount"]

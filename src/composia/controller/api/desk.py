@@ -10,10 +10,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from composia.controller.api.office import Office
 from composia.controller.auth import Caller
+from composia.errors import NotFound
 from composia.model.backup import Backup
 from composia.model.names import NAME_PATTERN
+from composia.model.service import ServiceRef
 from composia.model.task import Task
-from composia.workflows.known import Known
+from composia.workflows.known import Known, containers_of
 from composia.workflows.objections import not_found
 from composia.workflows.plan import Plan
 
@@ -57,12 +59,37 @@ class Desk:
             return (wanted,)
         return None if self.caller.services == "all" else self.caller.services
 
+    def service_of(self, path: str) -> str | None:
+        """The service in whose folder of the catalog a file is."""
+        view, folder = self.office.catalog.view, path.partition("/")[0]
+        found = {one.ref.folder: one.name for one in view.services.values()}
+        return found.get(folder)
+
+    async def container(self, service: str, node: str, container: str | None) -> ServiceRef:
+        """The service, where it has such a container on the node. Raises NotFound."""
+        known = await self.known()
+        ref, state = known.service(service).ref, known.node(node)
+        containers = containers_of(state, ref)
+        names = [one.name for one in containers] + [one.compose_service for one in containers]
+        if not containers:
+            raise NotFound(f"{service} has no containers on node {node}")
+        if container is not None and container not in names:
+            raise not_found("container", container, names)
+        return ref
+
     async def task(self, task: str) -> Task:
         """Raises NotFound, or Denied for another's."""
         found = await self.office.store.task(task)
         if found is None:
             raise not_found("task", task, ())
         self.caller.must_see(found.service)
+        return found
+
+    async def plan(self, task: str) -> Plan:
+        """A task's plan as it was stored. Raises NotFound."""
+        found = await self.office.store.plan(task)
+        if found is None:
+            raise not_found("task", task, ())
         return found
 
     async def backup(self, backup: str) -> Backup:

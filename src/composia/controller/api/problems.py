@@ -67,7 +67,8 @@ class ProblemDetails(BaseModel):
 def responses(*kinds: type[ComposiaError]) -> dict[int | str, dict[str, Any]]:
     """The answers to document for a route that may raise these, besides 401, 403 and 422."""
     always = (errors.Unauthenticated, errors.Denied, errors.Invalid)
-    return {int(status_of(kind)): _documented(status_of(kind)) for kind in (*always, *kinds)}
+    every: tuple[type[ComposiaError], ...] = (*always, *kinds)
+    return {int(status): _documented(status) for status in map(status_of, every)}
 
 
 def _documented(status: HTTPStatus) -> dict[str, Any]:

@@ -1,0 +1,122 @@
+"""`/catalog/files`: the files that people write."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from composia import errors
+from composia.controller.api import bodies
+from composia.controller.api.desk import AtDesk
+from composia.controller.api.problems import NotJson, TooLarge, responses
+from composia.model.config import Scope
+
+router = APIRouter(prefix="/catalog/files", tags=["catalog"])
+
+FilePath = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="Below the catalog's root: `my-app/composia-meta.yaml`.",
+    ),
+]
+_REVISION = {"ETag": {"description": "The catalog's revision.", "schema": {"type": "string"}}}
+
+
+class Written(BaseModel):
+    """A file's new content, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    content: str = Field(description="The whole file.")
+    message: str | None = Field(
+        default=None, min_length=1, max_length=2000, description="The commit's message."
+    )
+
+
+class Committed(BaseModel):
+    """The commit that was made of it."""
+
+    path: str
+    revision: str
+
+
+@router.get(
+    "/{path:path}",
+    response_model=None,
+    responses={
+        200: {
+            "description": "The file.",
+            "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+            "headers": _REVISION,
+        },
+        **responses(errors.NotFound),
+    },
+)
+async def get_file(desk: AtDesk, path: FilePath) -> Response:
+    """A file as it is at the catalog's revision, which is its `ETag`."""
+    desk.caller.must_see(desk.service_of(path))
+    content, revision = await desk.office.catalog.read(path)
+    return Response(
+        content, media_type="application/octet-stream", headers={"ETag": f'"{revision}"'}
+    )
+
+
+@router.put(
+    "/{path:path}",
+    responses={
+        200: {"description": "The commit.", "headers": _REVISION},
+        **responses(
+            errors.NotFound, errors.Conflict, errors.Stale, errors.Failure, NotJson, TooLarge
+        ),
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": Written.model_json_schema()},
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            },
+        }
+    },
+)
+async def put_file(
+    desk: AtDesk,
+    path: FilePath,
+    request: Request,
+    response: Response,
+    if_match: Annotated[
+        str,
+        Header(
+            min_length=1,
+            max_length=200,
+            description="The revision that was read, or `*` for whatever there is.",
+        ),
+    ],
+) -> Committed:
+    """Commit a file's new content; 412 when the catalog has moved on since it was read."""
+    desk.caller.must(Scope.ADMIN, desk.service_of(path))
+    written = await _written(request)
+    revision = await desk.office.catalog.write(
+        path,
+        written.content.encode(),
+        expected=if_match.strip('"'),
+        author=desk.caller.name,
+        message=written.message,
+    )
+    response.headers["ETag"] = f'"{revision}"'
+    return Committed(path=path, revision=revision)
+
+
+async def _written(request: Request) -> Written:
+    text = await bodies.raw(request, bodies.FILE_LIMIT)
+    if request.headers.get("content-type", "").startswith("application/json"):
+        return bodies.parse_json(Written, text or b"{}")
+    try:
+        return Written(content=text.decode())
+    except UnicodeDecodeError as error:
+        raise errors.Invalid(f"the file is no UTF-8 text: {error.reason}") from None

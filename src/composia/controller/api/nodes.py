@@ -1,0 +1,62 @@
+"""`/nodes`: the machines."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from composia import errors
+from composia.controller.api.desk import AtDesk, Desk, NodeId
+from composia.controller.api.routes import answers
+from composia.controller.api.views import NodeView, Page
+from composia.model.config import NodeConfig
+from composia.model.node import Container, NodeState
+from composia.workflows.objections import not_found
+
+router = APIRouter(prefix="/nodes", tags=["nodes"])
+
+
+@router.get("", **answers())
+async def list_nodes(desk: AtDesk) -> Page[NodeView]:
+    """All nodes of config.yaml."""
+    holders = (await desk.known()).repository_nodes()
+    return Page(items=[_view(desk, node, holders) for node in desk.office.config.nodes])
+
+
+@router.get("/{node}", **answers(errors.NotFound))
+async def get_node(desk: AtDesk, node: NodeId) -> NodeView:
+    """One node."""
+    found = desk.office.config.node(node)
+    if found is None:
+        raise not_found("node", node, [one.id for one in desk.office.config.nodes])
+    return _view(desk, found, (await desk.known()).repository_nodes())
+
+
+def _view(desk: Desk, node: NodeConfig, holders: tuple[str, ...]) -> NodeView:
+    nodes = desk.office.nodes
+    state = nodes.states().get(node.id)
+    return NodeView(
+        id=node.id,
+        display_name=node.label,
+        online=nodes.online(node.id),
+        needs_update=nodes.needs_update(node.id),
+        last_seen=nodes.last_seen(node.id),
+        docker=state.docker if state else None,
+        repository=node.id in holders,
+        public_ipv4=node.public_ipv4,
+        public_ipv6=node.public_ipv6,
+        versions=state.versions if state else None,
+        disks=list(state.disks) if state else [],
+        containers=_containers(desk, state),
+        services=[one.service for one in state.instances if desk.caller.may_see(one.service)]
+        if state
+        else [],
+    )
+
+
+def _containers(desk: Desk, state: NodeState | None) -> list[Container]:
+    if state is None:
+        return []
+    if desk.caller.services == "all":
+        return list(state.containers)
+    theirs = {one.project for one in state.instances if desk.caller.may_see(one.service)}
+    return [container for container in state.containers if container.project in theirs]

@@ -1,0 +1,154 @@
+"""`/services`: what there is, and what can be done with it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import StreamingResponse
+
+from composia import errors
+from composia.controller.api.bodies import parsed
+from composia.controller.api.desk import AtDesk, Limit, NodeId, ServiceName, Submit
+from composia.controller.api.routes import answers, hands_in, reads
+from composia.controller.api.streams import reading
+from composia.controller.api.views import Page, ServiceView, broken_view, service_view
+from composia.model.backup import Backup, BackupStatus
+from composia.model.config import Scope
+from composia.operations.readings import ContainerLogs
+from composia.workflows.backup import BackupRequest, plan_backup
+from composia.workflows.restore import RestoreRequest, plan_restore
+from composia.workflows.service import (
+    ServiceRequest,
+    plan_deploy,
+    plan_restart,
+    plan_stop,
+    plan_update,
+)
+
+router = APIRouter(prefix="/services", tags=["services"])
+
+Nodes = Annotated[ServiceRequest, Depends(parsed(ServiceRequest))]
+
+
+@router.get("", **answers())
+async def list_services(
+    desk: AtDesk,
+    limit: Limit = 1000,
+    cursor: Annotated[
+        str | None,
+        Query(max_length=128, description="`next_cursor` of the page before."),
+    ] = None,
+) -> Page[ServiceView]:
+    """All services with their instances, data items and warnings; broken ones too."""
+    view = desk.office.catalog.view
+    shown = [await _view(desk, name) for name in view.services if desk.caller.may_see(name)]
+    shown += [broken_view(one) for one in view.broken if desk.caller.may_see(one.name)]
+    rest = sorted((one for one in shown if one.name > (cursor or "")), key=lambda one: one.name)
+    more = len(rest) > limit
+    return Page(items=rest[:limit], next_cursor=rest[limit - 1].name if more else None)
+
+
+@router.get("/{service}", **answers(errors.NotFound))
+async def get_service(desk: AtDesk, service: ServiceName) -> ServiceView:
+    """One service; 422 with its problems for one that is broken."""
+    desk.caller.must_see(service)
+    return await _view(desk, service)
+
+
+async def _view(desk: AtDesk, name: str) -> ServiceView:
+    states = desk.office.nodes.states()
+    return service_view(
+        desk.office.catalog.view.service(name),
+        states,
+        {node: desk.office.nodes.online(node) for node in states},
+        await _last_backups(desk, name),
+    )
+
+
+async def _last_backups(desk: AtDesk, service: str) -> dict[str, Backup]:
+    # Newest first: an item's first one stays.
+    last: dict[str, Backup] = {}
+    good = await desk.office.store.backups(services=(service,), status=BackupStatus.SUCCESS)
+    for backup in good:
+        if not backup.missing:
+            last.setdefault(backup.data_item, backup)
+    return last
+
+
+@router.post("/{service}/deploy", **hands_in(ServiceRequest))
+async def deploy(desk: AtDesk, service: ServiceName, wanted: Nodes, submit: Submit) -> Response:
+    """Bring files and containers to what the catalog has."""
+    desk.caller.must(Scope.OPERATE, service)
+    return await submit.hand_in(plan_deploy(await desk.known(), service, wanted))
+
+
+@router.post("/{service}/update", **hands_in(ServiceRequest))
+async def update(desk: AtDesk, service: ServiceName, wanted: Nodes, submit: Submit) -> Response:
+    """Pull newer images, then deploy."""
+    desk.caller.must(Scope.OPERATE, service)
+    return await submit.hand_in(plan_update(await desk.known(), service, wanted))
+
+
+@router.post("/{service}/stop", **hands_in(ServiceRequest))
+async def stop(desk: AtDesk, service: ServiceName, wanted: Nodes, submit: Submit) -> Response:
+    """Stop its containers; they and their volumes stay."""
+    desk.caller.must(Scope.OPERATE, service)
+    return await submit.hand_in(plan_stop(await desk.known(), service, wanted))
+
+
+@router.post("/{service}/restart", **hands_in(ServiceRequest))
+async def restart(desk: AtDesk, service: ServiceName, wanted: Nodes, submit: Submit) -> Response:
+    """Stop and start the same containers."""
+    desk.caller.must(Scope.OPERATE, service)
+    return await submit.hand_in(plan_restart(await desk.known(), service, wanted))
+
+
+@router.post("/{service}/backup", **hands_in(BackupRequest))
+async def back_up(
+    desk: AtDesk,
+    service: ServiceName,
+    wanted: Annotated[BackupRequest, Depends(parsed(BackupRequest))],
+    submit: Submit,
+) -> Response:
+    """Save its data items."""
+    desk.caller.must(Scope.OPERATE, service)
+    return await submit.hand_in(plan_backup(await desk.known(), service, wanted))
+
+
+@router.post("/{service}/restore", **hands_in(RestoreRequest))
+async def restore(
+    desk: AtDesk,
+    service: ServiceName,
+    wanted: Annotated[RestoreRequest, Depends(parsed(RestoreRequest))],
+    submit: Submit,
+) -> Response:
+    """Bring its data back, from the newest good backups or those of a time."""
+    desk.caller.must(Scope.OPERATE, service)
+    records = await desk.backups_of(service)
+    return await submit.hand_in(plan_restore(await desk.known(), service, wanted, records))
+
+
+@router.get(
+    "/{service}/instances/{node}/logs", **reads("text/plain", errors.Conflict, errors.Failure)
+)
+async def get_instance_logs(
+    desk: AtDesk,
+    service: ServiceName,
+    node: NodeId,
+    container: Annotated[
+        str | None,
+        Query(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$",
+            description="A container's name, or a compose service; by default all of them.",
+        ),
+    ] = None,
+    *,
+    follow: Annotated[bool, Query(description="Go on until nobody listens.")] = False,
+    tail: Annotated[int, Query(ge=0, le=100_000, description="Lines from before.")] = 1000,
+) -> StreamingResponse:
+    """What its containers say."""
+    desk.caller.must_see(service)
+    found = await desk.container(service, node, container)
+    logs = ContainerLogs(service=found, container=container, follow=follow, tail=tail)
+    return await reading(desk.office, node, logs, media_type="text/plain; charset=utf-8")

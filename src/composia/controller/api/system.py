@@ -1,0 +1,60 @@
+"""What belongs to no one service: the configuration, and what happens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from composia.controller.api.desk import AtDesk, Desk
+from composia.controller.api.problems import responses
+from composia.controller.api.routes import answers
+from composia.controller.api.streams import EVENT_STREAM, event, events
+from composia.model.config import Scope
+
+router = APIRouter(tags=["system"])
+
+
+class Reloaded(BaseModel):
+    """What is known after it."""
+
+    access_tokens: list[str]
+    nodes: list[str]
+
+
+@router.post("/config/reload", **answers())
+async def reload_config(desk: AtDesk) -> Reloaded:
+    """Read tokens and nodes from config.yaml again; a wrong file changes nothing."""
+    desk.caller.must(Scope.ADMIN)
+    await desk.office.reload()
+    config = desk.office.config
+    return Reloaded(
+        access_tokens=[token.name for token in config.access_tokens if token.enabled],
+        nodes=[node.id for node in config.nodes],
+    )
+
+
+@router.get(
+    "/events",
+    response_model=None,
+    responses={
+        200: {
+            "description": "Server-sent events.",
+            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+        },
+        **responses(),
+    },
+)
+async def get_events(desk: AtDesk) -> StreamingResponse:
+    """Changes of tasks, backups, nodes and services, as they come."""
+    return events(_changes(desk))
+
+
+async def _changes(desk: Desk) -> AsyncIterator[bytes]:
+    async with desk.office.events.subscribe() as changes:
+        yield b": listening\n\n"
+        async for change in changes:
+            if change.service is None or desk.caller.may_see(change.service):
+                yield event(change.kind, dict(change.data))
