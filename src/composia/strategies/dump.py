@@ -13,6 +13,8 @@ from composia.strategies.base import Site, Wanted
 #: The file's name in a snapshot, and its last line: without it the dump is not whole.
 NAME = "dump.sql"
 LAST_LINE = b"-- PostgreSQL database cluster dump complete"
+#: Bytes at the end of a dump among which its last line is looked for.
+TAIL = 4096
 #: Strategies that save a dump.
 SAVED_BY = frozenset({"database.pgdumpall"})
 
@@ -22,11 +24,11 @@ async def chunks(wanted: Wanted, site: Site) -> AsyncIterator[bytes]:
     tail, done = b"", 0
     async with site.engine.read_file(wanted.snapshot_id, NAME) as pieces:
         async for piece in pieces:
-            tail = (tail + piece)[-1024:]
+            tail = (tail + piece)[-TAIL:]
             done += len(piece)
             site.notes.progress(done)
             yield piece
-    if LAST_LINE not in tail:
+    if not is_complete(tail):
         raise Failure(
             f"the dump of {wanted.item} is not whole: its last line is missing",
             hint="Choose another backup of it. Nothing was touched.",
@@ -42,3 +44,14 @@ async def write(wanted: Wanted, path: Path, site: Site) -> int:
         async for piece in chunks(wanted, site):
             size += await asyncio.to_thread(file.write, piece)
     return size
+
+
+def is_complete(tail: bytes) -> bool:
+    """Whether a dump that ends so is whole."""
+    said = [
+        line
+        for line in tail.splitlines()
+        # Newer releases may unlock psql again behind it.
+        if line.strip() not in (b"", b"--") and not line.startswith(b"\\unrestrict ")
+    ]
+    return bool(said) and said[-1] == LAST_LINE

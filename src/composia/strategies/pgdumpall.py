@@ -12,45 +12,19 @@ from pydantic import Field
 from composia.errors import CommandFailed, Failure
 from composia.strategies import dump
 from composia.strategies.base import BackupStrategy, Needs, Saved, Site
+from composia.strategies.postgres import CONNECT
 from composia.tools.docker import ContainerInfo
 from composia.tools.rustic import Stream
 from composia.tools.shell import QUOTED, Command, Finished, Running
 
 CHUNK = 1 << 20
-#: Bytes at the end of a dump among which its last line is looked for.
-TAIL = 4096
 _SERVICE = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
 
-# Run inside the container, so that the password never leaves it. Constant: nothing is put in.
-_CONNECT = """
-value() {
-  eval "file=\\${$1_FILE:-} given=\\${$1:-}"
-  if [ -z "$given" ] && [ -n "$file" ]; then given=$(cat "$file" 2>/dev/null) || :; fi
-  printf %s "$given"
-}
-mine=${PGUSER:-}
-PGUSER=$(value POSTGRES_USER)
-PGUSER=${PGUSER:-${mine:-postgres}}
-export PGUSER
-if [ -z "${PGPASSWORD:-}" ]; then
-  PGPASSWORD=$(value POSTGRES_PASSWORD)
-  if [ -n "$PGPASSWORD" ]; then export PGPASSWORD; else unset PGPASSWORD; fi
-fi
-unset PGDATABASE
-answers() { psql -XAtwq -d "$1" -c 'select 1' </dev/null >/dev/null; }
-connects() { answers postgres || answers template1; }
-connect() {
-  connects && return
-  PGHOST=127.0.0.1
-  export PGHOST
-  connects
-}
-"""
 # A first start answers on the socket while it is still being filled: TCP says that it is done. A
 # server without TCP is believed after a while.
 PROBE = (
-    _CONNECT
+    CONNECT
     + """
 tries=0
 until pg_isready -qh 127.0.0.1; do
@@ -65,7 +39,7 @@ connect
 # The client's death does not end what it started in a container, but it ends that one's input. The
 # dump goes with it: pg_dumpall and the pg_dump below it are in this shell's process group.
 SCRIPT = (
-    _CONNECT
+    CONNECT
     + """
 connect || exit 3
 exec 3<&0
@@ -130,29 +104,18 @@ class PgDumpAll(BackupStrategy):
                 f" {ended.complaint}",
                 hint="Nothing was saved. What PostgreSQL complains about must be mended first.",
             )
-        if not is_complete(tail):
+        if not dump.is_complete(tail):
             raise Failure(
                 f"the dump of service {self.service} of {site.service} ends before its last line",
                 hint="Nothing was saved. Was the container stopped meanwhile? Back up again.",
             )
 
 
-def is_complete(tail: bytes) -> bool:
-    """Whether a dump that ends so is whole."""
-    said = [
-        line
-        for line in tail.splitlines()
-        # Newer releases may unlock psql again behind it.
-        if line.strip() not in (b"", b"--") and not line.startswith(b"\\unrestrict ")
-    ]
-    return bool(said) and said[-1] == dump.LAST_LINE
-
-
 async def _pump(program: Running, stream: Stream, site: Site) -> bytes:
     done, tail = 0, b""
     while chunk := await program.stdout.read(CHUNK):
         await stream.write(chunk)
-        done, tail = done + len(chunk), (tail + chunk)[-TAIL:]
+        done, tail = done + len(chunk), (tail + chunk)[-dump.TAIL :]
         site.notes.progress(done)
     return tail
 
