@@ -63,7 +63,7 @@ def relative_path(text: str) -> str:
         raise ValueError(f"`{text}` must not leave the folder: `..` is refused")
     if not parts:
         raise ValueError(f"`{text}` is the whole folder; name what is inside it")
-    if any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts):
+    if any(len(part.encode()) > _LONGEST_NAME for part in parts):
         raise ValueError("a file name may have at most 255 bytes")
     return "/".join(parts)
 
@@ -90,6 +90,8 @@ def _refuse_odd(text: str) -> None:
         raise ValueError("must not contain control characters")
     if len(text) > _LONGEST:
         raise ValueError(f"must have at most {_LONGEST} characters")
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("must be UTF-8")
 
 
 def _mountable(path: str) -> str:

@@ -1,0 +1,159 @@
+"""The services of a commit: each folder's meta file parsed once, whatever else is broken."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from composia.errors import Invalid, Problem
+from composia.model.catalog import META_FILE, Broken, CatalogView, Service, in_folder, settled
+from composia.model.meta import Meta
+from composia.model.names import FOLDER_PATTERN
+from composia.model.service import ServiceRef
+from composia.tools.git import Entry, Git
+from composia.tools.parsing import parse
+from composia.tools.yaml import MAX_BYTES, Document, Loc, load
+
+#: In the order in which they are looked for.
+COMPOSE_FILES = ("docker-compose.yaml", "compose.yaml", "docker-compose.yml", "compose.yml")
+_PLAIN = ("100644", "100755")
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A meta file: parsed, or what is wrong with it; document None where it is not even YAML."""
+
+    document: Document | None = None
+    meta: Meta | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads services from Git; what has not changed since is not parsed again."""
+
+    _known: dict[tuple[str, str], _Read] = field(default_factory=dict)
+
+    async def view(self, git: Git, revision: str, nodes: Iterable[str]) -> CatalogView:
+        """The services at a revision; empty: none."""
+        entries = await git.tree(revision) if revision else ()
+        folders = _by_folder(entries)
+        metas = {
+            folder: files[META_FILE] for folder, files in folders.items() if META_FILE in files
+        }
+        read = await self._read(git, metas)
+        self._known = {(folder, metas[folder].sha): one for folder, one in read.items()}
+        found = [_service(folder, one, folders[folder], revision) for folder, one in read.items()]
+        return settled(revision, found, nodes, _warnings(entries), _locator(read))
+
+    async def _read(self, git: Git, metas: Mapping[str, Entry]) -> dict[str, _Read]:
+        new = {
+            folder: entry
+            for folder, entry in metas.items()
+            if (folder, entry.sha) not in self._known and _is_readable(entry)
+        }
+        contents = await git.blobs({entry.sha for entry in new.values()})
+        found = {}
+        for folder, entry in metas.items():
+            if not _is_readable(entry):
+                found[folder] = _unreadable(folder)
+            elif folder in new:
+                found[folder] = _parsed(f"{folder}/{META_FILE}", contents[entry.sha])
+            else:
+                found[folder] = self._known[folder, entry.sha]
+        return found
+
+
+def _by_folder(entries: Iterable[Entry]) -> dict[str, dict[str, Entry]]:
+    folders: dict[str, dict[str, Entry]] = defaultdict(dict)
+    for entry in entries:
+        folder, slash, inside = entry.path.partition("/")
+        if slash:
+            folders[folder][inside] = entry
+    return folders
+
+
+def _is_readable(entry: Entry) -> bool:
+    return entry.mode in _PLAIN and entry.size <= MAX_BYTES
+
+
+def _unreadable(folder: str) -> _Read:
+    msg = f"must be a plain file of at most {MAX_BYTES // 1024} KiB"
+    return _Read(problems=(in_folder(folder, (), msg),))
+
+
+def _parsed(file: str, content: bytes) -> _Read:
+    document = None
+    try:
+        document = load(content, file)
+        return _Read(document, parse(document, Meta))
+    except Invalid as error:
+        return _Read(document, problems=error.problems)
+
+
+def _service(
+    folder: str, read: _Read, files: Mapping[str, Entry], revision: str
+) -> Service | Broken:
+    problems = (*read.problems, *_misfits(folder, read, files))
+    if read.meta is None or problems:
+        return _broken(folder, read, problems)
+    ref = ServiceRef(
+        name=read.meta.name,
+        folder=folder,
+        project=read.meta.project,
+        compose_files=_compose_files(read.meta, files),
+        revision=revision,
+    )
+    return Service(ref=ref, meta=read.meta)
+
+
+def _misfits(folder: str, read: _Read, files: Mapping[str, Entry]) -> Iterator[Problem]:
+    if not re.fullmatch(FOLDER_PATTERN, folder):
+        yield in_folder(folder, (), "the folder's name may have letters, digits, `.`, `_` and `-`")
+    if read.meta is None or read.document is None:
+        return
+    for place, name in enumerate(read.meta.compose_files):
+        if name not in files:
+            yield read.document.problem(("compose_files", place), f"there is no file `{name}`")
+    if not _compose_files(read.meta, files):
+        yield read.document.problem((), f"the folder has no {' and no '.join(COMPOSE_FILES[:2])}")
+
+
+def _compose_files(meta: Meta, files: Mapping[str, Entry]) -> tuple[str, ...]:
+    return meta.compose_files or tuple(name for name in COMPOSE_FILES if name in files)[:1]
+
+
+def _broken(folder: str, read: _Read, problems: tuple[Problem, ...]) -> Broken:
+    data: Any = read.document.data if read.document else None
+    known = data if isinstance(data, dict) else {}
+    name, infra = known.get("name"), known.get("infra")
+    return Broken(
+        folder=folder,
+        name=name if isinstance(name, str) else None,
+        problems=problems,
+        infra=None if read.document is None else _kinds(infra),
+    )
+
+
+def _kinds(infra: Any) -> tuple[str, ...]:
+    return tuple(kind for kind in ("rustic", "caddy") if isinstance(infra, dict) and kind in infra)
+
+
+def _warnings(entries: Iterable[Entry]) -> Iterator[str]:
+    for entry in entries:
+        folder, _, name = entry.path.rpartition("/")
+        if name == META_FILE and (not folder or "/" in folder):
+            yield f"{entry.path} is not read: a service is a folder at the top of the catalog"
+        if name == "composia-meta.yml":
+            yield f"{entry.path} is not read: its name must end in .yaml"
+
+
+def _locator(read: Mapping[str, _Read]) -> Any:
+    def locate(folder: str, loc: Loc, msg: str) -> Problem:
+        document = read[folder].document
+        return document.problem(loc, msg) if document else in_folder(folder, loc, msg)
+
+    return locate
