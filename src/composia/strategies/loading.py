@@ -1,0 +1,134 @@
+"""A dump of a whole cluster on its way into a fresh database."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from composia.errors import Failure
+from composia.strategies import dump
+from composia.strategies.base import Site, Wanted
+from composia.strategies.fresh_database import exec_, inside, safe
+from composia.strategies.postgres import CONNECT
+from composia.tools.shell import QUOTED, Running
+
+#: Ours: whoever loads a dump that drops every database has to be connected to another one.
+DATABASE = "composia_import"
+WHO = CONNECT + "connect || exit 3\npsql -XAtq -d template1 -c 'select quote_ident(current_user)'\n"
+MAKE = (
+    CONNECT
+    + "connect || exit 3\n"
+    + f"psql -Xq -d template1 -c 'CREATE DATABASE {DATABASE} TEMPLATE template0'\n"
+)
+LOAD = (
+    CONNECT
+    + "connect || exit 3\n"
+    + f"exec psql -Xq -v ON_ERROR_STOP=1 -d {DATABASE} -f - >/dev/null\n"
+)
+CLEAR = (
+    CONNECT
+    + f"connect || exit 3\npsql -Xq -d template1 -c 'DROP DATABASE {DATABASE}' -c CHECKPOINT\n"
+)
+#: What psql says about a statement that failed; whatever follows may quote the statement.
+COMPLAINT = re.compile(r"^psql:\S*:(\d+): ((?:ERROR|FATAL|error|fatal): .*)$", re.MULTILINE)
+
+
+async def load(container: str, wanted: Wanted, site: Site) -> int:
+    """Load the dump, stopping at the first error; answers its size in bytes. Raises Failure."""
+    user = await _who_may(container, site)
+    role = (await _do(container, WHO, user, site)).strip()
+    await _do(container, MAKE, user, site)
+    size = await _feed(container, user, role, wanted, site)
+    await _do(container, CLEAR, user, site)
+    return size
+
+
+async def _who_may(container: str, site: Site) -> str | None:
+    """Whichever user of the container may connect: its own, or postgres."""
+    for user in (None, "postgres"):
+        tried = await inside(container, WHO, site, user=user)
+        if tried.code == 0:
+            return user
+    raise Failure(
+        f"the fresh database refuses the connection for an import: {safe(tried.complaint)}",
+        hint="The user is POSTGRES_USER (else postgres), the password POSTGRES_PASSWORD or"
+        " POSTGRES_PASSWORD_FILE, as the service has them in the compose file.",
+    )
+
+
+async def _do(container: str, script: str, user: str | None, site: Site) -> bytes:
+    finished = await inside(container, script, site, user=user)
+    if finished.code != 0:
+        raise Failure(f"the fresh database does not do its work: {safe(finished.complaint)}")
+    return finished.stdout
+
+
+async def _feed(container: str, user: str | None, role: bytes, wanted: Wanted, site: Site) -> int:
+    async with site.compose.shell.start(exec_(container, LOAD, user=user)) as psql:
+        said = asyncio.ensure_future(_end_of(psql))
+        drained = asyncio.ensure_future(psql.stdout.read())
+        try:
+            size = await _pump(psql, without_role(dump.chunks(wanted, site), role))
+            code, complaint = await psql.wait(), await said
+        finally:
+            said.cancel()
+            drained.cancel()
+    if code != 0:
+        raise Failure(
+            f"the dump of {wanted.item} could not be loaded: {_first_error(complaint)}",
+            hint="Nothing was touched: the live database runs on. Choose another backup, or mend"
+            " what the image of the service is missing (an extension, a locale).",
+        )
+    return size
+
+
+async def _pump(psql: Running, pieces: AsyncIterator[bytes]) -> int:
+    """Write until psql has ended or all is written; a psql that ended says why itself."""
+    size = 0
+    with suppress(BrokenPipeError, ConnectionResetError):
+        async for piece in pieces:
+            psql.stdin.write(piece)
+            await psql.stdin.drain()
+            size += len(piece)
+        psql.stdin.close()
+    return size
+
+
+async def without_role(pieces: AsyncIterator[bytes], role: bytes) -> AsyncIterator[bytes]:
+    """The dump without the two lines of its globals that drop and make the connecting role."""
+    dropped = {
+        b"DROP ROLE IF EXISTS %s;" % role,
+        b"DROP ROLE %s;" % role,
+        b"CREATE ROLE %s;" % role,
+    }
+    rest = b""
+    async for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        end = next((at for at, line in enumerate(lines) if line.startswith(b"\\connect ")), None)
+        globals_ = lines if end is None else lines[:end]
+        kept = [line for line in globals_ if line not in dropped]
+        tail = [] if end is None else lines[end:]
+        yield b"".join(b"%s\n" % line for line in [*kept, *tail])
+        if end is not None:
+            break
+    if rest:
+        yield rest
+    async for piece in pieces:
+        yield piece
+
+
+async def _end_of(psql: Running) -> bytes:
+    # It stops at the first error, so that is at the end; notices may come before.
+    said = b""
+    while chunk := await psql.stderr.read(1 << 16):
+        said = (said + chunk)[-QUOTED:]
+    return said
+
+
+def _first_error(said: bytes) -> str:
+    text = said.decode(errors="replace")
+    if found := COMPLAINT.search(text):
+        return f"line {found[1]}: {safe(found[2])}"
+    return safe(text)
