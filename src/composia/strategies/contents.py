@@ -72,7 +72,7 @@ async def look(wanted: Wanted, site: Site) -> Contents:
     snapshot = await find(wanted, site)
     written = await site.read_manifest(wanted.backup_id)
     if written is None:
-        listed = await site.engine.list_files(wanted.snapshot_id, "")
+        listed = await site.engine.list_files(wanted.snapshot_id, "", deep=True)
         return Contents(snapshot, {entry.path: entry.type for entry in listed}, None)
     known = await asyncio.to_thread(_read, written, wanted)
     types = {os.fsdecode(path): entry.type for path, entry in known.entries.items()}

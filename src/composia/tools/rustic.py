@@ -128,8 +128,13 @@ class Engine(Protocol):
         """Paths whose content is not the snapshot's; everything is read."""
         ...
 
-    async def list_files(self, snapshot_id: str, path: str) -> Sequence[Entry]:
-        """What is in a folder of the snapshot, not deeper; an empty path is the topmost."""
+    async def list_files(
+        self, snapshot_id: str, path: str, *, deep: bool = False
+    ) -> Sequence[Entry]:
+        """What is in a folder of the snapshot, and with `deep` in all below it.
+
+        An empty path is the topmost. Raises Failure where there is no such folder.
+        """
         ...
 
     def read_file(

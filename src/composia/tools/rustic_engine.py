@@ -149,15 +149,20 @@ class RusticEngine:
         found = output.differences(output.text(finished.stdout))
         return tuple(path for path in found if not is_special(path, targets))
 
-    async def list_files(self, snapshot_id: str, path: str) -> Sequence[Entry]:
-        """What is in a folder of the snapshot, not deeper; `` is the topmost."""
+    async def list_files(
+        self, snapshot_id: str, path: str, *, deep: bool = False
+    ) -> Sequence[Entry]:
+        """What is in a folder of the snapshot, and with `deep` in all below it."""
         folder = path.strip("/")
-        finished = await self._container.run("cat", "tree", f"{snapshot_id}:{inside(folder)}")
+        # Not `ls --json`: it breaks off at a name that is not UTF-8.
+        words = ("ls", "--long", "--numeric-uid-gid", "--recursive") if deep else ("cat", "tree")
+        finished = await self._container.run(*words, f"{snapshot_id}:{inside(folder)}")
         if not folder and NO_SUCH_PATH.search(output.text(finished.stderr)):
             # A dump stands at the very root.
-            finished = await self._container.run("cat", "tree", f"{snapshot_id}:")
+            finished = await self._container.run(*words, f"{snapshot_id}:")
         _check(f"listing {path or 'the snapshot'}", finished)
-        return output.entries(output.text(finished.stdout), folder)
+        read = output.long_entries if deep else output.entries
+        return read(output.text(finished.stdout), folder)
 
     @asynccontextmanager
     async def read_file(self, snapshot_id: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -26,6 +26,13 @@ PLACES = (
 NOT_RESTORED = re.compile(r"restore .* failed", re.DOTALL)
 #: `M    "path"`, the path written as Rust shows one.
 DIFFERENCE = re.compile(r'^[-+MTU]    "(?P<path>.*)"$')
+LONG_LINE = re.compile(
+    r'(?P<kind>[-dlpscb])[-rwxsStT]{9} +\d+ +\d+ +(?P<size>\d+) [^"]*'
+    r'"(?P<path>(?:[^"\\]|\\.)*)" (?:-> .*)?$'
+)
+KINDS = {
+    "-": "file", "d": "dir", "l": "symlink", "p": "fifo", "s": "socket", "c": "chardev", "b": "dev",
+}  # fmt: skip
 GO_ESCAPE = re.compile(
     r'\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|([0-7]{3})|([abfnrtv"\'\\]))'
 )
@@ -116,6 +123,21 @@ def entries(stdout: str, folder: str) -> Sequence[Entry]:
     ]
 
 
+def long_entries(stdout: str, folder: str) -> Sequence[Entry]:
+    """The lines that `ls --long` printed of a folder and of all below it."""
+    prefix = f"{folder}/" if folder else ""
+    found = (LONG_LINE.match(line) for line in stdout.split("\n"))
+    return [
+        Entry(
+            path=prefix + rust_name(line["path"]),
+            type=KINDS[line["kind"]],
+            size=int(line["size"]) if line["kind"] == "-" else None,
+        )
+        for line in found
+        if line
+    ]
+
+
 def snapshots(stdout: str) -> Sequence[SnapshotInfo]:
     """What `snapshots --json -g ''` printed. Raises ValueError."""
     return [_snapshot(read) for read in _json(stdout)]
@@ -123,7 +145,7 @@ def snapshots(stdout: str) -> Sequence[SnapshotInfo]:
 
 def differences(stdout: str) -> Sequence[str]:
     """The paths that `diff` found to differ, as bytes that are not UTF-8 with surrogates."""
-    found = (DIFFERENCE.match(line) for line in stdout.splitlines())
+    found = (DIFFERENCE.match(line) for line in stdout.split("\n"))
     return [rust_name(line["path"]) for line in found if line]
 
 
