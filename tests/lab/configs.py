@@ -21,7 +21,7 @@ CONTROLLER = """controller:
   state_dir: {folder}/state
   log_dir: {folder}/logs
   access_tokens:
-    - {{name: admin, token: {token}}}
+    - {{name: admin, token: "{token}"}}
   nodes:
 {nodes}
   rustic:
@@ -30,11 +30,11 @@ CONTROLLER = """controller:
   dns:
     ddns: {{nameserver: {dns}, keyname: {key}, keysecret_file: {secret}, zones: [{zone}]}}
 """
-NODE = "    - {{id: {id}, token: {token}, public_ipv4: {address}}}"
+NODE = "    - {{id: {id}, token: "{token}", public_ipv4: {address}}}"
 AGENT = """agent:
   controller_addr: {url}
   node_id: {id}
-  token: {token}
+  token: "{token}"
   repo_dir: {node.repo_dir}
   state_dir: {node.state_dir}
   caddy: {{generated_dir: {node.repo_dir}/infra-caddy/{generated}}}

@@ -32,15 +32,16 @@ class Facts:
     @classmethod
     def choose(cls, name: str, nodes: Sequence[str]) -> Facts:
         """New facts for a lab that does not exist; call with the labs' lock held."""
+        others = list(all_facts())
         return cls(
             name=name,
-            index=network.free_index(facts.index for facts in all_facts()),
+            index=network.free_index(facts.index for facts in others),
             nodes=tuple(nodes),
             token=secrets.token_hex(16),
             node_tokens=tuple(secrets.token_hex(16) for _ in nodes),
             rustic_password=secrets.token_hex(16),
             tsig=b64encode(secrets.token_bytes(32)).decode(),
-            made_data=not DATA.exists(),
+            made_data=not DATA.exists() or any(facts.made_data for facts in others),
         )
 
     @classmethod

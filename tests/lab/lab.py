@@ -15,7 +15,7 @@ from typing import Any
 from tests.lab import commits, configs, engines, faults, network, paths
 from tests.lab.catalog import Catalog
 from tests.lab.dns import Dns
-from tests.lab.facts import DATA, Facts
+from tests.lab.facts import DATA, Facts, all_facts
 from tests.lab.node import Node
 from tests.lab.processes import Processes, wait_until
 from tests.lab.setup import setup
@@ -294,7 +294,12 @@ class Lab:
         engines.unmount(self.state)
         self.network.down()
         remove(self.state)
-        if self.facts.made_data and DATA.exists() and not any(DATA.iterdir()):
+        self._remove_data()
+
+    def _remove_data(self) -> None:
+        """The last lab takes along the folder that engines made for infra-backup's mount."""
+        last = not any(all_facts())
+        if self.facts.made_data and last and DATA.exists() and not any(DATA.iterdir()):
             DATA.rmdir()
 
     def _node(self, name: str) -> Node:
