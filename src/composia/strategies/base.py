@@ -63,6 +63,8 @@ class Site:
     service: str
     folder: Path
     aside: Path
+    #: What the agent remembers of the service: a folder that may not be there yet.
+    state: Path
     compose: Compose
     docker: Docker
     notes: Notes
