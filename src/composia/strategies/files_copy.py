@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import os
 from collections.abc import Iterable
 from typing import ClassVar, Literal
 
@@ -25,8 +25,6 @@ from composia.tools import manifest
 from composia.tools.manifest import Manifest
 from composia.tools.paths import IncludePath
 from composia.tools.rustic import SavedTree
-
-_IN_SNAPSHOT = re.compile(r"^/?composia/")
 
 
 class FilesCopy(BackupStrategy):
@@ -87,7 +85,7 @@ async def _refuse_vanished(
 
 
 def _unread(seen: Manifest, tree: SavedTree) -> tuple[str, ...]:
-    told = [sources.known_as(_IN_SNAPSHOT.sub("", path)) for path in tree.unread]
+    told = [_known_as(os.fsencode(path)) for path in tree.unread]
     return tuple(dict.fromkeys([*told, *(_known_as(path) for path in seen.unread)]))
 
 

@@ -63,9 +63,9 @@ def key_of(named: Included) -> str:
 
 
 def known_as(key: str) -> str:
-    """A key, or a path below one, as people write it."""
+    """A key, or a path below one, as people write it; anything else stays as it is."""
     kind, _, rest = key.partition("/")
-    return f"./{rest}" if kind == "files" else rest
+    return {"files": f"./{rest}", "volumes": rest}.get(kind, key)
 
 
 async def look(sources: Iterable[Source]) -> Manifest:

@@ -1,0 +1,144 @@
+"""An engine in memory: containers that start, stop and keep their policies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from composia.errors import CommandFailed, Failure
+from composia.tools.docker import ContainerInfo, ContainerMount, Docker, Volume
+
+AT_WORK = ("running", "restarting", "paused")
+
+
+class MemoryDocker(Docker):
+    """What `tools.docker.Docker` does to containers, and the faults a test asks for."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, ContainerInfo] = {}
+        self.volumes: dict[str, Volume] = {}
+        #: What was changed, in order: `policy no web`, `stop web`, `start web`.
+        self.done: list[str] = []
+        #: Names of containers that go on running, or do not start.
+        self.does_not_stop: set[str] = set()
+        self.does_not_start: set[str] = set()
+        #: How many questions the engine leaves unanswered from now on.
+        self.away = 0
+        self._starts = 0
+
+    def add(
+        self,
+        name: str,
+        *,
+        project: str = "app",
+        state: str = "running",
+        policy: str = "always",
+        folder: Path | None = None,
+        depends_on: str = "",
+        one_off: bool = False,
+        mounts: Sequence[Path] = (),
+        health: str | None = None,
+    ) -> str:
+        """Put a container of the compose service of that name there; its id."""
+        labels = {
+            "com.docker.compose.project": project,
+            "com.docker.compose.service": name,
+            "com.docker.compose.oneoff": str(one_off),
+            "com.docker.compose.depends_on": depends_on,
+        }
+        if folder:
+            labels["com.docker.compose.project.working_dir"] = str(folder)
+        self.there[name] = ContainerInfo(
+            id=f"id-{name}",
+            name=name,
+            labels=labels,
+            image="busybox:lab",
+            state=state,
+            health=health,
+            exit_code=None,
+            started_at=self._now(),
+            restart_policy=policy,
+            mounts=tuple(_mount(path) for path in mounts),
+            env={},
+        )
+        return f"id-{name}"
+
+    def change(self, name: str, **fields: object) -> None:
+        """Somebody else does something to a container."""
+        self.there[name] = self.there[name].model_copy(update=fields)
+
+    def starts_by_itself(self, name: str) -> None:
+        """A container starts and nobody of us did it."""
+        self.change(name, state="running", started_at=self._now())
+
+    def starts_and_ends(self, name: str) -> None:
+        """The same, and by now it does not run any more."""
+        self.starts_by_itself(name)
+        self.change(name, state="exited")
+
+    def running(self) -> set[str]:
+        return {one.name for one in self.there.values() if one.state in AT_WORK}
+
+    def policies(self) -> dict[str, str]:
+        return {one.name: one.restart_policy for one in self.there.values()}
+
+    async def containers(self, *, project: str | None = None) -> Sequence[ContainerInfo]:
+        self._answer()
+        return [
+            one
+            for one in self.there.values()
+            if project in (None, one.labels["com.docker.compose.project"])
+        ]
+
+    async def volume(self, name: str) -> Volume | None:
+        self._answer()
+        return self.volumes.get(name)
+
+    async def set_restart_policy(self, containers: Collection[str], policy: str) -> None:
+        for name in self._names(containers):
+            self.done.append(f"policy {policy} {name}")
+            self.change(name, restart_policy=policy)
+
+    async def stop(self, containers: Collection[str]) -> None:
+        for name in self._names(containers):
+            self.done.append(f"stop {name}")
+            if name not in self.does_not_stop:
+                self.change(name, state="exited")
+
+    async def start(self, containers: Collection[str]) -> None:
+        refused = []
+        for name in self._names(containers):
+            self.done.append(f"start {name}")
+            if name in self.does_not_start:
+                refused.append(name)
+            elif self.there[name].state != "running":
+                self.starts_by_itself(name)
+        if refused:
+            raise CommandFailed(f"docker start: {', '.join(refused)}: port is already allocated")
+
+    async def versions(self) -> tuple[str | None, str | None]:
+        if self.away:
+            self.away -= 1
+            return None, None
+        return "26.1.5", "2.26.1"
+
+    def _names(self, ids: Collection[str]) -> list[str]:
+        self._answer()
+        return [one.name for one in list(self.there.values()) if one.id in ids]
+
+    def _answer(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise Failure("the Docker engine does not answer")
+
+    def _now(self) -> str:
+        self._starts += 1
+        return f"2026-01-01T00:00:{self._starts:02}Z"
+
+
+def _mount(path: Path) -> ContainerMount:
+    return ContainerMount(type="bind", name=None, source=str(path), destination="/x", writable=True)
+
+
+def a_volume(name: str, mountpoint: Path, *, plain: bool = True) -> Volume:
+    return Volume(name=name, driver="local", mountpoint=mountpoint, plain=plain)

@@ -1,0 +1,94 @@
+"""A repository in memory that keeps what the operations give it; for tests of operations only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from composia.errors import Failure
+from composia.tools.rustic import (
+    Engine,
+    Labels,
+    OnProgress,
+    SavedTree,
+    Snapshot,
+    SnapshotInfo,
+    Stream,
+)
+
+
+class MemoryEngine(Engine):
+    """Saves and streams, with what a test wants to go wrong."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Labels] = {}
+        self.streams: dict[str, bytes] = {}
+        #: The sources and excludes of each save.
+        self.saved: list[tuple[Mapping[str, Path], Sequence[str]]] = []
+        #: Called in the middle of each save: somebody writes, or it fails.
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.unread: tuple[str, ...] = ()
+        self.fails = False
+
+    async def save(
+        self,
+        sources: Mapping[str, Path],
+        labels: Labels,
+        *,
+        exclude: Sequence[str],
+        on_progress: OnProgress,
+    ) -> SavedTree:
+        self._answer()
+        self.saved.append((dict(sources), tuple(exclude)))
+        on_progress(5, 10)
+        self.meanwhile()
+        on_progress(10, 10)
+        return SavedTree(snapshot=self._keep(labels, 10), unread=self.unread)
+
+    @asynccontextmanager
+    async def save_stream(self, name: str, labels: Labels) -> AsyncIterator[Stream]:
+        self._answer()
+        yield _Stream(self, name, labels)
+
+    async def snapshots(self) -> Sequence[SnapshotInfo]:
+        self._answer()
+        return [
+            SnapshotInfo(
+                id=id_,
+                time="2026-01-01T00:00:00Z",
+                host=labels.node,
+                label=f"{labels.service}/{labels.item}",
+                tags=(f"service={labels.service}", f"item={labels.item}", f"task={labels.task}"),
+                paths=("/composia",),
+            )
+            for id_, labels in self.kept.items()
+        ]
+
+    async def forget(self, ids: Sequence[str]) -> None:
+        self._answer()
+        for id_ in ids:
+            del self.kept[id_]
+
+    def _keep(self, labels: Labels, size: int) -> Snapshot:
+        id_ = os.urandom(32).hex()
+        self.kept[id_] = labels
+        return Snapshot(id=id_, size=size, added=size, files=1, duration=0.1)
+
+    def _answer(self) -> None:
+        if self.fails:
+            raise Failure("the repository is gone")
+
+
+class _Stream(Stream):
+    def __init__(self, engine: MemoryEngine, name: str, labels: Labels) -> None:
+        self._engine, self._name, self._labels = engine, name, labels
+        self._written = b""
+
+    async def write(self, chunk: bytes) -> None:
+        self._written += chunk
+
+    async def finish(self) -> Snapshot:
+        self._engine.streams[self._name] = self._written
+        return self._engine._keep(self._labels, len(self._written))

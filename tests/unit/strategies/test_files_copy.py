@@ -1,0 +1,188 @@
+"""files.copy: what was saved, and what was wrong with it (promise 8)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from composia.errors import Failure
+from composia.strategies.base import Saved
+from composia.strategies.files_copy import FilesCopy
+from composia.strategies.files_tar_after_stop import FilesTarAfterStop
+from composia.tools import manifest
+from tests.twins.site import Twins
+
+SQLITE = b"SQLite format 3\0" + bytes(84)
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Twins:
+    folder = tmp_path / "my-app"
+    (folder / "data/uploads").mkdir(parents=True)
+    (folder / "data/uploads/file").write_text("x")
+    made = Twins(folder)
+    made.docker.add("web", folder=folder, mounts=[folder / "data/uploads"])
+    return made
+
+
+@pytest.fixture
+def uploads(twins: Twins) -> Path:
+    return twins.folder / "data/uploads"
+
+
+async def save(twins: Twins, *include: str, exclude: tuple[str, ...] = ()) -> Saved:
+    strategy = FilesCopy(include=include or ("./data/uploads",), exclude=exclude)
+    return await strategy.save("uploads", twins.site)
+
+
+async def test_sources_go_under_their_keys_without_what_is_excluded(
+    twins: Twins, uploads: Path
+) -> None:
+    await save(twins, exclude=("./data/uploads/temp",))
+    assert twins.engine.saved == [
+        ({"files/data/uploads": uploads}, ("files/data/uploads/temp",)),
+    ]
+
+
+async def test_the_snapshot_says_whose_it_is(twins: Twins) -> None:
+    await save(twins)
+    (labels,) = twins.engine.kept.values()
+    assert (labels.node, labels.service, labels.item, labels.task) == (
+        "main", "my-app", "uploads", "01TASK",
+    )  # fmt: skip
+
+
+async def test_the_manifest_is_what_it_looked_like_before(twins: Twins, uploads: Path) -> None:
+    twins.engine.meanwhile = (uploads / "file").unlink
+    saved = await save(twins)
+    assert saved.manifest
+    seen = manifest.read(saved.manifest)
+    assert b"files/data/uploads/file" in seen.entries
+    assert seen.changed == {b"files/data/uploads", b"files/data/uploads/file"}
+
+
+async def test_nothing_is_said_where_nothing_changed(twins: Twins) -> None:
+    saved = await save(twins)
+    assert (saved.unread, saved.changed, saved.warnings) == ((), (), ())
+
+
+async def test_files_that_change_or_come_and_go_are_named(twins: Twins, uploads: Path) -> None:
+    (uploads / "bad\nname").write_text("")
+
+    def meanwhile() -> None:
+        (uploads / "file").write_text("longer")
+        (uploads / "new").write_text("new")
+        (uploads / "bad\nname").unlink()
+
+    twins.engine.meanwhile = meanwhile
+    saved = await save(twins)
+    assert saved.changed == (
+        "./data/uploads",
+        "./data/uploads/bad\\u000aname",
+        "./data/uploads/file",
+        "./data/uploads/new",
+    )
+
+
+async def test_an_empty_source_fails_and_is_named(twins: Twins, uploads: Path) -> None:
+    (uploads / "file").unlink()
+    with pytest.raises(Failure, match=r"`./data/uploads` of my-app is empty"):
+        await save(twins)
+    assert twins.engine.saved == []
+
+
+async def test_a_source_of_which_everything_is_excluded_is_empty(twins: Twins) -> None:
+    with pytest.raises(Failure, match="is empty"):
+        await save(twins, exclude=("./data/uploads/file",))
+
+
+async def test_one_empty_source_among_others_fails_the_item(twins: Twins) -> None:
+    (twins.folder / "void").mkdir()
+    with pytest.raises(Failure, match=r"`./void`"):
+        await save(twins, "./data/uploads", "./void")
+
+
+async def test_empty_folders_and_empty_files_are_something(twins: Twins, uploads: Path) -> None:
+    (uploads / "file").unlink()
+    (uploads / "folder").mkdir()
+    (twins.folder / "empty-file").touch()
+    await save(twins, "./data/uploads", "./empty-file")
+    assert len(twins.engine.kept) == 1
+
+
+async def test_a_source_that_vanishes_meanwhile_leaves_no_snapshot(
+    twins: Twins, uploads: Path
+) -> None:
+    twins.engine.meanwhile = lambda: shutil.rmtree(uploads)
+    with pytest.raises(Failure, match=r"./data/uploads of my-app vanished"):
+        await save(twins)
+    assert twins.engine.kept == {}
+
+
+async def test_what_rustic_could_not_read_is_named(twins: Twins) -> None:
+    twins.engine.unread = ("files/data/uploads/lock\nm\udcff", "volumes/x/y", "a complaint")
+    saved = await save(twins)
+    assert saved.unread == ("./data/uploads/lock\\u000am\\xff", "x/y", "a complaint")
+
+
+@pytest.mark.parametrize("name", ["app.sqlite", "app.db", "APP.SQLITE3", "noname"])
+async def test_a_sqlite_database_of_a_running_service_is_named(
+    twins: Twins, uploads: Path, name: str
+) -> None:
+    (uploads / name).write_bytes(SQLITE)
+    (uploads / f"{name}-wal").touch()
+    (warning,) = (await save(twins)).warnings
+    assert f"./data/uploads/{name} is a SQLite database" in warning
+    assert "files.tar_after_stop" in warning
+
+
+async def test_a_single_sqlite_file_is_named(twins: Twins, uploads: Path) -> None:
+    (uploads / "app.db").write_bytes(SQLITE)
+    (warning,) = (await save(twins, "./data/uploads/app.db")).warnings
+    assert warning.startswith("./data/uploads/app.db is a SQLite database")
+
+
+async def test_a_file_that_only_has_such_a_name_is_no_database(twins: Twins, uploads: Path) -> None:
+    (uploads / "thumbs.db").write_bytes(b"something else")
+    assert (await save(twins)).warnings == ()
+
+
+async def test_postgresqls_files_are_named_once_with_the_strategy_to_use(
+    twins: Twins, uploads: Path
+) -> None:
+    for name in ("pg/PG_VERSION", "pg/base/5/PG_VERSION"):
+        (uploads / name).parent.mkdir(parents=True)
+        (uploads / name).write_text("15")
+    (warning,) = (await save(twins)).warnings
+    assert warning.startswith("./data/uploads/pg is a PostgreSQL database")
+    assert "database.pgdumpall" in warning
+
+
+async def test_a_whole_source_may_be_a_database(twins: Twins, uploads: Path) -> None:
+    (uploads / "PG_VERSION").write_text("15")
+    (uploads / "ibdata1").write_text("")
+    postgres, mysql = (await save(twins)).warnings
+    assert postgres.startswith("./data/uploads is a PostgreSQL database")
+    assert mysql.startswith("./data/uploads is a MySQL or MariaDB database")
+
+
+async def test_a_database_that_nothing_running_mounts_is_not_live(
+    twins: Twins, uploads: Path
+) -> None:
+    (uploads / "app.sqlite").write_bytes(SQLITE)
+    twins.docker.change("web", state="exited")
+    assert (await save(twins)).warnings == ()
+
+
+async def test_a_stopped_services_database_is_not_live(twins: Twins, uploads: Path) -> None:
+    (uploads / "app.sqlite").write_bytes(SQLITE)
+    strategy = FilesTarAfterStop(strategy="files.copy_after_stop", include=("./data/uploads",))
+    assert (await strategy.save("uploads", twins.site)).warnings == ()
+
+
+async def test_a_pipe_with_a_databases_name_is_not_opened(twins: Twins, uploads: Path) -> None:
+    os.mkfifo(uploads / "app.sqlite")
+    assert (await save(twins)).warnings == ()
