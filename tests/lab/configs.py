@@ -30,7 +30,7 @@ CONTROLLER = """controller:
   dns:
     ddns: {{nameserver: {dns}, keyname: {key}, keysecret_file: {secret}, zones: [{zone}]}}
 """
-NODE = "    - {{id: {id}, token: "{token}", public_ipv4: {address}}}"
+NODE = '    - {{id: {id}, token: "{token}", public_ipv4: {address}}}'
 AGENT = """agent:
   controller_addr: {url}
   node_id: {id}
