@@ -21,7 +21,7 @@ class Audit:
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _note(scope, message["status"])
+                _note(scope, int(message["status"]))
             await send(message)
 
         await self._app(scope, receive, noted)

@@ -62,8 +62,10 @@ async def _piped(
 
 
 def event(kind: str, data: Any) -> bytes:
-    """One server-sent event."""
-    return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
+    """One server-sent event: text as it is, anything else as JSON."""
+    text = data if isinstance(data, str) else json.dumps(data)
+    lines = "".join(f"data: {line}\n" for line in text.splitlines() or [""])
+    return f"event: {kind}\n{lines}\n".encode(errors="replace")
 
 
 def events(source: AsyncIterator[bytes]) -> StreamingResponse:

@@ -1,0 +1,373 @@
+"""The controller in memory, as far as the API can tell: tasks are admitted and never carried out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from composia.controller.auth import Gate
+from composia.errors import Conflict, NotFound, Problem, Stale
+from composia.model.backup import Backup, BackupStatus
+from composia.model.catalog import Broken, CatalogView, Service
+from composia.model.config import AccessToken, ControllerConfig
+from composia.model.meta import Meta
+from composia.model.node import Container, Disk, Instance, Mount, NodeState, Versions
+from composia.model.service import ServiceRef
+from composia.model.task import Status, Task
+from composia.operations.readings import ContainerLogs, ListSnapshot, Reading
+from composia.workflows import AnyPlan
+from composia.workflows.plan import Plan
+
+NOW = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
+REVISION = "a" * 40
+REPOSITORY = "f" * 64
+SNAPSHOT = "5" * 64
+PROBLEM = Problem(
+    loc=("nmae",), msg="unknown key; did you mean `name`?", file="Bad/composia-meta.yaml"
+)
+
+MY_APP = {
+    "name": "my-app",
+    "nodes": ["main"],
+    "data_protect": {
+        "data": [
+            {
+                "name": "uploads",
+                "backup": {
+                    "strategy": "files.copy",
+                    "include": ["./data/uploads"],
+                    "exclude": ["./data/uploads/temp"],
+                },
+                "restore": {"strategy": "files.copy", "include": ["./data/uploads"]},
+            },
+            {
+                "name": "database",
+                "backup": {"strategy": "database.pgdumpall", "service": "postgres"},
+                "restore": {"strategy": "database.pgimport", "service": "postgres"},
+            },
+            {"name": "legacy", "restore": {"strategy": "files.copy", "include": ["./old/"]}},
+        ]
+    },
+    "backup": {"data": [{"name": "uploads"}, {"name": "database"}]},
+}
+INFRA = {
+    "name": "infra-backup",
+    "nodes": ["main"],
+    "infra": {"rustic": {"compose_service": "rustic", "profile": "default"}},
+}
+
+
+def service(text: Mapping[str, Any], folder: str | None = None) -> Service:
+    """A service as the catalog has it, from what its meta file says."""
+    meta = Meta.model_validate_json(json.dumps(text))
+    return Service(
+        meta=meta,
+        ref=ServiceRef(
+            name=meta.name,
+            folder=folder or meta.name,
+            project=meta.project,
+            compose_files=("docker-compose.yaml",),
+            revision=REVISION,
+        ),
+    )
+
+
+def container(project: str, name: str, state: str = "running", folder: str = "") -> Container:
+    """A container that compose started in the service's folder."""
+    return Container(
+        id="c" * 64,
+        name=f"{project}-{name}-1",
+        project=project,
+        compose_service=name,
+        image="busybox:lab",
+        state=state,
+        working_dir=folder or f"/srv/{project}",
+    )
+
+
+def node_state(*containers: Container, mounts: tuple[Mount, ...] = ()) -> NodeState:
+    """A node whose agent keeps its services under /srv."""
+    projects = {one.project for one in containers}
+    return NodeState(
+        versions=Versions(composia="0.1.0", docker="26.1", compose="2.26"),
+        repo_dir="/srv",
+        docker=True,
+        containers=containers,
+        instances=tuple(
+            Instance(service=name, folder=name, project=name, revision=REVISION, mounts=mounts)
+            for name in sorted(projects)
+        ),
+        disks=(Disk(path="/srv", total=1000, free=500),),
+        now=NOW,
+    )
+
+
+def backup(id: str = "01B1", **fields: Any) -> Backup:  # noqa: A002  # a field's name
+    """A good backup of the uploads on main."""
+    return Backup(
+        **{
+            "id": id,
+            "service": "my-app",
+            "data_item": "uploads",
+            "node": "main",
+            "snapshot_id": SNAPSHOT,
+            "status": BackupStatus.SUCCESS,
+            "time": NOW,
+            "strategy": "files.copy",
+            "added": 10,
+        }
+        | fields
+    )
+
+
+TOKENS = (
+    AccessToken.model_validate_json('{"name": "admin", "token": "admin-token"}'),
+    AccessToken.model_validate_json('{"name": "eyes", "token": "read-token", "scope": "read"}'),
+    AccessToken.model_validate_json(
+        '{"name": "hands", "token": "operate-token", "scope": "operate", "services": ["other"]}'
+    ),
+    AccessToken.model_validate_json('{"name": "old", "token": "old-token", "enabled": false}'),
+)
+
+
+def config() -> ControllerConfig:
+    """Two nodes, of which main holds the repository."""
+    text = """{"nodes": [{"id": "main", "token": "m"}, {"id": "edge", "token": "e"}],
+               "rustic": {"main_nodes": ["main"]}}"""
+    return ControllerConfig.model_validate_json(text).model_copy(update={"access_tokens": TOKENS})
+
+
+@dataclass
+class MemoryStore:
+    admitted: dict[str, tuple[Task, Plan]] = field(default_factory=dict)
+    records: list[Backup] = field(default_factory=list)
+    repository: str | None = REPOSITORY
+
+    async def task(self, task: str) -> Task | None:
+        return self.admitted[task][0] if task in self.admitted else None
+
+    async def plan(self, task: str) -> AnyPlan | None:
+        return self.admitted[task][1] if task in self.admitted else None  # type: ignore[return-value]  # all plans are of the union
+
+    async def tasks(self, **wanted: Any) -> Sequence[Task]:
+        found = [task for task, _ in reversed(self.admitted.values()) if _fits(task, wanted)]
+        return found[: wanted.get("limit")]
+
+    async def backup(self, backup: str) -> Backup | None:
+        return next((record for record in self.records if record.id == backup), None)
+
+    async def backups(self, **wanted: Any) -> Sequence[Backup]:
+        newest = sorted(self.records, key=lambda record: record.id, reverse=True)
+        return [record for record in newest if _fits(record, wanted)][: wanted.get("limit")]
+
+    async def repository_id(self) -> str | None:
+        return self.repository
+
+
+def _fits(row: Task | Backup, wanted: Mapping[str, Any]) -> bool:
+    named = {key: wanted.get(key) for key in ("data_item", "type", "status")}
+    if any(value is not None and getattr(row, key) != value for key, value in named.items()):
+        return False
+    if wanted.get("services") is not None and row.service not in wanted["services"]:
+        return False
+    nodes = row.nodes if isinstance(row, Task) else (row.node,)
+    if wanted.get("node") is not None and wanted["node"] not in nodes:
+        return False
+    return wanted.get("before") is None or row.id < wanted["before"]
+
+
+@dataclass
+class MemoryAdmit:
+    store: MemoryStore
+    keys: dict[str, str] = field(default_factory=dict)
+
+    async def submit(
+        self, plan: Plan, *, created_by: str, source: str, idempotency_key: str | None = None
+    ) -> Task:
+        if idempotency_key in self.keys:
+            return self.store.admitted[self.keys[idempotency_key]][0]
+        task = Task(
+            id=f"01T{len(self.store.admitted):05}",
+            type=plan.plan,
+            service=plan.service_name,
+            nodes=plan.nodes,
+            status=Status.PENDING,
+            title=str(plan),
+            created_by=created_by,
+            source=source,
+            created_at=NOW,
+            actions=("cancel",),
+        )
+        self.store.admitted[task.id] = (task, plan)
+        if idempotency_key:
+            self.keys[idempotency_key] = task.id
+        return task
+
+    def end(self, task: str, status: Status = Status.SUCCEEDED) -> None:
+        """As if it had been carried out."""
+        row, plan = self.store.admitted[task]
+        self.store.admitted[task] = (row.model_copy(update={"status": status}), plan)
+
+
+@dataclass
+class MemoryRunner:
+    admit: MemoryAdmit
+
+    async def cancel(self, task: str) -> Task:
+        row, _ = self.admit.store.admitted[task]
+        if row.status.ended:
+            raise Conflict(f"task {task} has ended")
+        self.admit.end(task, Status.CANCELLED)
+        return self.admit.store.admitted[task][0]
+
+    async def retry(self, task: str) -> Task:
+        row, _ = self.admit.store.admitted[task]
+        if row.status is not Status.FAILED:
+            raise Conflict(f"task {task} is {row.status}: only a failed one can be tried again")
+        return row
+
+
+@dataclass
+class MemoryReadings:
+    """Nodes that read out what they are told to."""
+
+    known: dict[str, NodeState | None]
+    offline: set[str] = field(default_factory=set)
+    files: dict[str, bytes] = field(default_factory=lambda: {"files/data/uploads/a.txt": b"hello"})
+    asked: list[Reading] = field(default_factory=list)
+
+    def states(self) -> Mapping[str, NodeState | None]:
+        return self.known
+
+    def online(self, node: str) -> bool:
+        return self.known.get(node) is not None and node not in self.offline
+
+    def needs_update(self, node: str) -> bool:
+        return False
+
+    def last_seen(self, node: str) -> datetime | None:
+        return NOW if self.known[node] else None
+
+    @asynccontextmanager
+    async def read(self, node: str, reading: Reading) -> AsyncIterator[AsyncIterator[bytes]]:
+        self.asked.append(reading)
+        yield self._chunks(reading)
+
+    async def _chunks(self, reading: Reading) -> AsyncIterator[bytes]:
+        if isinstance(reading, ListSnapshot):
+            for path, content in self._children(reading.path):
+                yield f'{{"path": "{path}", "type": "{content}"}}\n'.encode()
+        elif isinstance(reading, ContainerLogs):
+            yield b"web-1  | ready\n"
+        else:
+            yield self.files.get(getattr(reading, "path", ""), b"tar")
+
+    def _children(self, path: str) -> list[tuple[str, str]]:
+        below = f"{path}/" if path else ""
+        found: dict[str, str] = {}
+        for name in self.files:
+            if name.startswith(below):
+                first, more, _ = name[len(below) :].partition("/")
+                found[below + first] = "dir" if more else "file"
+        return list(found.items())
+
+
+class MemoryLogs:
+    async def read(self, task: str) -> str:
+        return "one\ntwo\n"
+
+    async def follow(self, task: str) -> AsyncIterator[str]:
+        for line in ("one", "two"):
+            yield line
+
+
+@dataclass(frozen=True)
+class MemoryEvent:
+    kind: str
+    service: str | None
+    data: Mapping[str, Any]
+
+
+@dataclass
+class MemoryEvents:
+    """Events that are all there is: then the stream ends."""
+
+    all: tuple[MemoryEvent, ...] = (
+        MemoryEvent("task", "my-app", {"id": "01T00000"}),
+        MemoryEvent("node", None, {"id": "main"}),
+    )
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[AsyncIterator[MemoryEvent]]:
+        yield self._stream()
+
+    async def _stream(self) -> AsyncIterator[MemoryEvent]:
+        for one in self.all:
+            yield one
+
+
+@dataclass
+class MemoryCatalog:
+    view: CatalogView
+    files: dict[str, bytes] = field(
+        default_factory=lambda: {"my-app/composia-meta.yaml": b"name: my-app\n"}
+    )
+
+    async def read(self, path: str) -> tuple[bytes, str]:
+        if path not in self.files:
+            raise NotFound(f"there is no file {path} in the catalog")
+        return self.files[path], self.view.revision
+
+    async def write(
+        self, path: str, content: bytes, *, expected: str, author: str, message: str | None = None
+    ) -> str:
+        if expected not in (self.view.revision, "*"):
+            raise Stale("the catalog has moved on", hint="Read the file again.")
+        self.files[path] = content
+        self.view = self.view.model_copy(update={"revision": f"{len(self.files):040x}"})
+        return self.view.revision
+
+
+class MemoryOffice:
+    """All of it, for one test."""
+
+    def __init__(self) -> None:
+        self.config = config()
+        self.gate = Gate(TOKENS)
+        self.store = MemoryStore(
+            records=[
+                backup(),
+                backup("01B2", data_item="database", strategy="database.pgdumpall"),
+                backup("01B3", status=BackupStatus.FAILED, snapshot_id=None, error="disk full"),
+            ]
+        )
+        self.admit = MemoryAdmit(self.store)
+        self.runner = MemoryRunner(self.admit)
+        mounts = (Mount(kind="volume", source="cache", used_by=("web",)),)
+        self.nodes = MemoryReadings(
+            {
+                "main": node_state(
+                    container("my-app", "web"), container("my-app", "postgres"), mounts=mounts
+                ),
+                "edge": node_state(),
+            }
+        )
+        self.logs = MemoryLogs()
+        self.events = MemoryEvents()
+        services = [service(MY_APP), service(INFRA), service({"name": "other", "nodes": ["main"]})]
+        self.catalog = MemoryCatalog(
+            CatalogView(
+                revision=REVISION,
+                services={one.name: one for one in services},
+                broken=(Broken(folder="Bad", name=None, problems=(PROBLEM,)),),
+            )
+        )
+        self.reloads = 0
+
+    async def reload(self) -> None:
+        self.reloads += 1
+
