@@ -187,6 +187,7 @@ class Lab:
         """`down` for a lab that may not exist, or only half."""
         if facts := Facts.load(paths.labs() / name):
             cls(facts).down()
+        remove(paths.labs() / name)
 
     def status(self) -> dict[str, Any]:
         """Everything another program needs to drive the lab."""
@@ -214,6 +215,7 @@ class Lab:
             lab = cls(Facts.choose(name, nodes))
             if taken := lab.network.taken():
                 raise LabError(f"network namespaces {', '.join(taken)} exist and are not the lab's")
+            remove(lab.state)
             lab.facts.save(lab.state)
             lab.network.up()
         _together(lambda node: engines.copy_template(node.engine.folder), lab.nodes.values())
