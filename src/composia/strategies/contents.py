@@ -139,8 +139,12 @@ async def restore(
     for copy in copies:
         make_room(contents.size([copy.key]), copy.folder)
         copy.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    targets = {copy.key: copy.folder for copy in copies}
-    await site.engine.restore(wanted.snapshot_id, targets, on_progress=site.notes.progress)
+    await site.engine.restore(
+        wanted.snapshot_id,
+        {copy.key: copy.folder for copy in copies},
+        single=[copy.key for copy in copies if copy.folder != copy.lies],
+        on_progress=site.notes.progress,
+    )
     fetched = Fetched()
     for copy in copies:
         fetched += await asyncio.to_thread(check, copy, contents, wanted)

@@ -114,13 +114,18 @@ class Engine(Protocol):
         ...
 
     async def restore(
-        self, snapshot_id: str, targets: Mapping[str, Path], *, on_progress: OnProgress
+        self,
+        snapshot_id: str,
+        targets: Mapping[str, Path],
+        *,
+        single: Collection[str] = (),
+        on_progress: OnProgress,
     ) -> None:
         """Restore `/composia/<key>` into each target folder, which is new and empty.
 
-        The target takes the owner, mode, times and xattrs of a key that is a folder; a key that is
-        a single file (or link) comes to lie in its target under its own name. A key may be any
-        path of the snapshot, not only one that was saved as a source.
+        The target takes the owner, mode, times and xattrs of a key that is a folder. A key that is
+        a single file or link, told in `single`, comes to lie in its target under its own name. A
+        key may be any path of the snapshot, not only one that was saved as a source.
         """
         ...
 

@@ -25,7 +25,7 @@ from composia.tools.rustic import (
 )
 from composia.tools.rustic_container import Container, Mount, Note, Working, to_the_end
 from composia.tools.rustic_errors import NO_REPOSITORY, NO_SUCH_PATH, failure
-from composia.tools.rustic_paths import ROOT, glob, inside, is_special
+from composia.tools.rustic_paths import ROOT, glob, inside, is_special, only, parent
 from composia.tools.rustic_stream import OpenStream, saved_by
 from composia.tools.shell import Finished, Shell
 
@@ -127,11 +127,21 @@ class RusticEngine:
                 raise Failure(f"{name} was not saved: its end was never seen")
 
     async def restore(
-        self, snapshot_id: str, targets: Mapping[str, Path], *, on_progress: OnProgress
+        self,
+        snapshot_id: str,
+        targets: Mapping[str, Path],
+        *,
+        single: Collection[str] = (),
+        on_progress: OnProgress,
     ) -> None:
         """Restore `/composia/<key>` into each target folder, which is new and empty."""
-        mounts = [Mount(path, f"{ROOT}/{key}", False) for key, path in targets.items()]
-        words = (*PROGRESS, "restore", "--numeric-id", f"{snapshot_id}:{ROOT}", ROOT)
+        mounts = [
+            Mount(path, f"{ROOT}/{parent(key) if key in single else key}", False)
+            for key, path in targets.items()
+        ]
+        # Without them all else of the snapshot would be written into the container.
+        globs = [word for key in targets for path in only(key) for word in ("--glob", path)]
+        words = (*PROGRESS, "restore", "--numeric-id", *globs, f"{snapshot_id}:{ROOT}", ROOT)
         async with self._container.start(*words, mounts=mounts) as working:
             working.stdin.close()
             finished = await working.wait(await _followed(working, on_progress))

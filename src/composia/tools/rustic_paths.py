@@ -17,9 +17,21 @@ SPECIAL = (stat.S_ISFIFO, stat.S_ISSOCK, stat.S_ISCHR, stat.S_ISBLK)
 
 def glob(path: str) -> str:
     """The glob that leaves out a path below `/composia`, and what is in it."""
+    return f"!{ROOT}/{_plain(path)}"
+
+
+def only(path: str) -> tuple[str, str]:
+    """The globs that let a path below `/composia`, and what is in it, alone come back.
+
+    A restore counts from the folder that it restores, a backup from the root.
+    """
+    return f"/{_plain(path)}", f"/{_plain(path)}/**"
+
+
+def _plain(path: str) -> str:
     plain = path.strip("/").translate(GLOB_SIGNS)
     trimmed = plain.rstrip(" ")
-    return f"!{ROOT}/{trimmed}" + "\\ " * (len(plain) - len(trimmed))
+    return trimmed + "\\ " * (len(plain) - len(trimmed))
 
 
 def inside(path: str) -> str:
@@ -27,6 +39,11 @@ def inside(path: str) -> str:
     if not path or path.partition("/")[0] in SAVED:
         return f"{ROOT}/{path}".rstrip("/")
     return f"/{path}"
+
+
+def parent(path: str) -> str:
+    """The folder that a path is in."""
+    return path.rpartition("/")[0]
 
 
 def is_special(path: str, targets: Mapping[str, Path]) -> bool:
