@@ -1,0 +1,119 @@
+"""Real Git for the catalog's tests: a bare remote, clones of other people, and our work tree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from composia.controller.catalog import Catalog
+from composia.model.catalog import CatalogView
+from composia.model.config import ControllerConfig, GitConfig, NodeConfig
+from composia.tools.shell import LocalShell
+
+META = "name: {name}\nnodes: [main]\n"
+COMPOSE = "services: {web: {image: busybox}}\n"
+_ENV = {
+    **os.environ,
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_SYSTEM": "/dev/null",
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.com",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.com",
+}
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run Git as somebody else would."""
+    done = subprocess.run(
+        ["git", "-C", str(folder), *words], env=_ENV, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def write(folder: Path, path: str, text: str | bytes) -> None:
+    """Put a file into a work tree."""
+    file = folder / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+
+
+def commit(folder: Path, files: dict[str, str], message: str = "Change") -> str:
+    """Write the files and commit everything; the revision."""
+    for path, text in files.items():
+        write(folder, path, text)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", message)
+    return git(folder, "rev-parse", "HEAD")
+
+
+def service(name: str, meta: str = META) -> dict[str, str]:
+    """A small service's files."""
+    return {
+        f"{name}/composia-meta.yaml": meta.format(name=name),
+        f"{name}/docker-compose.yaml": COMPOSE,
+    }
+
+
+@dataclass
+class World:
+    """A remote, and what stands around it."""
+
+    root: Path
+
+    @property
+    def remote(self) -> Path:
+        return self.root / "remote.git"
+
+    def with_remote(self) -> World:
+        """Make the remote with one service."""
+        git(self.root, "init", "-q", "--bare", "-b", "main", str(self.remote))
+        ada = self.clone("ada")
+        commit(ada, service("app"))
+        git(ada, "push", "-q", "origin", "HEAD:main")
+        return self
+
+    def clone(self, name: str) -> Path:
+        """Somebody's own clone."""
+        git(self.root, "clone", "-q", str(self.remote), str(self.root / name))
+        folder = self.root / name
+        git(folder, "symbolic-ref", "HEAD", "refs/heads/main")
+        return folder
+
+    def someone_pushes(self, files: dict[str, str], name: str = "ada") -> str:
+        """Another person's commit on the remote."""
+        folder = self.root / name
+        git(folder, "pull", "-q", "--ff-only", "origin", "main")
+        revision = commit(folder, files)
+        git(folder, "push", "-q", "origin", "HEAD:main")
+        return revision
+
+    def config(self, name: str = "catalog", *, remote: bool = True) -> ControllerConfig:
+        """A controller with its own work tree."""
+        url = str(self.remote) if remote else None
+        return ControllerConfig(
+            repo_dir=self.root / name,
+            nodes=(NodeConfig.model_validate_json('{"id": "main", "token": "t"}'),),
+            git=GitConfig(remote_url=url, author_email="composia@example.com"),
+        )
+
+    async def catalog(self, name: str = "catalog", *, remote: bool = True) -> Catalog:
+        """An open catalog."""
+        catalog = Catalog(LocalShell(_ENV), self.config(name, remote=remote))
+        await catalog.open()
+        return catalog
+
+    def remote_head(self) -> str:
+        """Where the remote's branch is."""
+        return git(self.remote, "rev-parse", "main")
+
+    def remote_file(self, path: str) -> str:
+        """A file as the remote has it."""
+        return git(self.remote, "show", f"main:{path}")
+
+
+def names(view: CatalogView) -> list[str]:
+    """The services that can be worked with."""
+    return sorted(view.services)
