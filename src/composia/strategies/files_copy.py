@@ -33,8 +33,15 @@ class FilesCopy(BackupStrategy):
     needs: ClassVar[Needs] = Needs.NOTHING
 
     strategy: Literal["files.copy"] = "files.copy"
-    include: tuple[IncludePath, ...] = Field(min_length=1)
-    exclude: tuple[IncludePath, ...] = ()
+    include: tuple[IncludePath, ...] = Field(
+        min_length=1,
+        description="Paths inside the service's folder (`./data`), and volumes by their names "
+        "under `volumes:` of the compose file.",
+        examples=[["./data/uploads"], ["pgdata"]],
+    )
+    exclude: tuple[IncludePath, ...] = Field(
+        (), description="What of them is left out.", examples=[["./data/uploads/temp"]]
+    )
 
     async def check(self, site: Site) -> None:
         found = await self._sources(site)
@@ -97,7 +104,11 @@ class FilesCopyBack(RestoreStrategy):
     """Put paths and volumes back; a dump is put into the folder as a file."""
 
     strategy: Literal["files.copy"] = "files.copy"
-    include: tuple[IncludePath, ...] = Field(min_length=1)
+    include: tuple[IncludePath, ...] = Field(
+        min_length=1,
+        description="The paths and volumes to put back, or the folder that a dump goes into.",
+        examples=[["./data/uploads"], ["./restore/"]],
+    )
 
     async def fetch(self, wanted: Wanted, site: Site) -> Staged:
         return await put_back.put_back(self.include, wanted, site)

@@ -59,7 +59,11 @@ class PgDumpAll(BackupStrategy):
     needs: ClassVar[Needs] = Needs.RUNNING
 
     strategy: Literal["database.pgdumpall"] = "database.pgdumpall"
-    service: str = Field(min_length=1)
+    service: str = Field(
+        min_length=1,
+        description="The compose service that runs PostgreSQL.",
+        examples=["postgres"],
+    )
 
     async def check(self, site: Site) -> None:
         containers = await site.docker.containers(project=site.compose.project)

@@ -23,7 +23,11 @@ class PgImport(RestoreStrategy):
     """Load a dump into a fresh database beside the live one."""
 
     strategy: Literal["database.pgimport"] = "database.pgimport"
-    service: str = Field(min_length=1)
+    service: str = Field(
+        min_length=1,
+        description="The compose service that runs PostgreSQL.",
+        examples=["postgres"],
+    )
 
     async def fetch(self, wanted: Wanted, site: Site) -> Staged:
         found = await contents.find(wanted, site)
