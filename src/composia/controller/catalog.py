@@ -28,7 +28,7 @@ MAX_FILE = 4 * 1024 * 1024
 #: How often a write starts again because somebody else pushed first.
 ATTEMPTS = 5
 
-OnChange = Callable[[CatalogView], None]
+OnChange = Callable[[CatalogView], object]
 log = structlog.get_logger()
 
 
