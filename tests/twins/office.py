@@ -1,4 +1,4 @@
-"""The controller in memory, as far as the API can tell: tasks are admitted and never carried out."""
+"""The controller in memory, as the API sees it: tasks are admitted and never carried out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from composia.controller.auth import Gate
+from composia.controller.catalog import CatalogFile, CatalogStatus
 from composia.errors import Conflict, NotFound, Problem, Stale
 from composia.model.backup import Backup, BackupStatus
 from composia.model.catalog import Broken, CatalogView, Service
@@ -312,24 +313,35 @@ class MemoryEvents:
 
 @dataclass
 class MemoryCatalog:
-    view: CatalogView
-    files: dict[str, bytes] = field(
+    known: CatalogView
+    content: dict[str, bytes] = field(
         default_factory=lambda: {"my-app/composia-meta.yaml": b"name: my-app\n"}
     )
 
-    async def read(self, path: str) -> tuple[bytes, str]:
-        if path not in self.files:
+    def view(self) -> CatalogView:
+        return self.known
+
+    @property
+    def status(self) -> CatalogStatus:
+        return CatalogStatus(revision=self.known.revision)
+
+    async def files(self, below: str = "") -> tuple[str, ...]:
+        return tuple(sorted(self.content))
+
+    async def read(self, path: str, revision: str | None = None) -> CatalogFile:
+        if path not in self.content:
             raise NotFound(f"there is no file {path} in the catalog")
-        return self.files[path], self.view.revision
+        return CatalogFile(path=path, revision=self.known.revision, content=self.content[path])
 
     async def write(
-        self, path: str, content: bytes, *, expected: str, author: str, message: str | None = None
+        self, path: str, content: bytes, *, if_match: str | None, author: str | None = None
     ) -> str:
-        if expected not in (self.view.revision, "*"):
+        if if_match not in (self.known.revision, None):
             raise Stale("the catalog has moved on", hint="Read the file again.")
-        self.files[path] = content
-        self.view = self.view.model_copy(update={"revision": f"{len(self.files):040x}"})
-        return self.view.revision
+        self.content[path] = content
+        revision = f"{len(self.content):040x}"
+        self.known = self.known.model_copy(update={"revision": revision})
+        return revision
 
 
 class MemoryOffice:
@@ -370,4 +382,3 @@ class MemoryOffice:
 
     async def reload(self) -> None:
         self.reloads += 1
-

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.routing import compile_path
 
 from composia.controller.api import (
     backups,
@@ -32,8 +34,19 @@ def mount(app: FastAPI) -> None:
         api.include_router(module.router)
     app.include_router(api)
     app.add_middleware(Audit)
-    problems.install(app)
+    problems.install(app, _methods)
     _describe(app)
+
+
+def _methods(path: str) -> set[str]:
+    """What may be done with an address, whichever of its routes does it."""
+    return {
+        method
+        for module in ROUTERS
+        for route in module.router.routes
+        if isinstance(route, APIRoute) and compile_path(PREFIX + route.path)[0].match(path)
+        for method in route.methods or ()
+    }
 
 
 def _describe(app: FastAPI) -> None:

@@ -11,9 +11,12 @@ from composia import errors
 from composia.controller.api import bodies
 from composia.controller.api.desk import AtDesk
 from composia.controller.api.problems import NotJson, TooLarge, responses
+from composia.controller.api.routes import answers
+from composia.controller.api.views import Page
+from composia.controller.catalog import CatalogStatus
 from composia.model.config import Scope
 
-router = APIRouter(prefix="/catalog/files", tags=["catalog"])
+router = APIRouter(prefix="/catalog", tags=["catalog"])
 
 FilePath = Annotated[
     str,
@@ -28,14 +31,11 @@ _REVISION = {"ETag": {"description": "The catalog's revision.", "schema": {"type
 
 
 class Written(BaseModel):
-    """A file's new content, and why."""
+    """A file's new content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     content: str = Field(description="The whole file.")
-    message: str | None = Field(
-        default=None, min_length=1, max_length=2000, description="The commit's message."
-    )
 
 
 class Committed(BaseModel):
@@ -45,8 +45,21 @@ class Committed(BaseModel):
     revision: str
 
 
+@router.get("", **answers())
+async def get_catalog(desk: AtDesk) -> CatalogStatus:
+    """How the work tree stands to its remote, and what keeps it from following."""
+    return desk.office.catalog.status
+
+
+@router.get("/files", **answers(errors.Failure))
+async def list_files(desk: AtDesk) -> Page[str]:
+    """The paths of all files."""
+    files = await desk.office.catalog.files()
+    return Page(items=[path for path in files if desk.caller.may_see(desk.service_of(path))])
+
+
 @router.get(
-    "/{path:path}",
+    "/files/{path:path}",
     response_model=None,
     responses={
         200: {
@@ -60,14 +73,16 @@ class Committed(BaseModel):
 async def get_file(desk: AtDesk, path: FilePath) -> Response:
     """A file as it is at the catalog's revision, which is its `ETag`."""
     desk.caller.must_see(desk.service_of(path))
-    content, revision = await desk.office.catalog.read(path)
+    file = await desk.office.catalog.read(path)
     return Response(
-        content, media_type="application/octet-stream", headers={"ETag": f'"{revision}"'}
+        file.content,
+        media_type="application/octet-stream",
+        headers={"ETag": f'"{file.revision}"'},
     )
 
 
 @router.put(
-    "/{path:path}",
+    "/files/{path:path}",
     responses={
         200: {"description": "The commit.", "headers": _REVISION},
         **responses(
@@ -104,9 +119,8 @@ async def put_file(
     revision = await desk.office.catalog.write(
         path,
         written.content.encode(),
-        expected=if_match.strip('"'),
+        if_match=None if if_match == "*" else if_match.strip('"'),
         author=desk.caller.name,
-        message=written.message,
     )
     response.headers["ETag"] = f'"{revision}"'
     return Committed(path=path, revision=revision)
@@ -114,6 +128,8 @@ async def put_file(
 
 async def _written(request: Request) -> Written:
     text = await bodies.raw(request, bodies.FILE_LIMIT)
+    if not text:
+        raise errors.Invalid("no content was sent", hint='An empty file is `{"content": ""}`.')
     if request.headers.get("content-type", "").startswith("application/json"):
         return bodies.parse_json(Written, text or b"{}")
     try:

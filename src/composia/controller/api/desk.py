@@ -46,7 +46,7 @@ class Desk:
     async def known(self) -> Known:
         """What plans are made from."""
         return Known(
-            catalog=self.office.catalog.view,
+            catalog=self.office.catalog.view(),
             nodes=self.office.nodes.states(),
             main_nodes=self.office.config.rustic.main_nodes,
             repository_id=await self.office.store.repository_id(),
@@ -61,7 +61,7 @@ class Desk:
 
     def service_of(self, path: str) -> str | None:
         """The service in whose folder of the catalog a file is."""
-        view, folder = self.office.catalog.view, path.partition("/")[0]
+        view, folder = self.office.catalog.view(), path.partition("/")[0]
         found = {one.ref.folder: one.name for one in view.services.values()}
         return found.get(folder)
 

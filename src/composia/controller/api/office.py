@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from composia.controller.auth import Gate
+from composia.controller.catalog import Catalog
 from composia.model.backup import Backup
-from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
 from composia.model.node import NodeState
 from composia.model.task import Task
@@ -106,21 +106,6 @@ class Event(Protocol):
 
 class Events(Protocol):
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]: ...
-
-
-class Catalog(Protocol):
-    @property
-    def view(self) -> CatalogView: ...
-
-    async def read(self, path: str) -> tuple[bytes, str]:
-        """A file and the revision it is of. Raises NotFound, Invalid."""
-        ...
-
-    async def write(
-        self, path: str, content: bytes, *, expected: str, author: str, message: str | None = None
-    ) -> str:
-        """A commit; its revision. Raises Stale where the catalog has moved on."""
-        ...
 
 
 class Office(Protocol):

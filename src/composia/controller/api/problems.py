@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -81,11 +82,11 @@ def status_of(kind: type[ComposiaError]) -> HTTPStatus:
     return next(STATUS[parent] for parent in kind.__mro__ if parent in STATUS)
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error as a problem."""
+def install(app: FastAPI, methods: Callable[[str], set[str]]) -> None:
+    """Answer every error as a problem; `methods` says what may be done with an address."""
     app.add_exception_handler(ComposiaError, _on_ours)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(HTTPException, partial(_on_http, methods))
     app.add_exception_handler(Exception, _on_bug)
 
 
@@ -99,12 +100,17 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     return answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, invalid(error.errors()).as_told())
 
 
-async def _on_http(request: Request, error: Exception) -> Response:
+async def _on_http(
+    methods: Callable[[str], set[str]], request: Request, error: Exception
+) -> Response:
     assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and methods(request.url.path):
+        headers["Allow"] = ", ".join(sorted(methods(request.url.path)))
     told = Told(kind="", message=f"{request.method} {request.url.path}: {error.detail}")
     if error.status_code == HTTPStatus.NOT_FOUND:
         told = told.model_copy(update={"hint": "The routes are in /api/v1/openapi.json."})
-    return answer(request, HTTPStatus(error.status_code), told, error.headers)
+    return answer(request, HTTPStatus(error.status_code), told, headers)
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from composia import errors
 from composia.controller.api.bodies import documented
 from composia.controller.api.problems import NotJson, TooLarge, responses
+from composia.controller.api.streams import EVENT_SCHEMA, EVENT_STREAM
 from composia.errors import ComposiaError
 from composia.model.task import Task
 from composia.workflows import AnyPlan
@@ -35,7 +36,10 @@ def answers(*kinds: type[ComposiaError]) -> dict[str, Any]:
 
 def reads(media_type: str, *kinds: type[ComposiaError], **more: str) -> dict[str, Any]:
     """For a route that streams text or bytes."""
-    content = {name: {"schema": {"type": "string"}} for name in (media_type, *more.values())}
+    content = {
+        name: {"schema": EVENT_SCHEMA if name == EVENT_STREAM else {"type": "string"}}
+        for name in (media_type, *more.values())
+    }
     success = {"description": "As it comes.", "content": content}
     return {
         "response_model": None,

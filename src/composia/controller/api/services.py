@@ -41,7 +41,7 @@ async def list_services(
     ] = None,
 ) -> Page[ServiceView]:
     """All services with their instances, data items and warnings; broken ones too."""
-    view = desk.office.catalog.view
+    view = desk.office.catalog.view()
     shown = [await _view(desk, name) for name in view.services if desk.caller.may_see(name)]
     shown += [broken_view(one) for one in view.broken if desk.caller.may_see(one.name)]
     rest = sorted((one for one in shown if one.name > (cursor or "")), key=lambda one: one.name)
@@ -59,7 +59,7 @@ async def get_service(desk: AtDesk, service: ServiceName) -> ServiceView:
 async def _view(desk: AtDesk, name: str) -> ServiceView:
     states = desk.office.nodes.states()
     return service_view(
-        desk.office.catalog.view.service(name),
+        desk.office.catalog.view().service(name),
         states,
         {node: desk.office.nodes.online(node) for node in states},
         await _last_backups(desk, name),

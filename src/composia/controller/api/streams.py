@@ -14,6 +14,12 @@ from composia.errors import Conflict
 from composia.operations.readings import Reading
 
 EVENT_STREAM = "text/event-stream"
+#: What the OpenAPI document says of one event.
+EVENT_SCHEMA = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["event", "data"],
+}
 
 
 async def reading(

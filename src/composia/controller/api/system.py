@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from composia.controller.api.desk import AtDesk, Desk
 from composia.controller.api.problems import responses
 from composia.controller.api.routes import answers
-from composia.controller.api.streams import EVENT_STREAM, event, events
+from composia.controller.api.streams import EVENT_SCHEMA, EVENT_STREAM, event, events
 from composia.model.config import Scope
 
 router = APIRouter(tags=["system"])
@@ -42,7 +42,7 @@ async def reload_config(desk: AtDesk) -> Reloaded:
     responses={
         200: {
             "description": "Server-sent events.",
-            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+            "content": {EVENT_STREAM: {"schema": EVENT_SCHEMA}},
         },
         **responses(),
     },
