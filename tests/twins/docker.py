@@ -116,6 +116,11 @@ class MemoryDocker(Docker):
         if refused:
             raise CommandFailed(f"docker start: {', '.join(refused)}: port is already allocated")
 
+    async def kill_and_remove(self, name: str) -> None:
+        self._answer()
+        self.done.append(f"kill {name}")
+        self.there.pop(name, None)
+
     async def versions(self) -> tuple[str | None, str | None]:
         if self.away:
             self.away -= 1

@@ -71,7 +71,10 @@ class SaveData(Operation[DataSaved]):
         return DataSaved(items=tuple(ended), problem=problem)
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Start what was stopped; forget what was saved, for it is saved again from the start."""
+        """End rustic, start what was stopped, and forget what was saved: it is saved anew."""
+        for facts in notes.values():
+            if container := facts.get("container"):
+                await site.docker.kill_and_remove(str(container))
         try:
             await release(site, notes)
         finally:

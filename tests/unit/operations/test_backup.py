@@ -207,7 +207,9 @@ async def test_a_dead_agents_save_is_forgotten_and_the_service_started(twins: Tw
     await operation.perform(twins.site)
     await save_of_another_task(twins)
     twins.docker.does_not_start = set()
-    await operation.put_right(twins.site, {"held": twins.notes.noted["held"]})
+    twins.docker.add("composia-01task-1", one_off=True)
+    notes = {"container 1": {"container": "composia-01task-1"}, "held": twins.notes.noted["held"]}
+    await operation.put_right(twins.site, notes)
     assert twins.docker.running() == {"web"}
     assert [labels.task for labels in twins.engine.kept.values()] == ["another"]
 
