@@ -231,6 +231,9 @@ class MemoryRunner:
             raise Conflict(f"task {task} is {row.status}: only a failed one can be tried again")
         return row
 
+    async def abandon(self, task: str) -> Task:
+        raise Conflict(f"task {task} waits for nobody")
+
 
 @dataclass
 class MemoryReadings:

@@ -12,9 +12,9 @@ from composia.controller.api import contents
 from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Cursor, Id, Limit, Submit
 from composia.controller.api.routes import answers, hands_in, reads
-from composia.controller.api.views import Page
 from composia.model.backup import Backup, BackupStatus
 from composia.model.config import Scope
+from composia.model.shown import EntryView, Page
 from composia.workflows.repository import plan_forget_backup
 from composia.workflows.restore import BackupRestoreRequest, plan_restore_backup
 
@@ -91,7 +91,7 @@ async def list_files(
     cursor: Annotated[
         str | None, Query(pattern=r"^[0-9]{1,9}$", description="`next_cursor` of the page before.")
     ] = None,
-) -> Page[contents.EntryView]:
+) -> Page[EntryView]:
     """What is in a folder of the backup."""
     backup = await desk.backup(id)
     entries = await contents.listed(desk, backup, path)

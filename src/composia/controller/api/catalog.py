@@ -12,9 +12,9 @@ from composia.controller.api import bodies
 from composia.controller.api.desk import AtDesk
 from composia.controller.api.problems import NotJson, TooLarge, responses
 from composia.controller.api.routes import answers
-from composia.controller.api.views import Page
 from composia.controller.catalog import CatalogStatus
 from composia.model.config import Scope
+from composia.model.shown import Committed, Page
 
 router = APIRouter(prefix="/catalog", tags=["catalog"])
 
@@ -36,13 +36,6 @@ class Written(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     content: str = Field(description="The whole file.")
-
-
-class Committed(BaseModel):
-    """The commit that was made of it."""
-
-    path: str
-    revision: str
 
 
 @router.get("", **answers())

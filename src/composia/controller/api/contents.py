@@ -9,21 +9,13 @@ from fastapi.responses import StreamingResponse
 
 from composia.controller.api.desk import Desk
 from composia.controller.api.streams import read_all, reading
-from composia.controller.api.views import View
 from composia.errors import Conflict, Invalid, NotFound
 from composia.model.backup import Backup
 from composia.model.service import RepositoryRef
+from composia.model.shown import EntryView
 from composia.operations.readings import ListSnapshot, ReadSnapshot
 from composia.tools.rustic import Entry
 from composia.workflows.known import Known
-
-
-class EntryView(View):
-    """A file or folder of a backup."""
-
-    path: str
-    type: str
-    size: int | None = None
 
 
 async def listed(desk: Desk, backup: Backup, path: str) -> list[EntryView]:

@@ -7,9 +7,9 @@ from fastapi import APIRouter
 from composia import errors
 from composia.controller.api.desk import AtDesk, Desk, NodeId
 from composia.controller.api.routes import answers
-from composia.controller.api.views import NodeView, Page
 from composia.model.config import NodeConfig
 from composia.model.node import Container, NodeState
+from composia.model.shown import NodeView, Page
 from composia.workflows.objections import not_found
 
 router = APIRouter(prefix="/nodes", tags=["nodes"])

@@ -35,6 +35,10 @@ class Runner(Protocol):
         """The same task, one attempt more. Raises NotFound, or Conflict with the reason."""
         ...
 
+    async def abandon(self, task: str) -> Task:
+        """End it without a node's answer. Raises NotFound, or Conflict where that is no use."""
+        ...
+
 
 class Store(Protocol):
     """Lists come newest first; `before` is the id of the last one of the page before."""

@@ -10,8 +10,8 @@ from composia import errors
 from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Submit
 from composia.controller.api.routes import answers, hands_in
-from composia.controller.api.views import RepositoryView
 from composia.model.config import Scope
+from composia.model.shown import RepositoryView
 from composia.model.task import Status
 from composia.workflows.repository import (
     CheckRequest,

@@ -12,9 +12,10 @@ from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Limit, NodeId, ServiceName, Submit
 from composia.controller.api.routes import answers, hands_in, reads
 from composia.controller.api.streams import reading
-from composia.controller.api.views import Page, ServiceView, broken_view, service_view
+from composia.controller.api.views import broken_view, service_view
 from composia.model.backup import Backup, BackupStatus
 from composia.model.config import Scope
+from composia.model.shown import Page, ServiceView
 from composia.operations.readings import ContainerLogs
 from composia.workflows.backup import BackupRequest, plan_backup
 from composia.workflows.restore import RestoreRequest, plan_restore

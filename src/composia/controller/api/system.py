@@ -6,22 +6,15 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
 
 from composia.controller.api.desk import AtDesk, Desk
 from composia.controller.api.problems import responses
 from composia.controller.api.routes import answers
 from composia.controller.api.streams import EVENT_SCHEMA, EVENT_STREAM, event, events
 from composia.model.config import Scope
+from composia.model.shown import Reloaded
 
 router = APIRouter(tags=["system"])
-
-
-class Reloaded(BaseModel):
-    """What is known after it."""
-
-    access_tokens: list[str]
-    nodes: list[str]
 
 
 @router.post("/config/reload", **answers())

@@ -12,9 +12,8 @@ from composia import errors
 from composia.controller.api.desk import AtDesk, Cursor, Desk, Id, Limit, Submit, accepted
 from composia.controller.api.routes import answers, asks, hands_in, reads
 from composia.controller.api.streams import EVENT_STREAM, event, events
-from composia.controller.api.views import Page
-from composia.errors import Conflict
 from composia.model.config import Scope
+from composia.model.shown import Page
 from composia.model.task import Status, Task
 from composia.workflows.restore import plan_rollback
 
@@ -99,10 +98,7 @@ async def rollback(desk: AtDesk, id: Id, submit: Submit) -> Response:  # noqa: A
 
 @router.post("/{id}/abandon", **asks())
 async def abandon(desk: AtDesk, id: Id) -> Response:  # noqa: A002  # as api.md names it
-    """Give up a move that has come half way."""
+    """Give up waiting for a node that will never answer."""
     task = await desk.task(id)
     desk.caller.must(Scope.OPERATE, task.service)
-    raise Conflict(
-        f"task {task.id} is no move: there is nothing to abandon",
-        hint="`cancel` ends a running task.",
-    )
+    return accepted(await desk.office.runner.abandon(task.id))

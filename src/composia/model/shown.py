@@ -1,0 +1,134 @@
+"""What the API shows of services, nodes, the catalog and the repository."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from composia.errors import Problem
+from composia.model.backup import Backup
+from composia.model.meta import Meta
+from composia.model.node import Container, Disk, Versions
+
+Item = TypeVar("Item")
+
+
+class View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Page(View, Generic[Item]):
+    """A part of a list; `next_cursor` asks for the next one."""
+
+    items: list[Item]
+    next_cursor: str | None = None
+
+
+class InstanceState(StrEnum):
+    RUNNING = "running"
+    PARTLY = "partly"
+    STOPPED = "stopped"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+class InstanceView(View):
+    """A service on a node."""
+
+    node: str
+    state: InstanceState
+    #: The revision whose files are there.
+    revision: str | None = None
+    #: While a stop of ours holds.
+    held: bool = False
+    containers: list[Container] = []
+
+
+class DataItemView(View):
+    """A data item, how it is saved and brought back, and its last good backup."""
+
+    name: str
+    backup: str | None = Field(description="The strategy that saves it.")
+    restore: str | None = Field(description="The strategy that brings it back.")
+    scheduled: bool = Field(description="Whether it is under `backup.data`.")
+    last_backup: Backup | None = None
+
+
+class WarningView(View):
+    """Something that will hurt one day."""
+
+    kind: str
+    source: str | None = None
+    message: str
+    hint: str | None = None
+
+
+class ServiceView(View):
+    """A service, its instances, and how well its data is kept."""
+
+    name: str
+    folder: str
+    project: str | None = None
+    enabled: bool = True
+    nodes: list[str] = []
+    revision: str | None = Field(default=None, description="The catalog's.")
+    definition: Meta | None = Field(default=None, description="Absent for one that is broken.")
+    instances: list[InstanceView] = []
+    data_items: list[DataItemView] = []
+    warnings: list[WarningView] = []
+    problems: list[Problem] = Field(default=[], description="Why it cannot be worked with.")
+
+
+class NodeView(View):
+    """A node, as its agent sees it."""
+
+    id: str
+    display_name: str
+    online: bool
+    needs_update: bool = False
+    last_seen: datetime | None = None
+    docker: bool | None = Field(default=None, description="Whether its engine answers.")
+    repository: bool = Field(description="Whether it holds the repository.")
+    public_ipv4: str | None = None
+    public_ipv6: str | None = None
+    versions: Versions | None = None
+    disks: list[Disk] = []
+    containers: list[Container] = []
+    services: list[str] = []
+
+
+class RepositoryView(View):
+    """The repository, as our records know it."""
+
+    repository_id: str | None
+    service: str | None
+    nodes: list[str]
+    snapshots: int = Field(description="Records with a snapshot.")
+    size: int | None = Field(description="Bytes that backups have added.")
+    last_check: datetime | None = None
+    last_check_succeeded: bool | None = None
+
+
+class EntryView(View):
+    """A file or folder of a backup."""
+
+    path: str
+    type: str
+    size: int | None = None
+
+
+class Committed(View):
+    """The commit that was made of a file."""
+
+    path: str
+    revision: str
+
+
+class Reloaded(View):
+    """What is known after config.yaml was read again."""
+
+    access_tokens: list[str]
+    nodes: list[str]
