@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,16 +139,25 @@ async def restore(
     for copy in copies:
         make_room(contents.size([copy.key]), copy.folder)
         copy.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    await site.engine.restore(
-        wanted.snapshot_id,
-        {copy.key: copy.folder for copy in copies},
-        single=[copy.key for copy in copies if copy.folder != copy.lies],
-        on_progress=site.notes.progress,
-    )
+    whole = {copy.key: copy.folder for copy in copies if copy.folder == copy.lies}
+    if whole:
+        await _restore(whole, (), wanted, site)
+    for copy in copies:
+        # Each by itself: two of one folder would be mounted at one place.
+        if copy.folder != copy.lies:
+            await _restore({copy.key: copy.folder}, [copy.key], wanted, site)
     fetched = Fetched()
     for copy in copies:
         fetched += await asyncio.to_thread(check, copy, contents, wanted)
     return fetched
+
+
+async def _restore(
+    targets: Mapping[str, Path], single: Sequence[str], wanted: Wanted, site: Site
+) -> None:
+    await site.engine.restore(
+        wanted.snapshot_id, targets, single=single, on_progress=site.notes.progress
+    )
 
 
 def check(copy: Copy, contents: Contents, wanted: Wanted) -> Fetched:

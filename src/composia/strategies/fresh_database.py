@@ -220,13 +220,16 @@ async def start(name: str, beside: Beside, site: Site) -> None:
 
 def _override(beside: Beside) -> str:
     text = OVERRIDE.format(
-        service=json.dumps(beside.service),
+        service=_quoted(beside.service),
         type="volume" if beside.volume else "bind",
-        source="composia-import" if beside.volume else json.dumps(str(beside.folder)),
-        target=json.dumps(beside.mounted_at),
+        source="composia-import" if beside.volume else _quoted(str(beside.folder)),
+        target=_quoted(beside.mounted_at),
     )
-    volume = OVERRIDE_VOLUME.format(name=json.dumps(beside.volume)) if beside.volume else ""
-    return text + volume
+    return text + (OVERRIDE_VOLUME.format(name=_quoted(beside.volume)) if beside.volume else "")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text).replace("$", "$$")
 
 
 async def wait_until_ready(container: str, service: str, site: Site) -> None:
