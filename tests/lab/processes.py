@@ -50,6 +50,8 @@ class Processes:
                 stderr=out,
                 start_new_session=True,
             )
+        # It outlives this object, which need not warn of that: `start_time` reaps it.
+        process.returncode = 0
         self._record(name, process.pid)
         return process.pid
 
