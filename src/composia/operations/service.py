@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from composia.errors import Conflict, Failure
 from composia.operations.base import Files, Nothing, Operation
+from composia.operations.project import AT_WORK, SERVICE, containers_of, is_one_off
+from composia.operations.stopped import (
+    Stopped,
+    forget_stopped,
+    keep_stopped,
+    read_stopped,
+)
 from composia.strategies.base import Site
+from composia.tools.compose import explained
+from composia.tools.docker import ContainerInfo
+
+#: Seconds in which a container that was started shows that it cannot run.
+FIRST_MOMENT = 0.5
+POLL = 0.1
 
 
 class Deployed(BaseModel):
@@ -24,12 +40,36 @@ class Deploy(Operation[Deployed]):
     op: Literal["deploy"] = "deploy"
     #: Pull newer images first.
     pull: bool = False
+    #: Compose services that are made and not started: they run when they are needed.
+    on_demand: tuple[str, ...] = ()
 
     files: ClassVar[Files] = Files.UPDATE
     result: ClassVar[type[BaseModel]] = Deployed
 
     async def perform(self, site: Site) -> Deployed:
-        raise NotImplementedError
+        before = await containers_of(site)
+        if self.pull:
+            site.notes.log(f"Pulling the images of {site.service}")
+            await site.compose.pull()
+        stopped = read_stopped(site.state)
+        if stopped:
+            await stopped.give_back_policies(site, before)
+        await self._up(site)
+        forget_stopped(site.state)
+        after = await containers_of(site)
+        if started := _started(before, after):
+            await _refuse_what_died(started, site)
+        return Deployed(
+            changed=site.files_changed or _made(before) != _made(after) or bool(started)
+        )
+
+    async def _up(self, site: Site) -> None:
+        if not self.on_demand:
+            await site.compose.up()
+            return
+        await site.compose.create()
+        if others := [name for name in await _services(site) if name not in self.on_demand]:
+            await site.compose.up(*others)
 
 
 class Stop(Operation[Nothing]):
@@ -38,7 +78,24 @@ class Stop(Operation[Nothing]):
     op: Literal["stop"] = "stop"
 
     async def perform(self, site: Site) -> Nothing:
-        raise NotImplementedError
+        before = read_stopped(site.state)
+        there = await containers_of(site)
+        stopped = (before or Stopped()).joined_by(there)
+        keep_stopped(site.state, stopped)
+        await site.notes.note("stopping", containers=[one.name for one in stopped.containers])
+        try:
+            await _stop(stopped, site)
+        except BaseException:
+            if before is None:
+                await asyncio.shield(_undo(stopped, site))
+            raise
+        return Nothing()
+
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Go on to the new state: it was to be stopped, and half of it may be."""
+        stopped = read_stopped(site.state)
+        if "stopping" in notes and stopped:
+            await _stop(stopped, site)
 
 
 class Restart(Operation[Nothing]):
@@ -47,4 +104,109 @@ class Restart(Operation[Nothing]):
     op: Literal["restart"] = "restart"
 
     async def perform(self, site: Site) -> Nothing:
-        raise NotImplementedError
+        before = await containers_of(site)
+        if not any(not is_one_off(one) for one in before):
+            raise Conflict(
+                f"{site.service} has no containers on {site.node} to restart",
+                hint=f"Deploy it: composia deploy {site.service}",
+            )
+        ran = [one.id for one in before if one.state in AT_WORK and not is_one_off(one)]
+        await site.notes.note("restarting", containers=ran)
+        await self._restart(ran, site)
+        await _refuse_what_died(_started(before, await containers_of(site)), site)
+        return Nothing()
+
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Start what ran before and was stopped for the restart."""
+        if "restarting" in notes:
+            await _start_again(notes["restarting"]["containers"], site)
+
+    async def _restart(self, ran: Sequence[str], site: Site) -> None:
+        try:
+            if stopped := read_stopped(site.state):
+                await stopped.give_back_policies(site, await containers_of(site))
+            await site.compose.restart()
+            forget_stopped(site.state)
+        except BaseException:
+            await asyncio.shield(_start_again(ran, site))
+            raise
+
+
+async def _stop(stopped: Stopped, site: Site) -> None:
+    # The policies first: an engine that restarts starts what has one, stopped or not.
+    armed = [one.id for one in stopped.containers if one.policy != "no"]
+    present = {one.id for one in await containers_of(site)}
+    await site.docker.set_restart_policy([one for one in armed if one in present], "no")
+    await site.compose.stop()
+    up = [
+        one.name
+        for one in await containers_of(site)
+        if one.state in AT_WORK and not is_one_off(one)
+    ]
+    if up:
+        raise Failure(
+            f"{', '.join(up)} of {site.service} did not stop",
+            hint="Something starts it again: a program that watches it, perhaps.",
+        )
+
+
+async def _undo(stopped: Stopped, site: Site) -> None:
+    """As it was before a stop that failed."""
+    await stopped.give_back_policies(site, await containers_of(site))
+    await _start_again([one.id for one in stopped.containers if one.ran], site)
+    forget_stopped(site.state)
+
+
+async def _start_again(ids: Iterable[str], site: Site) -> None:
+    down = {one.id for one in await containers_of(site) if one.state not in AT_WORK}
+    await site.docker.start([one for one in ids if one in down])
+
+
+async def _services(site: Site) -> list[str]:
+    """The compose services that `up` would start."""
+    finished = await site.compose.shell.run(
+        site.compose.command("config", "--services"), check=False
+    )
+    if finished.code != 0:
+        raise explained(f"docker compose config of {site.compose.project}", finished)
+    return finished.stdout.decode().split()
+
+
+def _made(containers: Iterable[ContainerInfo]) -> set[str]:
+    return {one.id for one in containers if not is_one_off(one)}
+
+
+def _started(
+    before: Iterable[ContainerInfo], after: Iterable[ContainerInfo]
+) -> list[ContainerInfo]:
+    """The containers that have been started in between."""
+    then = {one.id: one.started_at for one in before}
+    return [
+        one
+        for one in after
+        if not is_one_off(one) and one.state != "created" and then.get(one.id) != one.started_at
+    ]
+
+
+async def _refuse_what_died(started: Sequence[ContainerInfo], site: Site) -> None:
+    """Watch for a moment whether they live; one that has done its work and ended well may end."""
+    ids = {one.id for one in started}
+    end = asyncio.get_running_loop().time() + FIRST_MOMENT
+    while ids:
+        now = [one for one in await containers_of(site) if one.id in ids]
+        dead = [one for one in now if one.state in ("restarting", "dead") or one.exit_code]
+        if dead:
+            raise Failure(
+                "; ".join(_how(one) for one in dead),
+                hint=f"Look at its log: composia services logs {site.service} "
+                f"{dead[0].labels.get(SERVICE, dead[0].name)}",
+            )
+        if asyncio.get_running_loop().time() > end:
+            return
+        await asyncio.sleep(POLL)
+
+
+def _how(container: ContainerInfo) -> str:
+    if container.state == "restarting":
+        return f"container {container.name} ends and is started again and again"
+    return f"container {container.name} ended with code {container.exit_code} after its start"

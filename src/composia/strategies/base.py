@@ -70,6 +70,8 @@ class Site:
     notes: Notes
     #: None on a node that cannot reach the repository, or when no service has `infra.rustic`.
     repository: Engine | None = None
+    #: Whether files of the catalog were changed on this node for the operation.
+    files_changed: bool = False
     #: Send what an item looked like when it was saved to the controller, and ask for it again
     #: (None where nobody kept it); both raise Failure where the controller does not answer.
     keep_manifest: Callable[[str, bytes], Awaitable[None]] = _keep_no_manifest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace a file; a reader, and whoever looks after a power cut, sees the old one or the new."""
+    """Replace a file; after a power cut too it is the old one or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     scratch = path.with_name(f".{path.name}.new")
     with open(scratch, "wb", opener=_private) as file:

@@ -1,0 +1,240 @@
+"""Working on what the controller asks: one operation a service, a few at a time in all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+
+import structlog
+from pydantic import BaseModel
+
+from composia.agent.journal import Entry, Journal
+from composia.agent.leftovers import end_containers
+from composia.agent.notes import JournalNotes, Moments
+from composia.agent.outbox import Outbox
+from composia.agent.sites import Errand, Sites
+from composia.errors import Cancelled, ComposiaError, Conflict, Failure, Interrupted, Told, told
+from composia.operations.messages import Ask, Outcome
+
+log = structlog.get_logger()
+
+#: Operations side by side.
+LIMIT = 4
+#: Seconds after which an operation without notes is in its middle.
+MIDDLE = 0.5
+#: Seconds between two tries at something that has to be.
+AGAIN = 0.5
+
+
+class Executor:
+    """The operations of this agent, from the question to the stored outcome."""
+
+    def __init__(self, node: str, journal: Journal, sites: Sites, outbox: Outbox) -> None:
+        self._node = node
+        self._journal = journal
+        self._sites = sites
+        self._outbox = outbox
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        #: Keys that are being put right: that is never cancelled, only interrupted.
+        self._recovering: set[str] = set()
+        self._services: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._limit = asyncio.Semaphore(LIMIT)
+        self._closing = False
+
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        """What is worked on, or was not acknowledged."""
+        unacknowledged = (outcome.key for outcome in self._journal.unacknowledged())
+        return tuple(dict.fromkeys((*self._tasks, *unacknowledged)))
+
+    async def put_all_right(self) -> None:
+        """Begin to end what an earlier agent left; its services are not worked on before."""
+        for entry in self._journal.unfinished():
+            self._recovering.add(entry.key)
+            self._start(entry.key, self._recover(entry))
+        # Each waits for its service now, before any question can.
+        await asyncio.sleep(0)
+
+    async def ask(self, ask: Ask) -> None:
+        """Work on it, or answer what was answered before."""
+        entry = self._journal.get(ask.key)
+        if entry and entry.outcome:
+            self._outbox.send(entry.outcome)
+        elif ask.key not in self._tasks:
+            self._start(ask.key, self._work(ask))
+
+    async def cancel(self, key: str) -> None:
+        """Have it stop as soon as it is safe; its outcome follows."""
+        task = self._tasks.get(key)
+        if task and key not in self._recovering:
+            task.cancel()
+
+    async def revoke(self, key: str) -> None:
+        """End it; of a key that never came a tombstone is kept."""
+        entry = self._journal.get(key)
+        if entry and entry.outcome:
+            self._outbox.send(entry.outcome)
+        elif key in self._tasks:
+            await self.cancel(key)
+        else:
+            await self._end(Outcome(key=key, error=_revoked()))
+
+    async def acknowledge(self, key: str) -> None:
+        """The controller has stored the outcome."""
+        await self._journal.acknowledge(key)
+
+    def tell_outcomes(self) -> None:
+        """Send again what was not acknowledged."""
+        for outcome in self._journal.unacknowledged():
+            self._outbox.send(outcome)
+
+    async def close(self) -> None:
+        """Let every operation clean up after itself; the controller asks again."""
+        self._closing = True
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, key: str, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        assert isinstance(task, asyncio.Task)
+        self._tasks[key] = task
+        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+
+    async def _work(self, ask: Ask) -> None:
+        try:
+            async with self._services[ask.operation.service.name], self._limit:
+                outcome = await self._outcome(ask)
+        except asyncio.CancelledError:
+            # It had not begun, or was told so twice.
+            outcome = Outcome(key=ask.key, error=self._stopped())
+        # What has ended has ended: nobody cancels that any more.
+        await asyncio.shield(self._end(outcome))
+
+    async def _outcome(self, ask: Ask) -> Outcome:
+        if self._journal.is_outdated(ask):
+            return Outcome(key=ask.key, error=_outdated(ask))
+        log.info(
+            "began", key=ask.key, operation=ask.operation.op, service=str(ask.operation.service)
+        )
+        try:
+            await self._journal.begin(ask)
+            result = await self._perform(ask)
+        except asyncio.CancelledError:
+            return Outcome(key=ask.key, error=self._stopped())
+        except ComposiaError as error:
+            return Outcome(key=ask.key, error=error.as_told())
+        except Exception as error:
+            log.exception("an operation broke", key=ask.key)
+            return Outcome(key=ask.key, error=told(error))
+        return Outcome(key=ask.key, result=result.model_dump(mode="json"))
+
+    async def _perform(self, ask: Ask) -> BaseModel:
+        operation, errand = ask.operation, _errand(ask)
+        moments = Moments(self._node, ask.step)
+        notes = JournalNotes(ask, self._journal, self._outbox, moments)
+        moments.pass_by("before")
+        async with _middle(moments):
+            changed = await self._sites.check_out(errand, operation.files)
+            site = self._sites.site(errand, notes, files_changed=changed)
+            result: BaseModel = await operation.perform(site)
+            moments.pass_middle()
+        moments.pass_by("after")
+        return result
+
+    async def _recover(self, entry: Entry) -> None:
+        async with self._services[_service(entry)]:
+            outcome = Outcome(key=entry.key, error=await self._put_right(entry))
+        await self._end(outcome)
+        self._recovering.discard(entry.key)
+
+    async def _put_right(self, entry: Entry) -> Told:
+        assert entry.ask
+        while True:
+            try:
+                await self._put_right_once(entry, entry.ask)
+            except Exception as error:
+                if await self._engine_answers():
+                    log.exception("could not put right", key=entry.key)
+                    return told(error)
+                await asyncio.sleep(AGAIN)
+            else:
+                log.info("put right", key=entry.key)
+                return Interrupted("the agent ended in the middle of it").as_told()
+
+    async def _put_right_once(self, entry: Entry, ask: Ask) -> None:
+        await end_containers(self._sites.docker, entry.containers)
+        notes = JournalNotes(ask, self._journal, self._outbox)
+        await ask.operation.put_right(self._sites.site(_errand(ask), notes), dict(entry.notes))
+
+    async def _engine_answers(self) -> bool:
+        return (await self._sites.docker.versions())[0] is not None
+
+    async def _end(self, outcome: Outcome) -> None:
+        while True:
+            try:
+                await self._journal.end(outcome)
+                break
+            except Failure as error:
+                # What is not kept must not be told: it would be done twice.
+                log.error("an outcome could not be kept", key=outcome.key, error=error.message)
+                await asyncio.sleep(AGAIN)
+        log.info("ended", key=outcome.key, error=outcome.error and outcome.error.message)
+        self._outbox.send(outcome)
+
+    def _stopped(self) -> Told:
+        if self._closing:
+            return Interrupted("the agent was stopped in the middle of it").as_told()
+        return Cancelled("it was cancelled").as_told()
+
+
+@asynccontextmanager
+async def _middle(moments: Moments) -> AsyncIterator[None]:
+    """Pass the middle after a while of work. Raises Failure where an error is armed there."""
+    worker = asyncio.current_task()
+    failed: list[Failure] = []
+
+    async def pass_middle() -> None:
+        await asyncio.sleep(MIDDLE)
+        try:
+            moments.pass_middle()
+        except Failure as error:
+            failed.append(error)
+            if worker:
+                worker.cancel()
+
+    watch = asyncio.create_task(pass_middle())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if failed:
+            raise failed[0] from None
+        raise
+    finally:
+        watch.cancel()
+
+
+def _errand(ask: Ask) -> Errand:
+    operation = ask.operation
+    return Errand(
+        service=operation.service, repository=operation.repository, task=ask.task, key=ask.key
+    )
+
+
+def _service(entry: Entry) -> str:
+    assert entry.ask
+    return entry.ask.operation.service.name
+
+
+def _revoked() -> Told:
+    return Cancelled("it was revoked before it came").as_told()
+
+
+def _outdated(ask: Ask) -> Told:
+    return Conflict(
+        f"{ask.operation.service} has been placed anew since this was asked",
+        hint="Start it again.",
+    ).as_told()

@@ -1,0 +1,182 @@
+"""The node as it is now, from Docker's event stream: told within a second of any change."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from composia import __version__
+from composia.agent.checkout import Manifest
+from composia.agent.mounts import mounts_of
+from composia.agent.sites import Sites
+from composia.errors import ComposiaError
+from composia.model.node import Container, Disk, Instance, NodeState, Versions
+from composia.operations.project import SERVICE, WORKING_DIR, is_one_off
+from composia.operations.stopped import read_stopped
+from composia.tools.compose import ComposeConfig
+from composia.tools.docker import PROJECT_LABEL, ContainerInfo
+
+log = structlog.get_logger()
+
+#: Seconds: for more to happen before the engine is looked at, until it is looked at anyway, and
+#: until an engine that is away is tried again.
+DEBOUNCE = 0.1
+LOOK_ANYWAY = 15.0
+RETRY = 0.5
+#: An engine that takes longer does not answer.
+ANSWER = 10.0
+#: What every health check causes, and changes nothing.
+NO_CHANGE = ("exec_", "top", "attach", "resize")
+NEVER = "0001-01-01T00:00:00Z"
+
+
+class Host:
+    """Looks at the node and says what has changed."""
+
+    def __init__(self, sites: Sites, on_change: Callable[[NodeState], None]) -> None:
+        self._sites = sites
+        self._on_change = on_change
+        self._dirty = asyncio.Event()
+        self._versions = Versions(composia=__version__)
+        self._docker_root: str | None = None
+        self._configs: dict[str, tuple[Manifest, ComposeConfig | None]] = {}
+        self.state = self._state(docker=False, containers=(), instances=())
+
+    def look_again(self) -> None:
+        """Something has changed that no event tells of: files, a hold."""
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Keep looking until cancelled."""
+        await asyncio.gather(self._listen(), self._look_on())
+
+    async def look(self) -> NodeState:
+        """Look at the node."""
+        try:
+            async with asyncio.timeout(ANSWER):
+                containers = await self._containers()
+        except (ComposiaError, TimeoutError):
+            self._versions = Versions(composia=__version__)
+            self.state = self._state(docker=False, containers=(), instances=self.state.instances)
+            return self.state
+        instances = [await self._instance(one, containers) for one in self._checked_out()]
+        shown = tuple(_container(one) for one in containers if PROJECT_LABEL in one.labels)
+        self.state = self._state(docker=True, containers=shown, instances=tuple(instances))
+        return self.state
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                self._dirty.set()
+                async for event in self._sites.docker.events():
+                    if not str(event.get("Action", "")).startswith(NO_CHANGE):
+                        self._dirty.set()
+            except ComposiaError:
+                pass
+            # The engine has gone, and comes back some day.
+            self._dirty.set()
+            await asyncio.sleep(RETRY)
+
+    async def _look_on(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_ANYWAY):
+                    await self._dirty.wait()
+            await asyncio.sleep(DEBOUNCE)
+            self._dirty.clear()
+            try:
+                self._on_change(await self.look())
+            except Exception:
+                # One odd container must not blind the agent for good.
+                log.exception("looking at the node went wrong")
+                await asyncio.sleep(RETRY)
+
+    async def _containers(self) -> Sequence[ContainerInfo]:
+        containers = await self._sites.docker.containers()
+        if self._versions.docker is None:
+            engine, compose = await self._sites.docker.versions()
+            self._versions = Versions(composia=__version__, docker=engine, compose=compose)
+        return containers
+
+    def _checked_out(self) -> list[Manifest]:
+        return list(self._sites.checkouts.all())
+
+    async def _instance(self, manifest: Manifest, containers: Sequence[ContainerInfo]) -> Instance:
+        service = manifest.service
+        theirs = [one for one in containers if one.labels.get(PROJECT_LABEL) == service.project]
+        mounted = [one for one in theirs if not is_one_off(one)]
+        folder = self._sites.checkouts.folder(service)
+        return Instance(
+            service=service.name,
+            folder=service.folder,
+            project=service.project,
+            revision=service.revision,
+            held=read_stopped(self._sites.state(service.name)) is not None,
+            mounts=mounts_of(folder, await self._config(manifest), mounted),
+        )
+
+    async def _config(self, manifest: Manifest) -> ComposeConfig | None:
+        """What compose makes of the files, asked once for each state of them."""
+        name = manifest.service.name
+        known = self._configs.get(name)
+        if known and known[0] == manifest:
+            return known[1]
+        config = None
+        with contextlib.suppress(ComposiaError):
+            config = await self._sites.compose(manifest.service).config()
+        self._configs[name] = (manifest, config)
+        return config
+
+    def _state(
+        self, *, docker: bool, containers: tuple[Container, ...], instances: tuple[Instance, ...]
+    ) -> NodeState:
+        return NodeState(
+            versions=self._versions,
+            repo_dir=str(self._sites.checkouts.repo_dir),
+            docker=docker,
+            containers=containers,
+            instances=instances,
+            disks=_disks(self._sites.checkouts.repo_dir),
+            now=datetime.now(UTC),
+        )
+
+
+def _disks(*paths: Path) -> tuple[Disk, ...]:
+    disks = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found = os.statvfs(path)
+            total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+            disks.append(Disk(path=str(path), total=total, free=free))
+    return tuple(disks)
+
+
+def _container(info: ContainerInfo) -> Container:
+    labels: Mapping[str, str] = info.labels
+    return Container(
+        id=info.id,
+        name=info.name,
+        project=labels.get(PROJECT_LABEL, ""),
+        compose_service=labels.get(SERVICE, ""),
+        image=info.image,
+        state=info.state,
+        health=info.health,
+        exit_code=info.exit_code,
+        started_at=None
+        if info.started_at == NEVER
+        else datetime.fromisoformat(_short(info.started_at)),
+        working_dir=labels.get(WORKING_DIR),
+    )
+
+
+def _short(time: str) -> str:
+    """Docker's nanoseconds are more digits than are understood here."""
+    seconds, point, rest = time.partition(".")
+    digits = rest.removesuffix("Z")
+    return f"{seconds}.{digits[:6]}+00:00" if point and digits.isdigit() else time

@@ -1,0 +1,75 @@
+"""A stop of ours that lasts: what was stopped, on the disk until it is started again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.operations.project import AT_WORK, is_one_off
+from composia.strategies.base import Site
+from composia.tools import durable
+from composia.tools.docker import ContainerInfo
+
+FILE = "stopped.json"
+
+
+class StoppedContainer(BaseModel):
+    """A container that must not start by itself, and what it had been told to do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    policy: str
+    ran: bool
+
+
+class Stopped(BaseModel):
+    """Why a service does not run: somebody stopped it through us."""
+
+    model_config = ConfigDict(frozen=True)
+
+    containers: tuple[StoppedContainer, ...] = ()
+
+    def joined_by(self, there: Iterable[ContainerInfo]) -> Stopped:
+        """The same with what is there now; what was known keeps its policy of then."""
+        known = {one.id: one for one in self.containers}
+        now = [known.get(one.id) or _as_it_is(one) for one in there if not is_one_off(one)]
+        return Stopped(containers=tuple(now))
+
+    async def give_back_policies(self, site: Site, there: Sequence[ContainerInfo]) -> None:
+        """Let the containers that are still there start by themselves again as they did."""
+        present = {one.id for one in there}
+        kept = [one for one in self.containers if one.id in present and one.policy != "no"]
+        for policy in sorted({one.policy for one in kept}):
+            ids = [one.id for one in kept if one.policy == policy]
+            await site.docker.set_restart_policy(ids, policy)
+
+
+def _as_it_is(container: ContainerInfo) -> StoppedContainer:
+    return StoppedContainer(
+        id=container.id,
+        name=container.name,
+        policy=container.restart_policy,
+        ran=container.state in AT_WORK,
+    )
+
+
+def read_stopped(state: Path) -> Stopped | None:
+    """What is stopped of a service; None where no stop of ours holds."""
+    try:
+        return Stopped.model_validate_json((state / FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def keep_stopped(state: Path, stopped: Stopped) -> None:
+    """Write it down, on the disk when this returns."""
+    durable.write(state / FILE, stopped.model_dump_json().encode())
+
+
+def forget_stopped(state: Path) -> None:
+    """It was started again."""
+    durable.remove(state / FILE)
