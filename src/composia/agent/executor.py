@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -31,11 +31,19 @@ AGAIN = 0.5
 class Executor:
     """The operations of this agent, from the question to the stored outcome."""
 
-    def __init__(self, node: str, journal: Journal, sites: Sites, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        node: str,
+        journal: Journal,
+        sites: Sites,
+        outbox: Outbox,
+        on_end: Callable[[], None],
+    ) -> None:
         self._node = node
         self._journal = journal
         self._sites = sites
         self._outbox = outbox
+        self._on_end = on_end
         self._tasks: dict[str, asyncio.Task[None]] = {}
         #: Keys that are being put right: that is never cancelled, only interrupted.
         self._recovering: set[str] = set()
@@ -65,7 +73,7 @@ class Executor:
         elif ask.key not in self._tasks:
             self._start(ask.key, self._work(ask))
 
-    async def cancel(self, key: str) -> None:
+    def cancel(self, key: str) -> None:
         """Have it stop as soon as it is safe; its outcome follows."""
         task = self._tasks.get(key)
         if task and key not in self._recovering:
@@ -77,7 +85,7 @@ class Executor:
         if entry and entry.outcome:
             self._outbox.send(entry.outcome)
         elif key in self._tasks:
-            await self.cancel(key)
+            self.cancel(key)
         else:
             await self._end(Outcome(key=key, error=_revoked()))
 
@@ -184,6 +192,7 @@ class Executor:
                 await asyncio.sleep(AGAIN)
         log.info("ended", key=outcome.key, error=outcome.error and outcome.error.message)
         self._outbox.send(outcome)
+        self._on_end()
 
     def _stopped(self) -> Told:
         if self._closing:

@@ -17,6 +17,7 @@ from composia.agent.mounts import mounts_of
 from composia.agent.sites import Sites
 from composia.errors import ComposiaError
 from composia.model.node import Container, Disk, Instance, NodeState, Versions
+from composia.operations.messages import StateChanged
 from composia.operations.project import SERVICE, WORKING_DIR, is_one_off
 from composia.operations.stopped import read_stopped
 from composia.tools.compose import ComposeConfig
@@ -39,18 +40,24 @@ NEVER = "0001-01-01T00:00:00Z"
 class Host:
     """Looks at the node and says what has changed."""
 
-    def __init__(self, sites: Sites, on_change: Callable[[NodeState], None]) -> None:
+    def __init__(self, sites: Sites, tell: Callable[[StateChanged], None]) -> None:
         self._sites = sites
-        self._on_change = on_change
+        self._tell = tell
         self._dirty = asyncio.Event()
         self._versions = Versions(composia=__version__)
-        self._docker_root: str | None = None
+        self._docker_root: Path | None = None
         self._configs: dict[str, tuple[Manifest, ComposeConfig | None]] = {}
         self.state = self._state(docker=False, containers=(), instances=())
+        #: Set once the node was looked at.
+        self.seen = asyncio.Event()
 
     def look_again(self) -> None:
         """Something has changed that no event tells of: files, a hold."""
         self._dirty.set()
+
+    def as_told(self) -> StateChanged:
+        """The state as a message."""
+        return StateChanged(state=self.state)
 
     async def run(self) -> None:
         """Keep looking until cancelled."""
@@ -91,7 +98,9 @@ class Host:
             await asyncio.sleep(DEBOUNCE)
             self._dirty.clear()
             try:
-                self._on_change(await self.look())
+                await self.look()
+                self._tell(self.as_told())
+                self.seen.set()
             except Exception:
                 # One odd container must not blind the agent for good.
                 log.exception("looking at the node went wrong")
@@ -102,6 +111,7 @@ class Host:
         if self._versions.docker is None:
             engine, compose = await self._sites.docker.versions()
             self._versions = Versions(composia=__version__, docker=engine, compose=compose)
+            self._docker_root = await self._sites.docker.root()
         return containers
 
     def _checked_out(self) -> list[Manifest]:
@@ -142,14 +152,14 @@ class Host:
             docker=docker,
             containers=containers,
             instances=instances,
-            disks=_disks(self._sites.checkouts.repo_dir),
+            disks=_disks(self._sites.checkouts.repo_dir, self._docker_root),
             now=datetime.now(UTC),
         )
 
 
-def _disks(*paths: Path) -> tuple[Disk, ...]:
+def _disks(*paths: Path | None) -> tuple[Disk, ...]:
     disks = []
-    for path in paths:
+    for path in filter(None, paths):
         with contextlib.suppress(OSError):
             found = os.statvfs(path)
             total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize

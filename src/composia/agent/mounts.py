@@ -53,8 +53,9 @@ def _of_container(
     for mount in container.mounts:
         if not mount.writable:
             continue
-        if mount.type == "volume" and mount.name in keys:
-            yield "volume", keys[mount.name]
+        key = keys.get(mount.name or "")
+        if mount.type == "volume" and key:
+            yield "volume", key
         elif mount.type == "volume":
             # The image's own, or one whose name went out of the files.
             yield "anonymous", f"{service}:{mount.destination}"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict, Failure
 from composia.operations.base import Files, Nothing, Operation
-from composia.operations.project import AT_WORK, SERVICE, containers_of, is_one_off
+from composia.operations.project import AT_WORK, containers_of, is_one_off
 from composia.operations.stopped import (
     Stopped,
     forget_stopped,
@@ -198,8 +198,7 @@ async def _refuse_what_died(started: Sequence[ContainerInfo], site: Site) -> Non
         if dead:
             raise Failure(
                 "; ".join(_how(one) for one in dead),
-                hint=f"Look at its log: composia services logs {site.service} "
-                f"{dead[0].labels.get(SERVICE, dead[0].name)}",
+                hint=f"Look at its log on {site.node}: docker logs {dead[0].name}",
             )
         if asyncio.get_running_loop().time() > end:
             return

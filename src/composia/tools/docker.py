@@ -190,6 +190,11 @@ class Docker:
         engine, compose = await asyncio.gather(self._engine_version(), self._compose_version())
         return engine, compose
 
+    async def root(self) -> Path:
+        """The folder in which the engine keeps images and volumes."""
+        with _told():
+            return Path((await self._engine.system.info())["DockerRootDir"])
+
     async def aclose(self) -> None:
         """Close the connections."""
         if self._client:

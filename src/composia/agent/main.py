@@ -1,0 +1,170 @@
+"""`composia agent`: the process that works on one node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import structlog
+
+from composia import __version__
+from composia.agent import leftovers
+from composia.agent.bulk import Bulk
+from composia.agent.channel import Channel
+from composia.agent.checkout import Checkouts
+from composia.agent.executor import Executor
+from composia.agent.host import Host
+from composia.agent.journal import Journal
+from composia.agent.outbox import Outbox
+from composia.agent.readings import Readings
+from composia.agent.sites import ASIDE, Sites
+from composia.errors import ComposiaError, Conflict, Failure
+from composia.model.config import AgentConfig
+from composia.operations.kept import expire
+from composia.tools.docker import Docker
+from composia.tools.shell import LocalShell
+
+log = structlog.get_logger()
+
+#: Seconds in which a first look at the node should end; the controller is not kept waiting longer.
+FIRST_LOOK = 2.0
+#: Seconds between two looks at what may be removed.
+TIDY = 3600.0
+
+
+async def run(config: AgentConfig, *, signals: bool = True) -> None:
+    """Work until cancelled, or with `signals` until SIGTERM or SIGINT.
+
+    Raises Conflict where another agent works with the same state_dir.
+    """
+    state_dir = _folder(config.state_dir)
+    _folder(config.repo_dir)
+    with _alone(state_dir):
+        log.info(
+            "agent starts",
+            node=config.node_id,
+            version=__version__,
+            controller=config.controller_addr,
+            repo_dir=str(config.repo_dir),
+            state_dir=str(state_dir),
+        )
+        if ended := await asyncio.to_thread(leftovers.end_programs, state_dir):
+            log.warning("ended programs of an earlier agent", programs=ended)
+        async with _agent(config, state_dir) as work:
+            await _until_told(work, signals)
+        log.info("agent ends", node=config.node_id)
+
+
+@asynccontextmanager
+async def _agent(
+    config: AgentConfig, state_dir: Path
+) -> AsyncIterator[list[Coroutine[Any, Any, None]]]:
+    """Everything that goes on in an agent; leaving it lets operations clean up."""
+    shell = LocalShell({**os.environ, **leftovers.mark(state_dir)})
+    docker, outbox, journal = Docker(shell), Outbox(), Journal(state_dir / "journal")
+    async with _session(config) as session:
+        bulk = Bulk(session, config.controller_addr)
+        checkouts = Checkouts(config.repo_dir, state_dir)
+        sites = Sites(config.node_id, state_dir, checkouts, shell, docker, bulk)
+        host = Host(sites, outbox.send)
+        executor = Executor(config.node_id, journal, sites, outbox, host.look_again)
+        readings = Readings(sites, bulk, outbox)
+        channel = Channel(
+            session, config.controller_addr, config.node_id, outbox, executor, readings, host
+        )
+        try:
+            await executor.put_all_right()
+            yield [
+                host.run(),
+                _connected(channel, host),
+                _tidied(journal, sites),
+                _without_old_readings(docker),
+            ]
+        finally:
+            await executor.close()
+            await readings.close()
+            journal.close()
+            await docker.aclose()
+
+
+async def _until_told(work: list[Coroutine[Any, Any, None]], signals: bool) -> None:
+    """Do all of it until a signal comes; an error in one of them ends the agent."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT) if signals else ():
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    working = asyncio.ensure_future(asyncio.gather(*work))
+    waiting = asyncio.ensure_future(told.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        working.cancel()
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
+
+
+async def _connected(channel: Channel, host: Host) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_LOOK):
+            await host.seen.wait()
+    await channel.run()
+
+
+async def _tidied(journal: Journal, sites: Sites) -> None:
+    """Remove, every hour, what is kept no longer."""
+    while True:
+        now = datetime.now(UTC)
+        try:
+            await journal.expire(now)
+            for task in await expire(sites.checkouts.repo_dir / ASIDE, sites.docker, now):
+                log.info("removed what a restore had replaced", task=task)
+        except (ComposiaError, OSError) as error:
+            log.warning("could not tidy up", reason=str(error))
+        await asyncio.sleep(TIDY)
+
+
+async def _without_old_readings(docker: Docker) -> None:
+    with contextlib.suppress(Failure):
+        await leftovers.end_containers(docker, ())
+
+
+def _session(config: AgentConfig) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        headers={"Authorization": f"Bearer {config.token.get_secret_value()}"},
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+        # Logs and listings of many people at once, beside bundles.
+        connector=aiohttp.TCPConnector(limit=0),
+    )
+
+
+@contextmanager
+def _alone(state_dir: Path) -> Iterator[None]:
+    with (state_dir / "agent.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Conflict(
+                f"another agent works with {state_dir}",
+                hint="One agent a state_dir: end the other one, or give this one its own.",
+            ) from error
+        yield
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(
+            f"{path} cannot be made: {error.strerror}", hint="Check the agent's paths and rights."
+        ) from error
+    return path.resolve()
