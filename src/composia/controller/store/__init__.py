@@ -1,0 +1,1 @@
+"""What the controller keeps: `state_dir/composia.db`."""

@@ -1,0 +1,34 @@
+"""What may be asked of a task now: the one place that decides it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from composia.model.task import Status
+from composia.workflows.plan import Plan
+from composia.workflows.restore import RestorePlan
+
+
+def actions_of(
+    status: Status,
+    plan: Plan | None,
+    result: dict[str, Any] | None,
+    *,
+    cancel_asked: bool,
+    waiting: bool,
+) -> tuple[str, ...]:
+    """`plan` is None for one that this version cannot read any more."""
+    if not status.ended:
+        # Only a person can know that a node will never answer again.
+        return ("abandon",) if cancel_asked and waiting else () if cancel_asked else ("cancel",)
+    if status is Status.SUCCEEDED:
+        return ("rollback",) if isinstance(plan, RestorePlan) and _kept(plan, result) else ()
+    return ("retry",) if plan is not None and plan.may_retry else ()
+
+
+def _kept(plan: RestorePlan, result: dict[str, Any] | None) -> bool:
+    if plan.to != "in_place":
+        return False
+    until = (result or {}).get("kept_until")
+    return until is None or datetime.fromisoformat(str(until)) > datetime.now(UTC)

@@ -1,0 +1,55 @@
+"""What changes, told to everybody who listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+#: So many unread events a listener may have; then the oldest are lost to it.
+UNREAD = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`kind`: task, backup, node or service; `data`: what there is to show."""
+
+    kind: str
+    service: str | None
+    data: Mapping[str, Any]
+
+
+class Events:
+    """A broadcast inside the process: nothing is kept for those who do not listen."""
+
+    def __init__(self) -> None:
+        self._listeners: set[asyncio.Queue[Event]] = set()
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
+
+    def publish(self, event: Event) -> None:
+        """Tell everybody; never waits."""
+        for queue in self._listeners:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[AsyncIterator[Event]]:
+        """Listen from now on."""
+        queue: asyncio.Queue[Event] = asyncio.Queue(UNREAD)
+        self._listeners.add(queue)
+        try:
+            yield _each(queue)
+        finally:
+            self._listeners.discard(queue)
+
+
+async def _each(queue: asyncio.Queue[Event]) -> AsyncIterator[Event]:
+    while True:
+        yield await queue.get()

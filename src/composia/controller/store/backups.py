@@ -1,0 +1,94 @@
+"""The records of backups, and which repository they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.sqlite import insert
+
+from composia.controller.store.database import Database
+from composia.controller.store.schema import BACKUPS, FACTS
+from composia.controller.store.times import stored
+from composia.model.backup import Backup, BackupStatus
+
+_REPOSITORY = "repository_id"
+
+
+class Backups:
+    """The table of backups."""
+
+    _db: Database
+
+    async def keep_backups(self, backups: Sequence[Backup]) -> None:
+        """Keep them; a record of the same id is replaced."""
+        async with self._db.write() as db:
+            for backup in backups:
+                values = {
+                    **backup.model_dump(include={"service", "data_item", "node", "task_id"}),
+                    "status": backup.status,
+                    "time": stored(backup.time),
+                    "record": backup.model_dump_json(),
+                }
+                await db.execute(
+                    insert(BACKUPS)
+                    .values(id=backup.id, **values)
+                    .on_conflict_do_update(index_elements=["id"], set_=values)
+                )
+
+    async def forget_backups(self, backup_ids: Sequence[str]) -> None:
+        """Drop them; those that are not there are none the less."""
+        async with self._db.write() as db:
+            await db.execute(delete(BACKUPS).where(BACKUPS.c.id.in_(backup_ids)))
+
+    async def backup(self, backup: str) -> Backup | None:
+        """One record."""
+        query = select(BACKUPS.c.record).where(BACKUPS.c.id == backup)
+        async with self._db.read() as db:
+            text = await db.scalar(query)
+        return Backup.model_validate_json(text) if text is not None else None
+
+    async def backups(
+        self,
+        *,
+        services: Sequence[str] | None = None,
+        data_item: str | None = None,
+        node: str | None = None,
+        status: str | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Backup]:
+        """The newest first."""
+        query = select(BACKUPS.c.record).order_by(BACKUPS.c.id.desc()).limit(limit)
+        if services is not None:
+            query = query.where(BACKUPS.c.service.in_(services))
+        fields = {"data_item": data_item, "node": node, "status": status}
+        for name, wanted in fields.items():
+            if wanted is not None:
+                query = query.where(BACKUPS.c[name] == wanted)
+        if before is not None:
+            query = query.where(BACKUPS.c.id < before)
+        async with self._db.read() as db:
+            return [Backup.model_validate_json(text) for text in await db.scalars(query)]
+
+    async def last_successes(self) -> Sequence[tuple[str, str, str, str]]:
+        """Service, data item, node, and when it was last saved well."""
+        of = (BACKUPS.c.service, BACKUPS.c.data_item, BACKUPS.c.node)
+        query = select(*of, func.max(BACKUPS.c.time)).group_by(*of)
+        async with self._db.read() as db:
+            rows = await db.execute(query.where(BACKUPS.c.status == BackupStatus.SUCCESS))
+            return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    async def repository_id(self) -> str | None:
+        """The repository that was seen first; None while none was."""
+        query = select(FACTS.c.value).where(FACTS.c.name == _REPOSITORY)
+        async with self._db.read() as db:
+            found: str | None = await db.scalar(query)
+        return found
+
+    async def remember_repository(self, repository_id: str) -> None:
+        """Write down its id when it is seen for the first time."""
+        async with self._db.write() as db:
+            await db.execute(
+                insert(FACTS).values(name=_REPOSITORY, value=repository_id).on_conflict_do_nothing()
+            )

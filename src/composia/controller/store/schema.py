@@ -1,0 +1,121 @@
+"""The tables. A change here needs a step in `migrations/versions`."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+METADATA = MetaData()
+
+#: Times are RFC 3339 in UTC with a fixed width, so that they sort as text.
+TASKS = Table(
+    "tasks",
+    METADATA,
+    Column("id", String(26), primary_key=True),
+    Column("type", String, nullable=False),
+    Column("service", String),
+    #: Node ids as JSON, and between commas for the filter: `,main,edge,`.
+    Column("nodes", Text, nullable=False),
+    Column("on_nodes", Text, nullable=False),
+    Column("status", String, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("started_at", String),
+    Column("finished_at", String),
+    Column("error", Text),
+    Column("result", Text),
+    Column("waiting", Text),
+    #: Grows with every `retry`.
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    Column("cancel_asked", Boolean, nullable=False, server_default="0"),
+    Column("idempotency_key", String),
+    Column("request_hash", String),
+    UniqueConstraint("created_by", "idempotency_key", name="uq_tasks_idempotency_key"),
+    Index("ix_tasks_status", "status"),
+    Index("ix_tasks_service", "service"),
+)
+
+STEPS = Table(
+    "steps",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("task", String(26), ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    #: The task's attempt.
+    Column("attempt", Integer, nullable=False),
+    Column("name", String, nullable=False),
+    #: Empty for what the controller does itself.
+    Column("node", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("started_at", String),
+    Column("finished_at", String),
+    Column("error", Text),
+    Column("progress", Text),
+    #: How often it was asked in this attempt, and whether the last question was sent.
+    Column("tries", Integer, nullable=False, server_default="1"),
+    Column("sent", Boolean, nullable=False, server_default="0"),
+    UniqueConstraint("task", "attempt", "name", "node", name="uq_steps_place"),
+)
+
+HOLDS = Table(
+    "holds",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("task", String(26), ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("shared", Boolean, nullable=False),
+)
+
+BACKUPS = Table(
+    "backups",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("service", String, nullable=False),
+    Column("data_item", String, nullable=False),
+    Column("node", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("time", String, nullable=False),
+    Column("task_id", String),
+    Column("record", Text, nullable=False),
+    Index("ix_backups_item", "service", "data_item", "node"),
+)
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("time", String, nullable=False),
+    Column("token", String, nullable=False),
+    Column("method", String, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("client", String),
+)
+
+#: What there is only one of, by its name: the repository's id.
+FACTS = Table(
+    "facts",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+NODES = Table(
+    "nodes",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("last_seen", String, nullable=False),
+    #: Its state as it was last told, so that a restarted controller knows it.
+    Column("state", Text),
+)

@@ -1,0 +1,27 @@
+"""All that the controller keeps, in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from composia.controller.store.audit import Audit
+from composia.controller.store.backups import Backups
+from composia.controller.store.database import Database, open_database
+from composia.controller.store.steps import Steps
+from composia.controller.store.tasks import Tasks
+
+
+class Store(Tasks, Steps, Backups, Audit):
+    """The tables of `composia.db`."""
+
+    def __init__(self, db: Database) -> None:
+        super().__init__(db)
+
+    async def aclose(self) -> None:
+        """Close the database."""
+        await self._db.aclose()
+
+
+async def open_store(state_dir: Path) -> Store:
+    """The store of a state_dir, made or brought up to date."""
+    return Store(await open_database(state_dir))

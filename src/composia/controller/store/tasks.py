@@ -1,0 +1,293 @@
+"""Tasks, and what they hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pydantic_core
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from composia.controller.actions import actions_of
+from composia.controller.store.database import Database
+from composia.controller.store.schema import HOLDS, STEPS, TASKS
+from composia.controller.store.times import now
+from composia.model.task import Status, Step, Task, TaskError, Waiting
+from composia.workflows import PLANS, AnyPlan
+from composia.workflows.plan import Hold, Plan
+
+NOT_ENDED = (Status.PENDING, Status.RUNNING)
+
+
+class NewTask(BaseModel):
+    """A task to be admitted."""
+
+    id: str
+    created_by: str
+    source: str
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+
+
+class Holder(BaseModel):
+    """The task that holds a word."""
+
+    word: str
+    task: str
+    type: str
+    since: str
+
+
+class Tasks:
+    """The table of tasks."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def admit(self, new: NewTask, plan: Plan) -> Holder | None:
+        """Store the task with its holds, or tell who holds one of them."""
+        async with self._db.write() as db:
+            if holder := await _holder(db, plan.holds):
+                return holder
+            await db.execute(insert(TASKS).values(_values(new, plan)))
+            await _take(db, new.id, plan.holds)
+        return None
+
+    async def readmit(self, task: str, plan: Plan) -> Holder | None:
+        """Give a task that has ended one attempt more, or tell who holds what it needs."""
+        async with self._db.write() as db:
+            if holder := await _holder(db, plan.holds):
+                return holder
+            blank: dict[str, Any] = dict.fromkeys(("finished_at", "error", "result", "waiting"))
+            changes = {"status": Status.PENDING, "cancel_asked": False, **blank}
+            await db.execute(
+                update(TASKS)
+                .where(TASKS.c.id == task, TASKS.c.status.not_in(NOT_ENDED))
+                .values(attempt=TASKS.c.attempt + 1, **changes)
+            )
+            await _take(db, task, plan.holds)
+        return None
+
+    async def begin(self, task: str) -> None:
+        """It is being carried out."""
+        async with self._db.write() as db:
+            await db.execute(
+                update(TASKS)
+                .where(TASKS.c.id == task, TASKS.c.status == Status.PENDING)
+                .values(status=Status.RUNNING, started_at=func.coalesce(TASKS.c.started_at, now()))
+            )
+
+    async def end(
+        self,
+        task: str,
+        status: Status,
+        *,
+        error: TaskError | None = None,
+        result: Mapping[str, Any] | None = None,
+    ) -> None:
+        """How it ended, and nothing held any more: one transaction."""
+        stamp = now()
+        async with self._db.write() as db:
+            ended = await db.execute(
+                update(TASKS)
+                .where(TASKS.c.id == task, TASKS.c.status.in_(NOT_ENDED))
+                .values(
+                    status=status,
+                    finished_at=stamp,
+                    waiting=None,
+                    error=error.model_dump_json() if error else None,
+                    result=pydantic_core.to_json(result).decode() if result is not None else None,
+                )
+            )
+            if ended.rowcount:
+                await db.execute(
+                    update(STEPS)
+                    .where(STEPS.c.task == task, STEPS.c.status.in_(NOT_ENDED))
+                    .values(status=Status.CANCELLED, finished_at=stamp)
+                )
+                await db.execute(delete(HOLDS).where(HOLDS.c.task == task))
+
+    async def ask_to_cancel(self, task: str) -> None:
+        """Write down that somebody asked for it."""
+        async with self._db.write() as db:
+            await db.execute(update(TASKS).where(TASKS.c.id == task).values(cancel_asked=True))
+
+    async def set_waiting(self, task: str, waiting: Waiting | None) -> None:
+        """Why it stands still, or that it goes on."""
+        text = waiting.model_dump_json(by_alias=True) if waiting else None
+        async with self._db.write() as db:
+            await db.execute(update(TASKS).where(TASKS.c.id == task).values(waiting=text))
+
+    async def task(self, task: str) -> Task | None:
+        """As the API shows it."""
+        found = await self._shown(select(TASKS).where(TASKS.c.id == task))
+        return found[0] if found else None
+
+    async def plan(self, task: str) -> AnyPlan | None:
+        """What is, was or will be carried out; None where there is no such task.
+
+        Raises ValidationError for a plan that this version cannot read.
+        """
+        async with self._db.read() as db:
+            text = await db.scalar(select(TASKS.c.plan).where(TASKS.c.id == task))
+        return PLANS.validate_json(text) if text is not None else None
+
+    async def tasks(
+        self,
+        *,
+        services: Sequence[str] | None = None,
+        node: str | None = None,
+        type: str | None = None,  # noqa: A002  # a field's name
+        status: str | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Task]:
+        """The newest first."""
+        query = select(TASKS).order_by(TASKS.c.id.desc()).limit(limit)
+        if services is not None:
+            query = query.where(TASKS.c.service.in_(services))
+        if node is not None:
+            query = query.where(TASKS.c.on_nodes.contains(f",{node},", autoescape=True))
+        if type is not None:
+            query = query.where(TASKS.c.type == type)
+        if status is not None:
+            query = query.where(TASKS.c.status == status)
+        if before is not None:
+            query = query.where(TASKS.c.id < before)
+        return await self._shown(query)
+
+    async def unfinished(self) -> Sequence[tuple[str, int]]:
+        """Ids and attempts of the tasks that have not ended, the oldest first."""
+        query = select(TASKS.c.id, TASKS.c.attempt).where(TASKS.c.status.in_(NOT_ENDED))
+        async with self._db.read() as db:
+            rows = (await db.execute(query.order_by(TASKS.c.id))).all()
+        return [(row.id, row.attempt) for row in rows]
+
+    async def attempt(self, task: str) -> int:
+        """Which attempt it is in."""
+        async with self._db.read() as db:
+            return await db.scalar(select(TASKS.c.attempt).where(TASKS.c.id == task)) or 0
+
+    async def cancel_asked(self, task: str) -> bool:
+        """Whether somebody asked for its end."""
+        async with self._db.read() as db:
+            return bool(await db.scalar(select(TASKS.c.cancel_asked).where(TASKS.c.id == task)))
+
+    async def first_of(self, created_by: str, key: str) -> tuple[str, str] | None:
+        """The task of an idempotency key, and the hash of what was asked for."""
+        query = select(TASKS.c.id, TASKS.c.request_hash).where(
+            TASKS.c.created_by == created_by, TASKS.c.idempotency_key == key
+        )
+        async with self._db.read() as db:
+            row = (await db.execute(query)).first()
+        return (row.id, row.request_hash) if row else None
+
+    async def newest_task(self) -> str | None:
+        """The highest id there is."""
+        async with self._db.read() as db:
+            found: str | None = await db.scalar(select(func.max(TASKS.c.id)))
+        return found
+
+    async def task_counts(self) -> Sequence[tuple[str, str, int]]:
+        """How many of each type and status."""
+        query = select(TASKS.c.type, TASKS.c.status, func.count()).group_by(
+            TASKS.c.type, TASKS.c.status
+        )
+        async with self._db.read() as db:
+            return [(row[0], row[1], row[2]) for row in await db.execute(query)]
+
+    async def _shown(self, query: Select[Any]) -> list[Task]:
+        async with self._db.read() as db:
+            rows = (await db.execute(query)).all()
+            steps = await db.execute(
+                select(STEPS).where(STEPS.c.task.in_([row.id for row in rows])).order_by(STEPS.c.id)
+            )
+        of_task: dict[tuple[str, int], list[Step]] = {}
+        for step in steps:
+            of_task.setdefault((step.task, step.attempt), []).append(_step(step))
+        return [_task(row, of_task.get((row.id, row.attempt), [])) for row in rows]
+
+
+async def _holder(db: AsyncConnection, holds: Sequence[Hold]) -> Holder | None:
+    for hold in holds:
+        query = (
+            select(HOLDS.c.task, TASKS.c.type, TASKS.c.created_at)
+            .join(TASKS, TASKS.c.id == HOLDS.c.task)
+            .where(HOLDS.c.name == hold.name)
+        )
+        if hold.shared:
+            query = query.where(HOLDS.c.shared.is_(False))
+        if row := (await db.execute(query.limit(1))).first():
+            return Holder(word=hold.name, task=row.task, type=row.type, since=row.created_at)
+    return None
+
+
+async def _take(db: AsyncConnection, task: str, holds: Sequence[Hold]) -> None:
+    for hold in dict.fromkeys(holds):
+        await db.execute(insert(HOLDS).values(name=hold.name, task=task, shared=hold.shared))
+
+
+def _values(new: NewTask, plan: Plan) -> dict[str, Any]:
+    return {
+        **new.model_dump(),
+        "type": plan.plan,
+        "service": plan.service_name,
+        "nodes": json.dumps(plan.nodes),
+        "on_nodes": f",{','.join(plan.nodes)},",
+        "status": Status.PENDING,
+        "title": str(plan),
+        "plan": plan.model_dump_json(),
+        "created_at": now(),
+    }
+
+
+def _task(row: Row[Any], steps: Sequence[Step]) -> Task:
+    status, result = Status(row.status), json.loads(row.result) if row.result else None
+    return Task(
+        id=row.id,
+        type=row.type,
+        service=row.service,
+        nodes=tuple(json.loads(row.nodes)),
+        status=status,
+        title=row.title,
+        created_by=row.created_by,
+        source=row.source,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        steps=tuple(steps),
+        waiting=Waiting.model_validate_json(row.waiting) if row.waiting else None,
+        error=TaskError.model_validate_json(row.error) if row.error else None,
+        result=result,
+        actions=actions_of(
+            status,
+            _readable(row.plan),
+            result,
+            cancel_asked=row.cancel_asked,
+            waiting=row.waiting is not None,
+        ),
+    )
+
+
+def _readable(plan: str) -> Plan | None:
+    try:
+        return PLANS.validate_json(plan)
+    except ValidationError:
+        return None
+
+
+def _step(row: Row[Any]) -> Step:
+    return Step.model_validate(
+        {
+            "name": row.name,
+            "node": row.node or None,
+            "status": row.status,
+            "started_at": row.started_at,
+            "finished_at": row.finished_at,
+            "error": json.loads(row.error) if row.error else None,
+            "progress": json.loads(row.progress) if row.progress else None,
+        }
+    )

@@ -1,0 +1,39 @@
+"""Times as they are stored, and the ids that sort by them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import UTC, datetime
+
+_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LENGTH = 26
+_RANDOM_BITS = 80
+
+
+def now() -> str:
+    """The time, RFC 3339 in UTC, always of the same width."""
+    return stored(datetime.now(UTC))
+
+
+def stored(time: datetime) -> str:
+    """A time as text that sorts."""
+    text = time.astimezone(UTC).isoformat(timespec="microseconds")
+    return text.replace("+00:00", "Z")
+
+
+class Ids:
+    """26 characters that grow with the time, also while the clock stands still or goes back."""
+
+    def __init__(self, last: str | None = None) -> None:
+        self._last = 0
+        for digit in last or "":
+            self._last = self._last * 32 + max(_DIGITS.find(digit), 0)
+
+    def next(self) -> str:
+        """A new id."""
+        fresh = (int(time.time() * 1000) << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
+        self._last = fresh if fresh > self._last else self._last + 1 + secrets.randbits(16)
+        return "".join(
+            _DIGITS[(self._last >> (5 * place)) & 31] for place in reversed(range(_LENGTH))
+        )
