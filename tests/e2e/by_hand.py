@@ -26,11 +26,11 @@ class ByHand:
         self.shell = LocalShell(engines.docker_env(lab.nodes["main"].docker_host))
         self.projects: set[str] = set()
         for path, text in initial_files(["main"], "planted-repository-secret").items():
-            self._write(path, text)
+            self.write(path, text)
 
     def service(self, name: str, compose: str) -> Path:
         """Write a compose file and start it; the service's folder."""
-        self._write(f"{name}/docker-compose.yaml", compose)
+        self.write(f"{name}/docker-compose.yaml", compose)
         self.compose(name, "up", "-d")
         self.projects.add(name)
         return self.folder / name
@@ -87,7 +87,8 @@ class ByHand:
     def _compose(self, name: str) -> Compose:
         return Compose(self.shell, self.folder / name, name, ["docker-compose.yaml"])
 
-    def _write(self, path: str, text: str) -> None:
+    def write(self, path: str, text: str) -> None:
+        """Write a file below the services' folders."""
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)

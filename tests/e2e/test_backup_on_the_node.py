@@ -36,6 +36,7 @@ services:
     {more}
     volumes: ["pgdata:/var/lib/postgresql/data"]
 volumes: {{pgdata: }}
+secrets: {{pw: {{file: ./pw}}}}
 """
 DATABASES = {
     "trust": "environment: {POSTGRES_HOST_AUTH_METHOD: trust}",
@@ -43,10 +44,11 @@ DATABASES = {
     "password": "environment: {POSTGRES_PASSWORD: planted,"
     " POSTGRES_INITDB_ARGS: --auth-local=scram-sha-256}",
     "peer": "environment: {POSTGRES_PASSWORD: planted, POSTGRES_INITDB_ARGS: --auth-local=peer}",
-    "numeric": 'user: "1234:1234"\n    environment: {POSTGRES_PASSWORD: planted}',
-    "secret": "environment: {POSTGRES_PASSWORD_FILE: /run/pw,"
-    " POSTGRES_INITDB_ARGS: --auth-local=scram-sha-256}\n    tmpfs: []\n"
-    "    command: [postgres]",
+    # Somebody who is not in /etc/passwd; the folder of its own is what initdb wants then.
+    "numeric": 'user: "1234:1234"\n    environment: {POSTGRES_PASSWORD: planted,'
+    " PGDATA: /var/lib/postgresql/data/own}",
+    "secret": "environment: {POSTGRES_PASSWORD_FILE: /run/secrets/pw,"
+    " POSTGRES_INITDB_ARGS: --auth-local=scram-sha-256}\n    secrets: [pw]",
 }
 HOSTILE = (b"new\nline", b'quo"te', b"back\\slash", b"not \xff utf-8", b"we[i]rd*{a}?", b" space ")
 
@@ -277,6 +279,7 @@ async def test_a_dump_ends_in_the_container_when_its_client_is_killed(hand: ByHa
 
 
 def a_database(hand: ByHand, name: str, more: str) -> None:
+    hand.write(f"{name}/pw", "planted\n")
     hand.service(name, POSTGRES.format(more=more))
     container = hand.container(name, "postgres")
     ready = ["exec", container, "sh", "-c", "until pg_isready -qh 127.0.0.1; do sleep 0.1; done"]
