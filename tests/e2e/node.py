@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from composia.model.service import ServiceRef
 from composia.operations.backup import DataSaved, ItemToSave, SaveData
@@ -143,7 +146,9 @@ class NodeService:
     def use(self, do: Any) -> Any:
         """Something else with a site."""
         task = self.new_task()
-        return asyncio.run(self._with_site(do, task, KeptNotes(self.node.repo_dir / f"{task}.notes")))
+        return asyncio.run(
+            self._with_site(do, task, KeptNotes(self.node.repo_dir / f"{task}.notes"))
+        )
 
     def save(self, item: str, strategy: AnyBackupStrategy) -> Wanted:
         """Back an item up; what a restore needs to know of it."""
@@ -175,6 +180,21 @@ class NodeService:
         self.perform(self.fetching(wanted, strategy, **more), task)
         self.perform(self.exchanging(), task)
         return task
+
+    def save_stream(self, item: str, content: bytes) -> Wanted:
+        """A dump as somebody else has made it."""
+        task = self.new_task()
+
+        async def save(site: Site) -> str:
+            async with site.engine.save_stream("dump.sql", site.labels(item)) as stream:
+                await stream.write(content)
+                return (await stream.finish()).id
+
+        notes = KeptNotes(self.node.repo_dir / f"{task}.notes")
+        snapshot = asyncio.run(self._with_site(save, task, notes))
+        return Wanted(
+            item=item, backup_id=task, snapshot_id=snapshot, saved_by="database.pgdumpall"
+        )
 
     def docker(self, *words: str, check: bool = True) -> str:
         return self.lab.docker("main", *words, check=check).strip()
@@ -217,6 +237,23 @@ class NodeService:
 
     async def _read(self, backup_id: str) -> bytes | None:
         return self.manifests.get(backup_id)
+
+
+def lab_of(request: pytest.FixtureRequest) -> Lab:
+    """The tests' lab; `LAB` names one that stands already."""
+    name = os.environ.get("LAB")
+    found: Lab = Lab.load(name) if name else request.getfixturevalue("lab")
+    return found
+
+
+def clean(lab: Lab) -> None:
+    """Nothing of a test on the engine or in the services' folders."""
+    for container in lab.docker("main", "ps", "-aq").split():
+        lab.docker("main", "rm", "-fv", container)
+    lab.docker("main", "volume", "prune", "-af")
+    lab.docker("main", "network", "prune", "-f")
+    for path in lab.nodes["main"].repo_dir.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def repository_folder(lab: Lab) -> Path:
