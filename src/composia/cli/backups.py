@@ -1,0 +1,284 @@
+"""`composia backup`, `backups` and `restore`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import click
+
+from composia.cli import tables
+from composia.cli.connect import call
+from composia.cli.options import (
+    as_json,
+    asks_first,
+    item_options,
+    names_of,
+    node_options,
+    service_argument,
+    sure,
+    waits,
+)
+from composia.cli.watch import hand_in
+
+if TYPE_CHECKING:
+    from composia.model.backup import Backup
+
+
+@click.command()
+@service_argument
+@item_options
+@node_options
+@waits
+def backup(
+    service: str,
+    items: tuple[str, ...],
+    nodes: tuple[str, ...],
+    *,
+    json_: bool,
+    wait: bool,
+    dry_run: bool,
+) -> None:
+    """Back a service's data items up.
+
+    Ends with 1 when any item was not saved whole.
+
+    \b
+    Examples:
+      composia backup my-app
+      composia backup my-app --item uploads --node main
+    """
+    wanted = {"data_items": list(items) or None, "nodes": list(nodes) or None}
+    hand_in(
+        lambda client: client.act("backup", service, dry_run=dry_run, **wanted),
+        wait=wait,
+        json_=json_,
+    )
+
+
+@click.group(invoke_without_command=True)
+@click.option("--service", "-s", shell_complete=names_of("services"), help="Only of this service.")
+@click.option("--item", "-i", help="Only of this data item.")
+@click.option("--node", "-n", shell_complete=names_of("nodes"), help="Only of this node.")
+@click.option(
+    "--status",
+    type=click.Choice(["success", "partial", "failed", "unproven"]),
+    help="Only such as ended so.",
+)
+@click.option("--limit", default=50, show_default=True, help="At most so many.")
+@as_json
+@click.pass_context
+def backups(ctx: click.Context, /, *, json_: bool, limit: int, **filters: str | None) -> None:
+    """List the backups, the newest first; or look into one.
+
+    \b
+    Examples:
+      composia backups --service my-app
+      composia backups files ID
+      composia backups download ID files/data/uploads/a.jpg
+    """
+    if ctx.invoked_subcommand:
+        return
+    filters["data_item"] = filters.pop("item")
+    found = call(lambda client: client.backups(limit, **filters))
+    if json_:
+        tables.show_json(found)
+        return
+    tables.show_table(
+        ("BACKUP", "SERVICE", "ITEM", "NODE", "STATUS", "TIME", "SIZE", "ADDED"),
+        [
+            (one.id, one.service, one.data_item, one.node, _status(one), tables.when(one.time),
+             tables.size(one.size), tables.size(one.added))
+            for one in found
+        ],
+        empty="No backups yet. `composia backup SERVICE` makes the first.",
+    )  # fmt: skip
+
+
+def _status(backup: Backup) -> str:
+    return "missing in the repository" if backup.missing else str(backup.status)
+
+
+@backups.command()
+@click.argument("backup", shell_complete=names_of("backups"))
+@as_json
+def show(backup: str, *, json_: bool) -> None:
+    """Show a backup's record, with the snapshot's id for rustic."""
+    found = call(lambda client: client.backup(backup))
+    if json_:
+        tables.show_json(found)
+        return
+    fields = [
+        ("backup", found.id),
+        ("of", f"{found.data_item} of {found.service} on {found.node}"),
+        ("status", _status(found)),
+        ("time", tables.when(found.time)),
+        ("size", f"{tables.size(found.size)} in {found.files} files"),
+        ("added", tables.size(found.added)),
+        ("took", f"{found.duration:.1f} s"),
+        ("snapshot", found.snapshot_id or "-"),
+        ("strategy", found.strategy or "-"),
+        ("task", found.task_id or "-"),
+        ("error", found.error or "-"),
+        ("warnings", "\n".join(found.warnings) or "none"),
+    ]
+    tables.show_fields(fields)
+
+
+@backups.command()
+@click.argument("backup", shell_complete=names_of("backups"))
+@click.argument("path", default="")
+@as_json
+def files(backup: str, path: str, *, json_: bool) -> None:
+    """List what is in a backup, or in a folder of it.
+
+    \b
+    Example:
+      composia backups files ID files/data/uploads
+    """
+    found = call(lambda client: client.backup_files(backup, path))
+    if json_:
+        tables.show_json(found)
+        return
+    tables.show_table(
+        ("TYPE", "SIZE", "PATH"),
+        [(one.type, tables.size(one.size), one.path) for one in found],
+        empty="Nothing is in there.",
+    )
+
+
+@backups.command()
+@click.argument("backup", shell_complete=names_of("backups"))
+@click.argument("path", default="")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="The new file; by default its name."
+)
+def download(backup: str, path: str, output: Path | None) -> None:
+    """Download a file of a backup, or a folder as tar.
+
+    \b
+    Examples:
+      composia backups download ID files/data/uploads/a.jpg
+      composia backups download ID files/data/uploads -o uploads.tar
+    """
+    target = output or Path(PurePosixPath(path).name or f"{backup}.tar")
+    if target.exists():
+        raise click.UsageError(f"{target} is there already: name another with --output")
+    size = call(lambda client: client.download(backup, path, target))
+    click.echo(f"{target}: {tables.size(size)}")
+
+
+@backups.command("restore")
+@click.argument("backup", shell_complete=names_of("backups"))
+@click.option("--node", "-n", shell_complete=names_of("nodes"), help="Instead of its own.")
+@click.option("--to", type=click.Choice(["in_place", "scratch"]), default="in_place")
+@click.option("--path", help="Only this file or folder, as `backups files` names it.")
+@asks_first
+@waits
+def restore_one(
+    backup: str,
+    node: str | None,
+    to: str,
+    path: str | None,
+    *,
+    yes: bool,
+    json_: bool,
+    wait: bool,
+    dry_run: bool,
+) -> None:
+    """Restore this backup.
+
+    \b
+    Examples:
+      composia backups restore ID
+      composia backups restore ID --path files/data/uploads/a.jpg --to scratch
+    """
+    if to == "in_place" and not dry_run:
+        sure("Replace the live data? What is replaced is kept for a day.", yes=yes)
+    body = {"node": node, "to": to, "path": path}
+    hand_in(
+        lambda client: client.ask(f"/backups/{backup}/restore", body, dry_run=dry_run),
+        wait=wait,
+        json_=json_,
+    )
+
+
+@backups.command()
+@click.argument("backup", shell_complete=names_of("backups"))
+@asks_first
+@waits
+def forget(backup: str, *, yes: bool, json_: bool, wait: bool, dry_run: bool) -> None:
+    """Take a backup out of the repository for good.
+
+    \b
+    Example:
+      composia backups forget ID
+    """
+    if not dry_run:
+        sure(f"Forget backup {backup} for good?", yes=yes)
+    hand_in(
+        lambda client: client.ask(f"/backups/{backup}", dry_run=dry_run, method="DELETE"),
+        wait=wait,
+        json_=json_,
+    )
+
+
+def _utc(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value in (None, "latest"):
+        return value
+    try:
+        time = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise click.BadParameter("write a time as in 2026-11-20T10:00:00Z, or `latest`") from None
+    # Without a zone it is meant as this machine's clock shows it.
+    return time.astimezone(UTC).isoformat()
+
+
+@click.command()
+@service_argument
+@click.option("--node", "-n", shell_complete=names_of("nodes"), help="Where to; default: its node.")
+@item_options
+@click.option(
+    "--backup",
+    "-b",
+    "ids",
+    multiple=True,
+    shell_complete=names_of("backups"),
+    help="This backup, instead of the newest good one; several times.",
+)
+@click.option("--at", callback=_utc, help="As it was at this time; default: latest.")
+@click.option("--to", type=click.Choice(["in_place", "scratch"]), default="in_place")
+@click.option("--path", help="Only this file or folder, as `backups files` names it.")
+@asks_first
+@waits
+def restore(
+    service: str,
+    items: tuple[str, ...],
+    ids: tuple[str, ...],
+    *,
+    yes: bool,
+    json_: bool,
+    wait: bool,
+    dry_run: bool,
+    **wanted: str | None,
+) -> None:
+    """Bring a service's data back.
+
+    The backups are fetched and checked beside the live data first; what is replaced is kept for a
+    day, and `composia rollback TASK` brings it back.
+
+    \b
+    Examples:
+      composia restore my-app
+      composia restore my-app --item uploads --at 2026-11-20T10:00:00Z
+      composia restore my-app --node edge --to scratch
+    """
+    if wanted["to"] == "in_place" and not dry_run:
+        sure(f"Replace the live data of {service}? It is kept for a day.", yes=yes)
+    body = {**wanted, "data_items": list(items) or None, "backup_ids": list(ids) or None}
+    hand_in(
+        lambda client: client.act("restore", service, dry_run=dry_run, **body),
+        wait=wait,
+        json_=json_,
+    )

@@ -1,0 +1,54 @@
+"""`composia config` and `composia login`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from composia.cli import connect, tables
+from composia.cli.options import as_json
+
+
+@click.group()
+def config() -> None:
+    """Tell the controller about a changed config.yaml."""
+
+
+@config.command()
+@as_json
+def reload(*, json_: bool) -> None:
+    """Have tokens and nodes read again; a wrong file changes nothing.
+
+    \b
+    Example:
+      composia config reload
+    """
+    found = connect.call(lambda client: client.reload())
+    if json_:
+        tables.show_json(found)
+        return
+    tables.show_fields(
+        [("access tokens", ", ".join(found.access_tokens)), ("nodes", ", ".join(found.nodes))]
+    )
+
+
+@click.command()
+@click.option("--url", help="The controller's address.")
+def login(url: str | None) -> None:
+    """Keep address and access token for this user, in ~/.config/composia/client.yaml.
+
+    The token is asked for, or taken from COMPOSIA_TOKEN.
+
+    \b
+    Example:
+      composia login --url https://composia.example.com
+    """
+    given = click.get_current_context().find_root().obj or {}
+    address = url or given.get("url") or connect.DEFAULT_URL
+    token = os.environ.get("COMPOSIA_TOKEN") or click.prompt("Access token", hide_input=True)
+    click.get_current_context().find_root().obj = {"url": address}
+    os.environ["COMPOSIA_TOKEN"] = token
+    services = connect.call(lambda client: client.services())
+    path = connect.keep(address, token)
+    click.echo(f"{address} answers with {len(services)} services. Kept in {path}.")

@@ -1,0 +1,88 @@
+"""Which controller, and with which token."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from composia.client import Client
+
+Answer = TypeVar("Answer")
+
+DEFAULT_URL = "http://127.0.0.1:7001"
+
+
+def settings_file() -> Path:
+    """Where `composia login` keeps address and token."""
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "composia" / "client.yaml"
+
+
+def call(asked: Callable[[Client], Awaitable[Answer]]) -> Answer:
+    """Ask the controller of this command something."""
+    import asyncio
+
+    from composia.client import Client
+
+    url, token = access()
+
+    async def ask() -> Answer:
+        async with Client(url, token) as client:
+            return await asked(client)
+
+    try:
+        return asyncio.run(ask())
+    except KeyboardInterrupt:
+        raise click.Abort from None
+
+
+def access() -> tuple[str, str]:
+    """Address and token: from options, the environment, or `composia login`."""
+    given: dict[str, Any] = click.get_current_context().find_root().obj or {}
+    kept = _kept()
+    url = given.get("url") or os.environ.get("COMPOSIA_URL") or kept.get("url") or DEFAULT_URL
+    token = _token_of(given.get("token_file")) or os.environ.get("COMPOSIA_TOKEN")
+    # A token is kept for one address: it is not shown to another.
+    if token is None and url == kept.get("url", DEFAULT_URL):
+        token = kept.get("token")
+    if not token:
+        raise click.UsageError(
+            "no access token: set COMPOSIA_TOKEN, or run `composia login`. "
+            "The tokens are in config.yaml, under controller.access_tokens."
+        )
+    return url, token
+
+
+def _token_of(file: str | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        return Path(file).read_text().strip()
+    except OSError as error:
+        raise click.UsageError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _kept() -> dict[str, str]:
+    if not settings_file().exists():
+        return {}
+    import yaml
+
+    found = yaml.safe_load(settings_file().read_text())
+    return found if isinstance(found, dict) else {}
+
+
+def keep(url: str, token: str) -> Path:
+    """Write them down, for this user only."""
+    import yaml
+
+    path = settings_file()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(yaml.safe_dump({"url": url, "token": token}))
+    return path

@@ -1,0 +1,58 @@
+"""How the command ends: the only place that knows exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import click
+
+OK = 0
+FAILED = 1
+USAGE = 2
+REFUSED = 3
+UNREACHABLE = 4
+
+EXITS = """\b
+Exit codes:
+  0  done
+  1  it was tried and failed, or only partly succeeded
+  2  the command was not written correctly
+  3  refused: nothing was tried (unknown name, wrong token, held by another task, ...)
+  4  the controller cannot be reached
+"""
+
+
+@contextmanager
+def told_to_people() -> Iterator[None]:
+    """Every error of ours as a message, its places and a hint on stderr, and an exit code."""
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        _end(error)
+
+
+def _end(error: Exception) -> NoReturn:
+    from composia.client import Unreachable
+    from composia.errors import ComposiaError, Failure
+
+    if not isinstance(error, ComposiaError):
+        raise error
+    say(error.message, error.hint, [str(problem) for problem in error.problems])
+    if isinstance(error, Unreachable):
+        sys.exit(UNREACHABLE)
+    sys.exit(FAILED if isinstance(error, Failure) else REFUSED)
+
+
+def say(message: str, hint: str | None, places: list[str] | None = None) -> None:
+    """What is wrong, where, and what to do, on stderr."""
+    click.secho(f"Error: {message}", fg="red", err=True)
+    for place in places or []:
+        if place not in message:
+            click.echo(f"  {place}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)

@@ -1,0 +1,100 @@
+"""How things look to people; JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+#: Colours of words that say how something is.
+COLOURS = {
+    "running": "green", "succeeded": "green", "success": "green", "online": "green",
+    "healthy": "green", "yes": "green",
+    "partly": "yellow", "partial": "yellow", "pending": "yellow", "unknown": "yellow",
+    "unproven": "yellow", "stopped": "yellow", "cancelled": "yellow",
+    "failed": "red", "broken": "red", "offline": "red", "absent": "red", "unhealthy": "red",
+    "missing": "red",
+}  # fmt: skip
+
+
+def show_json(value: Any) -> None:
+    """A model, or a list of models, as JSON."""
+    import json
+
+    from pydantic import BaseModel
+
+    def plain(part: Any) -> Any:
+        return part.model_dump(mode="json", by_alias=True) if isinstance(part, BaseModel) else part
+
+    shown = [plain(part) for part in value] if isinstance(value, list) else plain(value)
+    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+    """Rows under columns; without any, a sentence that names the next step."""
+    if not rows:
+        click.echo(empty)
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_coloured(cell) for cell in row))
+    # A pipe has no width: nothing is folded there, so that grep finds what is on one line.
+    wide = None if sys.stdout.isatty() else 10_000
+    Console(width=wide, highlight=False).print(table)
+
+
+def show_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """One thing, a line a field."""
+    width = max(len(name) for name, _ in fields)
+    for name, value in fields:
+        first, *more = value.splitlines() or [""]
+        click.echo(f"{name:<{width}}  {first}")
+        for line in more:
+            click.echo(f"{'':<{width}}  {line}")
+
+
+def _coloured(cell: str) -> Any:
+    from rich.text import Text
+
+    return Text(cell, style=COLOURS.get(cell.partition(" ")[0], ""))
+
+
+def size(count: int | None) -> str:
+    """Bytes, in the unit that fits."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def when(time: datetime | None) -> str:
+    """A time in UTC, and how long ago that is."""
+    if time is None:
+        return "-"
+    ago = (datetime.now(UTC) - time).total_seconds()
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%SZ} ({_ago(ago)})"
+
+
+def _ago(seconds: float) -> str:
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if abs(seconds) >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def took(start: datetime | None, end: datetime | None) -> str:
+    """Seconds between two times."""
+    return f"{(end - start).total_seconds():.1f} s" if start and end else "-"

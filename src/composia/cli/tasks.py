@@ -1,0 +1,192 @@
+"""`composia tasks`, `task`, `logs` and `rollback`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from composia.cli import tables, watch
+from composia.cli.connect import call
+from composia.cli.options import as_json, asks_first, names_of, sure, waits
+from composia.cli.watch import hand_in
+
+if TYPE_CHECKING:
+    from composia.client import Client
+    from composia.model.task import Task
+
+#: A task's id; anything else that `logs` is given is a service.
+TASK_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+
+
+@click.command()
+@click.option("--service", "-s", shell_complete=names_of("services"), help="Only of this service.")
+@click.option("--node", "-n", shell_complete=names_of("nodes"), help="Only on this node.")
+@click.option("--type", "type_", help="Only of this type: backup, restore, deploy, ...")
+@click.option(
+    "--status",
+    type=click.Choice(["pending", "running", "succeeded", "failed", "cancelled"]),
+    help="Only such as are so.",
+)
+@click.option("--limit", default=20, show_default=True, help="At most so many.")
+@as_json
+def tasks(*, json_: bool, limit: int, type_: str | None, **filters: str | None) -> None:
+    """List the tasks, the newest first.
+
+    \b
+    Examples:
+      composia tasks --status running
+      composia tasks --service my-app --type backup
+    """
+    found = call(lambda client: client.tasks(limit, type=type_, **filters))
+    if json_:
+        tables.show_json(found)
+        return
+    tables.show_table(
+        ("TASK", "STATUS", "TITLE", "BY", "CREATED", "TOOK"),
+        [
+            (one.id, str(one.status), one.title, one.created_by, tables.when(one.created_at),
+             tables.took(one.started_at, one.finished_at))
+            for one in found
+        ],
+        empty="No tasks yet. `composia deploy SERVICE` makes the first.",
+    )  # fmt: skip
+
+
+@click.group()
+def task() -> None:
+    """Look at one task, cancel it, or try it again."""
+
+
+@task.command()
+@click.argument("task", shell_complete=names_of("tasks"))
+@as_json
+def show(task: str, *, json_: bool) -> None:
+    """Show a task with its steps."""
+    found = call(lambda client: client.task(task))
+    if json_:
+        tables.show_json(found)
+        return
+    watch.tell(found)
+    click.echo()
+    tables.show_table(
+        ("STEP", "STATUS", "TOOK", "ERROR"),
+        [
+            (watch.label(step), str(step.status), tables.took(step.started_at, step.finished_at),
+             step.error.message if step.error else "")
+            for step in found.steps
+        ],
+        empty="No step has begun.",
+    )  # fmt: skip
+
+
+@task.command()
+@click.argument("task", shell_complete=names_of("tasks"))
+@as_json
+@click.option("--wait/--no-wait", default=True, help="Wait until it has ended (the default).")
+def cancel(task: str, *, json_: bool, wait: bool) -> None:
+    """Ask a task to end as soon as it is safe.
+
+    Ends with 1, because a cancelled task has not done its work.
+    """
+    hand_in(lambda client: client.ask(f"/tasks/{task}/cancel"), wait=wait, json_=json_)
+
+
+@task.command()
+@click.argument("task", shell_complete=names_of("tasks"))
+@as_json
+@click.option("--wait/--no-wait", default=True, help="Wait until it ends (the default).")
+def retry(task: str, *, json_: bool, wait: bool) -> None:
+    """Try a failed task again, from the step that failed."""
+    hand_in(lambda client: client.ask(f"/tasks/{task}/retry"), wait=wait, json_=json_)
+
+
+@task.command()
+@click.argument("task", shell_complete=names_of("tasks"))
+@asks_first
+@as_json
+def abandon(task: str, *, yes: bool, json_: bool) -> None:
+    """Give up waiting for a node that will never answer again."""
+    sure("Is the node gone for good? What it still does is not known.", yes=yes)
+    hand_in(lambda client: client.ask(f"/tasks/{task}/abandon"), wait=True, json_=json_)
+
+
+@click.command()
+@click.argument("task", shell_complete=names_of("tasks"))
+@asks_first
+@waits
+def rollback(task: str, *, yes: bool, json_: bool, wait: bool, dry_run: bool) -> None:
+    """Bring back the data that a restore replaced.
+
+    \b
+    Example:
+      composia rollback TASK
+    """
+    if not dry_run:
+        sure(f"Exchange the data again, undoing task {task}?", yes=yes)
+    hand_in(
+        lambda client: client.ask(f"/tasks/{task}/rollback", dry_run=dry_run),
+        wait=wait,
+        json_=json_,
+    )
+
+
+@click.command()
+@click.argument("what", metavar="TASK|SERVICE", shell_complete=names_of("tasks"))
+@click.option("--follow", "-f", is_flag=True, help="Go on, until the task ends or you do.")
+@click.option("--node", "-n", shell_complete=names_of("nodes"), help="Of a service: which node.")
+@click.option("--container", "-c", help="Of a service: only this container.")
+@click.option("--tail", default=1000, show_default=True, help="Of a service: lines from before.")
+def logs(what: str, *, follow: bool, node: str | None, container: str | None, tail: int) -> None:
+    """Show the log of a task, or of a service's containers.
+
+    Following a task ends with the task, and with its exit code.
+
+    \b
+    Examples:
+      composia logs -f TASK
+      composia logs my-app --node main --container web -f
+    """
+    if not TASK_ID.fullmatch(what):
+        call(lambda client: _containers(client, what, node, follow, container, tail))
+        return
+    ended = call(lambda client: _task_log(client, what, follow=follow))
+    if ended and ended.status in ("failed", "cancelled"):
+        watch.tell(ended)
+        click.get_current_context().exit(1)
+
+
+async def _task_log(client: Client, task: str, *, follow: bool) -> Task | None:
+    if not follow:
+        click.echo(await client.task_log(task), nl=False)
+        return None
+    async with client.follow_task_log(task) as events:
+        async for kind, data in events:
+            if kind == "log":
+                click.echo(data)
+    return await client.task(task)
+
+
+async def _containers(
+    client: Client,
+    service: str,
+    node: str | None,
+    follow: bool,  # passed on by name from an option
+    container: str | None,
+    tail: int,
+) -> None:
+    where = node or await _only_node(client, service)
+    wanted = {"container": container, "tail": tail}
+    async with client.instance_logs(service, where, follow=follow, **wanted) as lines:
+        async for line in lines:
+            click.echo(line)
+
+
+async def _only_node(client: Client, service: str) -> str:
+    instances = (await client.service(service)).instances
+    nodes = [one.node for one in instances if one.containers]
+    if len(nodes) != 1:
+        where = f"runs on {', '.join(nodes)}: name one with --node" if nodes else "runs nowhere"
+        raise click.UsageError(f"{service} {where}")
+    return nodes[0]

@@ -1,0 +1,80 @@
+"""A request handed in, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from composia.cli import exits, tables
+
+if TYPE_CHECKING:
+    from composia.client import Client, Planned
+    from composia.model.task import Step, Task
+
+
+def hand_in(
+    asked: Callable[[Client], Awaitable[Task | Planned]], *, wait: bool, json_: bool
+) -> None:
+    """Hand a request in, and wait for its task; leaves with the exit code of how it ended."""
+    from composia.cli.connect import call
+    from composia.cli.display import watched
+    from composia.client import Planned
+
+    async def work(client: Client) -> Task | Planned:
+        answer = await asked(client)
+        if isinstance(answer, Planned) or not wait:
+            return answer
+        return await watched(client, answer, quiet=json_)
+
+    finish(call(work), json_=json_)
+
+
+def finish(answer: Task | Planned, *, json_: bool) -> None:
+    """Say what came of it, and leave with the exit code for it."""
+    from composia.client import Planned
+
+    if json_:
+        tables.show_json(answer)
+    if isinstance(answer, Planned):
+        if not json_:
+            click.echo(f"Would: {answer.title}")
+            tables.show_json(answer.plan)
+        return
+    if not json_:
+        tell(answer)
+    if answer.status in ("failed", "cancelled"):
+        click.get_current_context().exit(exits.FAILED)
+
+
+def tell(task: Task) -> None:
+    """How a task ended, what it made, and what to do next."""
+    if not task.status.ended:
+        click.echo(f"Task {task.id}: {task.title}")
+        click.echo(f"  `composia logs -f {task.id}` follows it.")
+        return
+    spent = tables.took(task.started_at, task.finished_at)
+    colour = tables.COLOURS.get(task.status)
+    click.secho(f"{task.title}: {task.status} in {spent}", fg=colour)
+    click.echo(f"  task {task.id}")
+    if task.error:
+        exits.say(task.error.message, task.error.hint)
+    for name, value in (task.result or {}).items():
+        if value not in (None, [], (), {}):
+            click.echo(f"  {name}: {_short(value)}")
+    if "rollback" in task.actions:
+        click.echo(f"  `composia rollback {task.id}` brings back what it replaced.")
+    if "retry" in task.actions:
+        click.echo(f"  `composia task retry {task.id}` tries again.")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {part}" for name, part in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def label(step: Step) -> str:
+    """A step's name, with its node."""
+    return f"{step.name} on {step.node}" if step.node else step.name
