@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from composia.errors import Cancelled, ComposiaError
+from composia.errors import Cancelled, ComposiaError, Told
 from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.model.catalog import Service
 from composia.model.names import Name
@@ -276,17 +276,24 @@ def _result(
     for error in errors.values():
         if isinstance(error, Cancelled):
             raise error
-    bad = [record for record in records if record.status is not BackupStatus.SUCCESS]
-    if bad:
-        raise PartlyDone(
-            "; ".join(
-                f"{record.data_item} on {record.node}: {record.status}: {record.error}"
-                for record in bad
-            ),
-            result=result,
-            hint=_hint(outcomes),
-        )
+    wrong = [
+        f"{record.data_item} on {record.node}: {record.status}: {record.error}"
+        for record in records
+        if record.status is not BackupStatus.SUCCESS
+    ]
+    wrong += [f"{node}: {problem.message}" for node, problem in _problems(outcomes).items()]
+    if wrong:
+        raise PartlyDone("; ".join(wrong), result=result, hint=_hint(outcomes))
     return result
+
+
+def _problems(outcomes: Mapping[str, DataSaved | ComposiaError]) -> dict[str, Told]:
+    """Nodes on which something went wrong besides the items, and what."""
+    return {
+        node: outcome.problem
+        for node, outcome in outcomes.items()
+        if isinstance(outcome, DataSaved) and outcome.problem
+    }
 
 
 def _hint(outcomes: Mapping[str, DataSaved | ComposiaError]) -> str | None:
@@ -294,4 +301,5 @@ def _hint(outcomes: Mapping[str, DataSaved | ComposiaError]) -> str | None:
     for outcome in outcomes.values():
         if isinstance(outcome, DataSaved):
             hints += [item.error.hint for item in outcome.items if item.error]
+    hints += [problem.hint for problem in _problems(outcomes).values()]
     return " ".join(dict.fromkeys(hint for hint in hints if hint)) or None
