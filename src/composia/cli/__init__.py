@@ -2,26 +2,57 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
-from composia.cli.backups import backup, backups, restore
-from composia.cli.catalog import catalog
-from composia.cli.completion import completion
-from composia.cli.config import config, login
-from composia.cli.doctor import doctor
 from composia.cli.exits import EXITS, told_to_people
-from composia.cli.init import init
-from composia.cli.nodes import node, nodes
-from composia.cli.repo import repo
-from composia.cli.services import deploy, restart, service, services, stop, update
-from composia.cli.tasks import logs, rollback, task, tasks
+
+#: Where each command is, and what it is for: imported when it is called, so that the rest is quick.
+COMMANDS = {
+    "services": ("services:services", "List the services, their backups, and what is wrong."),
+    "service": ("services:service", "Look at one service."),
+    "deploy": ("services:deploy", "Bring a service to what the catalog has."),
+    "update": ("services:update", "Pull newer images, then deploy."),
+    "stop": ("services:stop", "Stop a service; containers and volumes stay."),
+    "restart": ("services:restart", "Stop and start the same containers."),
+    "backup": ("backups:backup", "Back a service's data items up."),
+    "backups": ("backups:backups", "List the backups, look into one, or forget it."),
+    "restore": ("backups:restore", "Bring a service's data back."),
+    "rollback": ("tasks:rollback", "Bring back the data that a restore replaced."),
+    "tasks": ("tasks:tasks", "List the tasks, the newest first."),
+    "task": ("tasks:task", "Look at one task, cancel it, or try it again."),
+    "logs": ("tasks:logs", "Show the log of a task, or of a service's containers."),
+    "nodes": ("nodes:nodes", "List the nodes."),
+    "node": ("nodes:node", "Look at one node."),
+    "catalog": ("catalog:catalog", "Read and write the files of the catalog."),
+    "repo": ("repo:repo", "Look at the rustic repository, make it, or check it."),
+    "config": ("config:config", "Tell the controller about a changed config.yaml."),
+    "login": ("config:login", "Keep address and access token for this user."),
+    "completion": ("completion:completion", "Print the completion script of a shell."),
+    "init": ("init:init", "Write a config.yaml and a catalog to begin with."),
+    "doctor": ("doctor:doctor", "Check whether everything is here that Composia needs."),
+}
 
 
 class _Commands(click.Group):
-    """Keeps the order of the table, and ends with the exit codes of cli/exits.py."""
+    """Finds its commands in the table, and those that were added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return [*COMMANDS, *(name for name in self.commands if name not in COMMANDS)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(f"composia.cli.{module}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        added = {name: command.get_short_help_str(80) for name, command in self.commands.items()}
+        rows = [(name, COMMANDS[name][1]) for name in COMMANDS] + list(added.items())
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> object:
         with told_to_people():
@@ -30,7 +61,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, epilog=EXITS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="composia", message="composia %(version)s")
-@click.option("--url", envvar="COMPOSIA_URL", help="The controller's address.  [COMPOSIA_URL]")
+@click.option("--url", help="The controller's address.  [COMPOSIA_URL]")
 @click.option(
     "--token-file",
     type=click.Path(dir_okay=False),
@@ -49,13 +80,3 @@ def cli(ctx: click.Context, url: str | None, token_file: str | None) -> None:
       composia logs -f TASK                follow a task
     """
     ctx.obj = {"url": url, "token_file": token_file}
-
-
-for command in (
-    services, service, deploy, update, stop, restart,
-    backup, backups, restore, rollback,
-    tasks, task, logs,
-    nodes, node, catalog, repo, config,
-    login, completion, init, doctor,
-):  # fmt: skip
-    cli.add_command(command)
