@@ -31,6 +31,7 @@ from composia.errors import ComposiaError, Conflict, Failure
 from composia.model.config import AgentConfig
 from composia.operations.kept import expire
 from composia.tools.docker import Docker
+from composia.tools.log import to_stderr
 from composia.tools.shell import LocalShell
 
 log = structlog.get_logger()
@@ -46,6 +47,7 @@ async def run(config: AgentConfig, *, signals: bool = True) -> None:
 
     Raises Conflict where another agent works with the same state_dir.
     """
+    to_stderr()
     state_dir = _folder(config.state_dir)
     _folder(config.repo_dir)
     with _alone(state_dir):
@@ -101,8 +103,8 @@ async def _until_told(work: list[Coroutine[Any, Any, None]], signals: bool) -> N
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT) if signals else ():
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    working = asyncio.ensure_future(asyncio.gather(*work))
-    waiting = asyncio.ensure_future(told.wait())
+    working: asyncio.Future[Any] = asyncio.gather(*work)
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(told.wait())
     try:
         await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
