@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from composia.errors import Failure
 from composia.operations.base import Files, Nothing, Operation
 from composia.strategies.base import Site
 from composia.tools.rustic import SnapshotInfo
+
+LOCK = "repository.lock"
+MOUNT_HINT = "Is the right disk mounted, and does the rustic profile name the right place?"
 
 
 class RepositoryOpened(BaseModel):
@@ -32,7 +42,16 @@ class OpenRepository(Operation[RepositoryOpened]):
     result: ClassVar[type[BaseModel]] = RepositoryOpened
 
     async def perform(self, site: Site) -> RepositoryOpened:
-        raise NotImplementedError
+        async with _alone(site.state):
+            found = await site.engine.repository_id()
+            if found is None and self._recorded is None:
+                site.notes.log("Making the repository: its place is empty")
+                return RepositoryOpened(repository_id=await site.engine.init(), made=True)
+        return RepositoryOpened(repository_id=recognised(found, self._recorded), made=False)
+
+    @property
+    def _recorded(self) -> str | None:
+        return self.repository.repository_id if self.repository else None
 
 
 class RepositoryDescribed(BaseModel):
@@ -53,7 +72,12 @@ class DescribeRepository(Operation[RepositoryDescribed]):
     result: ClassVar[type[BaseModel]] = RepositoryDescribed
 
     async def perform(self, site: Site) -> RepositoryDescribed:
-        raise NotImplementedError
+        recorded = self.repository.repository_id if self.repository else None
+        found = recognised(await site.engine.repository_id(), recorded)
+        snapshots = tuple(await site.engine.snapshots())
+        folder = await site.engine.repository_folder()
+        size = await asyncio.to_thread(_size, folder) if folder else None
+        return RepositoryDescribed(repository_id=found, snapshots=snapshots, size=size)
 
 
 class CheckRepository(Operation[Nothing]):
@@ -66,7 +90,10 @@ class CheckRepository(Operation[Nothing]):
     files: ClassVar[Files] = Files.IF_ABSENT
 
     async def perform(self, site: Site) -> Nothing:
-        raise NotImplementedError
+        recorded = self.repository.repository_id if self.repository else None
+        recognised(await site.engine.repository_id(), recorded)
+        await site.engine.check(read_data=self.read_data)
+        return Nothing()
 
 
 class ForgetSnapshot(Operation[Nothing]):
@@ -83,3 +110,41 @@ class ForgetSnapshot(Operation[Nothing]):
         if self.snapshot_id in listed:
             await site.engine.forget([self.snapshot_id])
         return Nothing()
+
+
+def recognised(found: str | None, recorded: str | None) -> str:
+    """The id, where it is the one we know. An unmounted disk looks like an empty place: Failure."""
+    if found is None:
+        missing = "the repository is gone: its place is empty" if recorded else "no repository yet"
+        hint = MOUNT_HINT if recorded else "Back something up, or: composia repo init."
+        raise Failure(missing, hint=hint)
+    if recorded not in (None, found):
+        raise Failure(
+            f"this is another repository: {found[:12]}, and {str(recorded)[:12]} is the one known",
+            hint=MOUNT_HINT,
+        )
+    return found
+
+
+@asynccontextmanager
+async def _alone(state: Path) -> AsyncIterator[None]:
+    """Nobody else on this node opens it meanwhile: two that make one leave none that opens."""
+    state.mkdir(parents=True, exist_ok=True)
+    handle = os.open(state / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        await asyncio.to_thread(fcntl.flock, handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files; one that goes away meanwhile counts nothing."""
+    total = 0
+    for here, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(here, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -160,7 +160,9 @@ class Docker:
                         raise
                     await asyncio.sleep(REMOVAL_POLL)
 
-    async def logs(self, container: str, *, follow: bool, tail: int = 1000) -> AsyncIterator[bytes]:
+    async def logs(
+        self, container: str, *, follow: bool, tail: int = 1000
+    ) -> AsyncGenerator[bytes]:
         """The last lines of both its outputs, and with `follow` whatever comes until it ends."""
         found = self._engine.containers.container(container)
         wanted: dict[str, Any] = {"stdout": True, "stderr": True, "tail": tail}
@@ -172,7 +174,7 @@ class Docker:
             async for line in found.log(follow=True, **wanted):
                 yield line.encode()
 
-    async def events(self) -> AsyncIterator[Mapping[str, Any]]:
+    async def events(self) -> AsyncGenerator[Mapping[str, Any]]:
         """The engine's events from now on; ends when the engine goes away."""
         stream = DockerEvents(self._engine)
         with _told():

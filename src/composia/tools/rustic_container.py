@@ -25,6 +25,9 @@ from composia.tools.rustic_paths import ROOT
 from composia.tools.rustic_profile import Mounts, Profile, find_profile, mounts_of
 from composia.tools.shell import Command, Finished, Running, Shell
 
+#: Without the first, errors have colours even in a pipe; without the second, a crash hides why.
+ENVIRONMENT = {"NO_COLOR": "1", "RUST_BACKTRACE": "0"}
+
 
 class Note(Protocol):
     async def __call__(self, name: str, **facts: Any) -> None:
@@ -243,7 +246,7 @@ def _override(service: str, unset: Sequence[str], mounts: Sequence[Mount]) -> It
 
     The long form of mounts takes any path, and does not make a source that is missing.
     """
-    environment: Mapping[str, str | None] = {**dict.fromkeys(unset), "NO_COLOR": "1"}
+    environment: Mapping[str, str | None] = {**dict.fromkeys(unset), **ENVIRONMENT}
     volumes = [_long_form(mount) for mount in mounts]
     content = {"services": {service: {"environment": environment, "volumes": volumes}}}
     handle = os.memfd_create("composia-compose")

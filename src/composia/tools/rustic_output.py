@@ -19,7 +19,7 @@ FEW = 5
 IGNORED = "ignoring error: "
 #: Where such a message names the path: between backticks, or before the reason.
 PLACES = (
-    re.compile(r"`(/composia/.*)`", re.DOTALL),
+    re.compile(r"`(/composia/.*?)`(?=\n|\Z)", re.DOTALL),
     re.compile(r"(/composia(?:/.*?)?): IO error for operation on ", re.DOTALL),
     re.compile(r"(/composia/[^\n]*)"),
 )
@@ -118,7 +118,7 @@ def entries(stdout: str, folder: str) -> Sequence[Entry]:
     """The nodes that `cat tree` printed of a folder. Raises ValueError."""
     prefix = f"{folder}/" if folder else ""
     return [
-        Entry(path=prefix + go_name(node["name"]), type=node["type"], size=node.get("size"))
+        Entry(path=prefix + go_name(node["name"]), type=node["type"], size=_size(node))
         for node in _json(stdout)["nodes"]
     ]
 
@@ -202,6 +202,11 @@ def _snapshot(read: Mapping[str, Any]) -> SnapshotInfo:
         size=told.get("total_bytes_processed"),
         files=told.get("total_files_processed"),
     )
+
+
+def _size(node: Mapping[str, Any]) -> int | None:
+    # rustic leaves out a size of 0.
+    return node.get("size", 0) if node["type"] == "file" else None
 
 
 def _place(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -145,7 +146,7 @@ def _candidates(name: str, command: Sequence[str], home: str) -> Iterator[str]:
 
 
 def _named_in(command: Sequence[str]) -> Iterator[str]:
-    for word, following in zip(command, (*command[1:], ""), strict=True):
+    for word, following in pairwise((*command, "")):
         option, equals, value = word.partition("=")
         if option in OPTIONS and (value or following):
             yield value if equals else following
