@@ -324,12 +324,14 @@ class Agents:
     ) -> None:
         if node is None:
             raise NodeLost("the node is not in config.yaml any more", hint="Add it again.")
+        if node.channel:
+            return
         left = deadline - asyncio.get_running_loop().time()
         watched = [node.changed.wait(), question.abandoned.wait()]
         if not question.cancelled.is_set():
             watched.append(question.cancelled.wait())
         limit = None if question.sent else max(left, 0.0)
-        if node.channel is None and not await _first(*watched, timeout=limit):
+        if not await _first(*watched, timeout=limit):
             raise NodeLost(
                 f"node {node.config.id} did not take the question within {self._patience:.0f} s",
                 hint=self._hint(node),

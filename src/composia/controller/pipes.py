@@ -61,9 +61,7 @@ class Pipe:
         if self._error:
             raise self._error
 
-    async def begun(self) -> None:
-        """Wait for the first chunk, or the end. Raises what it ended with before any chunk."""
+    async def ended(self) -> None:
+        """Wait for the end."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._chunks or self._ended)
-            if self._error and not self._chunks:
-                raise self._error
+            await self._changed.wait_for(lambda: self._ended)

@@ -15,6 +15,7 @@ from composia.controller.actions import actions_of
 from composia.controller.store.database import Database
 from composia.controller.store.schema import HOLDS, STEPS, TASKS
 from composia.controller.store.times import now
+from composia.errors import Conflict
 from composia.model.task import Status, Step, Task, TaskError, Waiting
 from composia.workflows import PLANS, AnyPlan
 from composia.workflows.plan import Hold, Plan
@@ -39,6 +40,13 @@ class Holder(BaseModel):
     task: str
     type: str
     since: str
+
+    def conflict(self) -> Conflict:
+        """The error for whoever wants it too."""
+        return Conflict(
+            f"{self.word} is held by task {self.task} ({self.type}), which runs since {self.since}",
+            hint=f"Wait until it has ended, or cancel it: `composia tasks cancel {self.task}`.",
+        )
 
 
 class Tasks:

@@ -1,0 +1,170 @@
+"""`/api/agent`: the channel of each agent, and the bulk beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query, Request, Response, WebSocket
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.requests import ClientDisconnect
+
+from composia.controller.auth import hashed
+from composia.controller.pipes import Closed
+from composia.errors import Denied, Failure, NotFound, Unauthenticated
+from composia.model.config import NodeConfig
+from composia.model.service import RepositoryRef, ServiceRef
+from composia.operations.backup import SaveData
+from composia.operations.restore import FetchData
+
+if TYPE_CHECKING:
+    from composia.controller.app import Controller
+
+#: Bytes: as good as no limit, for what is piped through.
+UNLIMITED = 1 << 62
+#: Bytes of a manifest: some 20 million files.
+LARGEST_MANIFEST = 2 * 1024**3
+#: Seconds for the reason of a reading that broke off.
+REASON = 2.0
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
+
+router = APIRouter(prefix="/api/agent", include_in_schema=False)
+
+
+class NodeGate:
+    """The tokens of the nodes, hashed."""
+
+    def __init__(self, nodes: Sequence[NodeConfig]) -> None:
+        self._known = [(hashed(node.token.get_secret_value()), node.id) for node in nodes]
+
+    def node(self, authorization: str | None) -> str:
+        """The node that shows this header. Raises Unauthenticated."""
+        kind, _, shown = (authorization or "").partition(" ")
+        digest = hashed(shown.strip())
+        found = [node for known, node in self._known if hmac.compare_digest(known, digest)]
+        if kind.lower() != "bearer" or not found:
+            raise Unauthenticated(
+                "this is no token of a node",
+                hint="agent.token must be the token of the node under controller.nodes.",
+            )
+        return found[0]
+
+
+@router.websocket("/channel")
+async def channel(socket: WebSocket) -> None:
+    """The agent dials, says Hello, and is asked."""
+    controller: Controller = socket.app.state.controller
+    try:
+        node = controller.node_gate.node(socket.headers.get("authorization"))
+    except Unauthenticated as error:
+        await socket.send_denial_response(JSONResponse({"detail": error.message}, 401))
+        return
+    socket.state.caller = f"node:{node}"
+    await socket.accept()
+    await controller.nodes.serve(node, socket)
+
+
+@router.get("/bundles/{key}/{service}")
+async def get_bundle(request: Request, key: str, service: str) -> Response:
+    """A service's folder as tar: only for what this node was asked."""
+    controller, node = _caller(request)
+    for ref in _asked_about(controller, node, key):
+        if ref.name == service:
+            tar = await controller.catalog.bundle(ref.folder, ref.revision)
+            return Response(tar, media_type="application/x-tar")
+    raise Denied(f"node {node} is not asked about service {service}")
+
+
+@router.put("/manifests/{backup_id}", max_body_size=LARGEST_MANIFEST)
+async def put_manifest(request: Request, backup_id: str, key: Annotated[str, Query()]) -> Response:
+    """What an item looked like when it was saved."""
+    controller, node = _caller(request)
+    question = controller.nodes.question(node, key)
+    saves = question.operation if question else None
+    if not isinstance(saves, SaveData) or backup_id not in {one.backup_id for one in saves.items}:
+        raise NotFound(f"node {node} does not save backup {backup_id} now")
+    await _keep(request, _manifest(controller, backup_id))
+    return Response(status_code=204)
+
+
+@router.get("/manifests/{backup_id}")
+async def get_manifest(request: Request, backup_id: str, key: Annotated[str, Query()]) -> Response:
+    """The same again, for a restore."""
+    controller, node = _caller(request)
+    question = controller.nodes.question(node, key)
+    fetches = question.operation if question else None
+    if not isinstance(fetches, FetchData) or backup_id not in {
+        one.wanted.backup_id for one in fetches.items
+    }:
+        raise Denied(f"node {node} does not restore backup {backup_id} now")
+    path = _manifest(controller, backup_id)
+    if not path.is_file():
+        raise NotFound(f"there is no manifest of backup {backup_id}")
+    return FileResponse(path, media_type="application/gzip")
+
+
+@router.post("/streams/{stream}", max_body_size=UNLIMITED)
+async def post_stream(request: Request, stream: str) -> Response:
+    """The bytes of a reading, to whoever waits for them."""
+    controller, node = _caller(request)
+    found = controller.nodes.stream(node, stream)
+    found.begun.set()
+    try:
+        async for chunk in request.stream():
+            if chunk:
+                await found.pipe.put(chunk)
+        await found.pipe.end()
+    except Closed:
+        return Response(status_code=410)
+    except ClientDisconnect:
+        # Why it broke off comes by the channel, if it comes.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(found.pipe.ended(), REASON)
+        await found.pipe.end(Failure(f"node {node} stopped in the middle of it"))
+    return Response(status_code=204)
+
+
+def _caller(request: Request) -> tuple[Controller, str]:
+    controller: Controller = request.app.state.controller
+    node = controller.node_gate.node(request.headers.get("authorization"))
+    request.state.caller = f"node:{node}"
+    return controller, node
+
+
+def _asked_about(controller: Controller, node: str, key: str) -> list[ServiceRef]:
+    """The services of a question or a reading. Raises NotFound."""
+    refs: tuple[ServiceRef, RepositoryRef | None]
+    if question := controller.nodes.question(node, key):
+        refs = (question.operation.service, question.operation.repository)
+    else:
+        reading = controller.nodes.stream(node, key).reading
+        refs = (reading.service, reading.repository)
+    service, repository = refs
+    return [service, repository.service] if repository else [service]
+
+
+def _manifest(controller: Controller, backup_id: str) -> Path:
+    if not _ID.fullmatch(backup_id):
+        raise NotFound("there is no such backup")
+    return controller.config.state_dir / "manifests" / f"{backup_id}.jsonl.gz"
+
+
+async def _keep(request: Request, path: Path) -> None:
+    """Whole or not at all, whatever dies meanwhile."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    try:
+        with scratch.open("xb") as file:
+            async for chunk in request.stream():
+                await asyncio.to_thread(file.write, chunk)
+            file.flush()
+            await asyncio.to_thread(os.fsync, file.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -1,0 +1,181 @@
+"""The controller: its parts put together, and served."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from structlog import get_logger
+
+from composia import __version__
+from composia.controller import agents, api
+from composia.controller.admit import Admit
+from composia.controller.agents import NodeGate
+from composia.controller.auth import Gate
+from composia.controller.catalog import Catalog
+from composia.controller.control import StoreControl
+from composia.controller.events import Event, Events
+from composia.controller.logs import Logs, secrets_of
+from composia.controller.metrics import metrics
+from composia.controller.nodes import Agents
+from composia.controller.run import Parts
+from composia.controller.runner import Runner
+from composia.controller.store.store import Store, open_store
+from composia.controller.store.times import Ids
+from composia.controller.trail import Noted, Trail
+from composia.errors import Conflict
+from composia.model.catalog import CatalogView
+from composia.model.config import ControllerConfig, load_config
+from composia.tools.shell import LocalShell
+
+#: Bytes of a request of the API; each route has a smaller limit of its own.
+LARGEST_BODY = 10 * 1024 * 1024
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+_log = get_logger("composia.controller")
+
+
+class Controller:
+    """The parts of a controller, open from `opened` to the end of it."""
+
+    def __init__(
+        self, config: ControllerConfig, store: Store, ids: Ids, config_file: Path | None = None
+    ) -> None:
+        self.config = config
+        self.store = store
+        self.gate = Gate(config.access_tokens)
+        self.node_gate = NodeGate(config.nodes)
+        self.events = Events()
+        self.logs = Logs(config.log_dir, secrets_of(config))
+        self.catalog = Catalog(LocalShell(), config, self._catalog_changed)
+        self.nodes = Agents(config.nodes, store, self.events)
+        self.trail = Trail(store)
+        control = StoreControl(store, self.events)
+        parts = Parts(store, self.nodes, control, self.logs, self.events)
+        self.runner = Runner(parts, config.state_dir)
+        self.admit = Admit(parts, ids, self.runner.start)
+        self._config_file = config_file
+
+    async def reload(self) -> None:
+        """Read tokens and nodes from config.yaml again. Raises Invalid, and changes nothing."""
+        if self._config_file is None:
+            raise Conflict("this controller was not started from a file")
+        wanted = (await asyncio.to_thread(load_config, self._config_file)).controller
+        if wanted is None:
+            raise Conflict(f"{self._config_file} has no `controller` any more")
+        # What is open stays where it is; the rest is taken as it is now.
+        kept = ("listen_addr", "repo_dir", "state_dir", "log_dir", "git")
+        config = wanted.model_copy(update={name: getattr(self.config, name) for name in kept})
+        self.config = config
+        self.gate, self.node_gate = Gate(config.access_tokens), NodeGate(config.nodes)
+        self.logs.hide(secrets_of(config))
+        await self.nodes.reconfigure(config.nodes)
+        await self.catalog.reconfigure(config)
+
+    def _catalog_changed(self, view: CatalogView) -> None:
+        for service in view.services:
+            data = {"service": service, "revision": view.revision}
+            self.events.publish(Event("service", service, data))
+
+
+@asynccontextmanager
+async def opened(
+    config: ControllerConfig, config_file: Path | None = None
+) -> AsyncIterator[Controller]:
+    """A controller at work. Raises Conflict where another one works with the same state_dir."""
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_alone(config.state_dir))
+        store = await open_store(config.state_dir)
+        stack.push_async_callback(store.aclose)
+        ids = Ids(await store.newest_task())
+        controller = Controller(config, store, ids, config_file)
+        stack.callback(controller.logs.close)
+        await controller.catalog.open()
+        stack.push_async_callback(controller.catalog.aclose)
+        await controller.nodes.open()
+        controller.trail.start()
+        stack.push_async_callback(controller.trail.aclose)
+        await controller.runner.open()
+        stack.push_async_callback(controller.runner.aclose)
+        stack.push_async_callback(controller.nodes.aclose)
+        controller.catalog.start()
+        yield controller
+
+
+def create_app(config: ControllerConfig, config_file: Path | None = None) -> FastAPI:
+    """The controller as an application; it works from its start-up to its shutdown."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(config, config_file) as controller:
+            app.state.controller = controller
+            _log.info("controller starts", version=__version__, state_dir=str(config.state_dir))
+            yield
+        _log.info("controller ends")
+
+    app = FastAPI(
+        title="Composia",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=LARGEST_BODY,
+    )
+    api.mount(app)
+    app.include_router(agents.router)
+    app.add_middleware(Noted)
+    _watch(app)
+    return app
+
+
+def _watch(app: FastAPI) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz(request: Request) -> Response:
+        controller: Controller = request.app.state.controller
+        await controller.store.repository_id()
+        found: dict[str, Any] = {
+            "status": "ready",
+            "revision": controller.catalog.view().revision,
+            "nodes": {node: controller.nodes.online(node) for node in controller.nodes.states()},
+        }
+        return JSONResponse(found)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def prometheus(request: Request) -> Response:
+        text = await metrics(request.app.state.controller)
+        return PlainTextResponse(text, media_type=_PROMETHEUS)
+
+
+@contextmanager
+def _alone(state_dir: Path) -> Any:
+    """Raises Conflict while another controller works there. The lock ends with the process."""
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (state_dir / "controller.lock").open("a+") as lock:
+        _lock(lock, state_dir)
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def _lock(lock: IO[str], state_dir: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        raise Conflict(
+            f"another controller works with {state_dir}: process {lock.read().strip() or '?'}",
+            hint="End it, or give this one a `state_dir` of its own.",
+        ) from error

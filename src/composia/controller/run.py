@@ -1,0 +1,344 @@
+"""One task being carried out: every step checkpointed, shown, and safe to repeat."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import pydantic_core
+from pydantic import BaseModel, ValidationError
+from structlog import get_logger
+
+from composia.controller.asking import Nodes, Question
+from composia.controller.events import Event, Events
+from composia.controller.keys import TRIES, key_of
+from composia.controller.logs import Logs
+from composia.controller.store.steps import Begun, Place
+from composia.controller.store.store import Store
+from composia.errors import Cancelled, ComposiaError, Failure, Told, told
+from composia.model.task import Status, StepError, StepProgress, Waiting
+from composia.operations.base import Operation
+from composia.operations.messages import Outcome
+from composia.tools import failpoints
+from composia.workflows.plan import Control
+
+Result = TypeVar("Result", bound=BaseModel)
+Answer = dict[str, Any]
+Work = Callable[[], Awaitable[Answer]]
+
+#: Seconds of work after which a step is in its middle, for failure points.
+MIDDLE = 0.5
+#: Seconds between two records of a step's progress.
+PACE = 0.5
+
+_log = get_logger("composia.run")
+
+
+class Checkpoint(Protocol):
+    """A step's place in the workflow: its work is done once, and its answer kept."""
+
+    async def __call__(self, work: Work) -> Answer: ...
+
+
+#: Takes the next place, under a name; in the order of the calls.
+Reserve = Callable[[str], Checkpoint]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run works with."""
+
+    store: Store
+    nodes: Nodes
+    control: Control
+    logs: Logs
+    events: Events
+
+    async def tell(self, task: str) -> None:
+        """Tell those who listen how the task is now."""
+        if self.events.heard and (found := await self.store.task(task)):
+            data = found.model_dump(mode="json", by_alias=True)
+            self.events.publish(Event("task", found.service, data))
+
+
+class TaskRun:
+    """A Run, as `workflows/plan.py` promises it."""
+
+    def __init__(self, task: str, attempt: int, parts: Parts, reserve: Reserve) -> None:
+        self.attempt = attempt
+        #: The step that failed last.
+        self.failed: str | None = None
+        self._task = task
+        self._parts = parts
+        self._reserve = reserve
+        self._cancelled = False
+        self._questions: set[Question] = set()
+        self._waiting: dict[Place, Waiting] = {}
+
+    @property
+    def task(self) -> str:
+        """The task's id."""
+        return self._task
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked for its end."""
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """End as soon as it is safe."""
+        self._cancelled = True
+        for question in self._questions:
+            question.cancelled.set()
+
+    def abandon(self) -> None:
+        """Wait no more for nodes that are not connected."""
+        for question in self._questions:
+            question.abandoned.set()
+
+    async def on(self, node: str, step: str, operation: Operation[Result]) -> Result:
+        """Ask a node; see `Run.on`."""
+        return await self._on(node, step, operation, self._reserve(step))
+
+    async def on_each(
+        self, step: str, operations: Mapping[str, Operation[Result]]
+    ) -> Mapping[str, Result | ComposiaError]:
+        """Ask several nodes side by side; see `Run.on_each`."""
+        places = {node: self._reserve(step) for node in operations}
+        answers = await asyncio.gather(
+            *(
+                self._caught(node, step, operation, places[node])
+                for node, operation in operations.items()
+            )
+        )
+        return dict(zip(operations, answers, strict=True))
+
+    async def control(self, step: str, action: str, **arguments: Any) -> Any:
+        """Ask the controller itself; see `Run.control`."""
+        place = Place(task=self._task, attempt=self.attempt, name=step)
+        work = partial(self._controlled, place, getattr(self._parts.control, action), arguments)
+        return _opened(await self._done(place, self._reserve(step), work))
+
+    def log(self, line: str) -> None:
+        """Add a line to the task's log."""
+        self._parts.logs.write(self._task, line)
+
+    async def _caught(
+        self, node: str, step: str, operation: Operation[Result], checkpoint: Checkpoint
+    ) -> Result | ComposiaError:
+        try:
+            return await self._on(node, step, operation, checkpoint)
+        except ComposiaError as error:
+            return error
+
+    async def _on(
+        self, node: str, step: str, operation: Operation[Result], checkpoint: Checkpoint
+    ) -> Result:
+        place = Place(task=self._task, attempt=self.attempt, name=step, node=node)
+        answer = await self._done(place, checkpoint, partial(self._asked, place, operation))
+        if key := answer.get("key"):
+            self._parts.nodes.acknowledge(node, key)
+        try:
+            return operation.result.model_validate(_opened(answer))  # type: ignore[return-value]  # of the operation
+        except ValidationError as error:
+            raise Failure(
+                f"node {node} answered {step} in a way that is not understood",
+                hint="Agent and controller may be of different versions.",
+            ) from error
+
+    async def _done(self, place: Place, checkpoint: Checkpoint, work: Work) -> Answer:
+        answer = await checkpoint(partial(self._worked, place, work))
+        error = Told.model_validate(answer["error"]) if answer.get("error") else None
+        if error:
+            self.failed = place.name
+        await self._parts.store.end_step(place, _status(error), _shown(error))
+        await self._parts.tell(self._task)
+        return answer
+
+    async def _worked(self, place: Place, work: Work) -> Answer:
+        try:
+            answer = await work()
+        except ComposiaError as error:
+            answer = {"error": told(error).model_dump(mode="json")}
+        except Exception as error:
+            _log.exception("bug", task=place.task, step=place.name)
+            answer = {"error": told(error).model_dump(mode="json")}
+        # The moment in which the answer is known and not yet kept: what is asked again after it
+        # must have the same answer.
+        _fire(place.name, "after")
+        self._say(place, _summary(answer))
+        return answer
+
+    async def _controlled(
+        self, place: Place, action: Callable[..., Awaitable[Any]], arguments: Mapping[str, Any]
+    ) -> Answer:
+        await self._parts.store.begin_step(place, sent=False)
+        await self._parts.tell(self._task)
+        _fire(place.name, "before")
+        for moment in ("before", "middle"):
+            if failpoints.fire(place.name, moment, (failpoints.ERROR,)):
+                raise Failure(f"{place.name}: a failure point was armed")
+        found = await action(**arguments)
+        if failpoints.fire(place.name, "after", (failpoints.ERROR,)):
+            raise Failure(f"{place.name}: a failure point was armed")
+        return {"result": pydantic_core.to_jsonable_python(found)}
+
+    async def _asked(self, place: Place, operation: Operation[Any]) -> Answer:
+        begun = await self._parts.store.begin_step(place, sent=False)
+        await self._parts.tell(self._task)
+        _fire(place.name, "before")
+        if self._cancelled and not begun.sent:
+            raise Cancelled(f"cancelled before {place.name}")
+        self._say(place, "asked again" if begun.sent else "begun")
+        while True:
+            key = key_of(place, begun.tries)
+            outcome = await self._answer(place, key, operation, sent=begun.sent)
+            again = self._again(place, begun, outcome)
+            if again is None:
+                return _answer(outcome, cancelled=self._cancelled)
+            await self._parts.store.ask_step_again(place, again.tries)
+            self._parts.nodes.acknowledge(place.node, key)
+            begun = again
+
+    async def _answer(
+        self, place: Place, key: str, operation: Operation[Any], *, sent: bool
+    ) -> Outcome:
+        question = _Asking(key, place, operation, self._parts, self._wait, sent=sent)
+        if self._cancelled:
+            question.cancelled.set()
+        self._questions.add(question)
+        try:
+            return await self._parts.nodes.ask(place.node, question)
+        finally:
+            self._questions.discard(question)
+            await question.end()
+            await self._wait(place, None)
+
+    def _again(self, place: Place, begun: Begun, outcome: Outcome) -> Begun | None:
+        error = outcome.error.as_error() if outcome.error else None
+        if error is None or not error.may_retry or self._cancelled or begun.tries >= TRIES:
+            return None
+        self._say(place, f"{error.message}; asked once more ({begun.tries + 1} of {TRIES})")
+        return Begun(tries=begun.tries + 1)
+
+    async def _wait(self, place: Place, waiting: Waiting | None) -> None:
+        if waiting is None and place not in self._waiting:
+            return
+        if waiting is None:
+            del self._waiting[place]
+        else:
+            self._waiting[place] = waiting
+            self._say(place, f"waits: {waiting.for_}")
+        await self._parts.store.set_waiting(self._task, next(iter(self._waiting.values()), None))
+        await self._parts.tell(self._task)
+
+    def _say(self, place: Place, line: str) -> None:
+        self._parts.logs.write(self._task, line, f"{place.node} {place.name}".strip())
+
+
+class _Asking(Question):
+    """A question whose progress is shown as its step's."""
+
+    def __init__(
+        self,
+        key: str,
+        place: Place,
+        operation: Operation[Any],
+        parts: Parts,
+        wait: Callable[[Place, Waiting | None], Awaitable[None]],
+        *,
+        sent: bool,
+    ) -> None:
+        super().__init__(key, place.task, place.name, operation, sent=sent)
+        self._place = place
+        self._parts = parts
+        self._wait = wait
+        self._latest: StepProgress | None = None
+        self._recording: asyncio.Task[None] | None = None
+        self._in_the_middle = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def sending(self) -> None:
+        await self._parts.store.step_sent(self._place)
+        self._timer = asyncio.get_running_loop().call_later(MIDDLE, self._middle)
+
+    async def wait_for(self, waiting: Waiting | None) -> None:
+        await self._wait(self._place, waiting)
+
+    def logged(self, line: str) -> None:
+        where = f"{self._place.node} {self._place.name}"
+        self._parts.logs.write(self._place.task, line, where)
+
+    def noted(self, name: str) -> None:
+        self._middle()
+        _fire(self._place.name, name)
+
+    def progressed(self, progress: StepProgress) -> None:
+        self._latest = progress
+        if self._recording is None:
+            self._recording = asyncio.create_task(self._record())
+
+    async def end(self) -> None:
+        """Nothing more is told."""
+        # Quick work has a middle too.
+        self._middle()
+        if self._timer:
+            self._timer.cancel()
+        if self._recording:
+            self._recording.cancel()
+            await asyncio.gather(self._recording, return_exceptions=True)
+        if self._latest:
+            await self._parts.store.step_progress(self._place, self._latest)
+
+    def _middle(self) -> None:
+        if not self._in_the_middle:
+            self._in_the_middle = True
+            _fire(self._place.name, "middle")
+
+    async def _record(self) -> None:
+        while self._latest:
+            latest, self._latest = self._latest, None
+            await self._parts.store.step_progress(self._place, latest)
+            await self._parts.tell(self._place.task)
+            await asyncio.sleep(PACE)
+        self._recording = None
+
+
+def _answer(outcome: Outcome, *, cancelled: bool) -> Answer:
+    if outcome.error is None:
+        return {"result": outcome.result or {}, "key": outcome.key}
+    error = outcome.error
+    if cancelled and error.as_error().may_retry:
+        error = Cancelled(f"cancelled: {error.message}").as_told()
+    return {"error": error.model_dump(mode="json"), "key": outcome.key}
+
+
+def _opened(answer: Answer) -> Any:
+    if answer.get("error"):
+        raise Told.model_validate(answer["error"]).as_error()
+    return answer.get("result")
+
+
+def _status(error: Told | None) -> Status:
+    if error is None:
+        return Status.SUCCEEDED
+    return Status.CANCELLED if error.kind == Cancelled.__name__ else Status.FAILED
+
+
+def _shown(error: Told | None) -> StepError | None:
+    return StepError(message=error.message, hint=error.hint) if error else None
+
+
+def _summary(answer: Answer) -> str:
+    error = answer.get("error")
+    return f"failed: {error['message']}" if error else "done"
+
+
+def _fire(step: str, moment: str) -> None:
+    if failpoints.fire(step, moment, (failpoints.KILL_CONTROLLER,)):
+        os.kill(os.getpid(), signal.SIGKILL)

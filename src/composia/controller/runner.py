@@ -1,0 +1,249 @@
+"""Carrying tasks out, whatever dies meanwhile: the only module that knows DBOS.
+
+The task's row is the truth. DBOS keeps the answers of finished steps under `task:attempt`, and
+carries on at the start what had not ended; a task that it never heard of is begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID
+from structlog import get_logger
+
+from composia.controller.run import Answer, Checkpoint, Parts, TaskRun, Work
+from composia.errors import Cancelled, ComposiaError, Conflict, NotFound, told
+from composia.model.task import Status, Task, TaskError
+from composia.workflows.plan import PartlyDone, Plan
+
+FILE = "workflows.db"
+#: Grows when stored workflows of older versions cannot be carried on.
+VERSION = "1"
+#: So many tasks are carried out side by side; the others are pending.
+SIDE_BY_SIDE = 100
+#: How long the steps of ended workflows are kept, and how often the others are dropped.
+KEPT = timedelta(days=1)
+PRUNING = 3600.0
+_ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+_log = get_logger("composia.runner")
+
+
+class Runner:
+    """The tasks that are being carried out in this process. There is one at a time."""
+
+    current: Runner | None = None
+
+    def __init__(self, parts: Parts, state_dir: Path) -> None:
+        self._parts = parts
+        self._file = state_dir / FILE
+        self._runs: dict[str, TaskRun] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._room = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def open(self) -> None:
+        """Carry on what has not ended."""
+        await asyncio.to_thread(_write_ahead, self._file)
+        Runner.current = self
+        DBOS(
+            config={
+                "name": "composia",
+                "system_database_url": f"sqlite:///{self._file}",
+                "application_version": VERSION,
+                "executor_id": "controller",
+                "serializer": DBOSPortableJSONSerializer(),
+                "use_listen_notify": False,
+                "log_level": "CRITICAL",
+            }
+        )
+        unfinished = await self._parts.store.unfinished()
+        for task, _ in unfinished:
+            self._parts.logs.begin(task)
+        DBOS.launch()
+        for task, attempt in unfinished:
+            await self._carry_on(task, attempt)
+        self._background(self._prune())
+
+    async def aclose(self) -> None:
+        """Stop; what has not ended is carried on at the next start."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(DBOS.destroy)
+        # DBOS leaves its own threads, which are gone now, to the loop.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+        Runner.current = None
+
+    def start(self, task: str, attempt: int) -> None:
+        """Begin with a task that was just admitted."""
+        self._parts.logs.begin(task)
+        self._background(self._start(task, attempt))
+
+    async def cancel(self, task: str) -> Task:
+        """End it as soon as it is safe. Raises NotFound, or Conflict where nothing is left to."""
+        found = await self._found(task)
+        if found.status.ended:
+            raise Conflict(f"task {task} has ended already: it is {found.status}")
+        await self._parts.store.ask_to_cancel(task)
+        self._parts.logs.write(task, "Cancel was asked for")
+        if run := self._runs.get(task):
+            run.cancel()
+        await self._parts.tell(task)
+        return await self._found(task)
+
+    async def abandon(self, task: str) -> Task:
+        """Wait no more for a node that will never answer. Raises NotFound, Conflict."""
+        found = await self._found(task)
+        if "abandon" not in found.actions:
+            raise Conflict(
+                f"task {task} does not wait for a lost node: there is nothing to abandon",
+                hint="`cancel` ends a running task.",
+            )
+        self._parts.logs.write(task, "Abandoned: what its last step did on the node is not known")
+        if run := self._runs.get(task):
+            run.abandon()
+        return await self._found(task)
+
+    async def retry(self, task: str) -> Task:
+        """The same task, one attempt more. Raises NotFound, or Conflict with the reason."""
+        found = await self._found(task)
+        if "retry" not in found.actions:
+            raise Conflict(
+                f"task {task} is {found.status}: it cannot be retried",
+                hint="Only a task that has failed or was cancelled can be.",
+            )
+        plan = await self._plan(task)
+        if holder := await self._parts.store.readmit(task, plan):
+            raise holder.conflict()
+        attempt = await self._parts.store.attempt(task)
+        self.start(task, attempt)
+        self._parts.logs.write(task, f"Attempt {attempt}")
+        await self._parts.tell(task)
+        return await self._found(task)
+
+    async def carry_out(self, task: str, attempt: int) -> None:
+        """All of it, from the first line; steps that have ended answer from the store."""
+        me = asyncio.current_task()
+        assert me is not None
+        # Begun by DBOS, ended by us.
+        self._tasks.add(me)
+        me.add_done_callback(self._tasks.discard)
+        run = TaskRun(task, attempt, self._parts, _reserve)
+        self._runs[task] = run
+        try:
+            async with self._room:
+                await self._carry_out(run)
+        finally:
+            del self._runs[task]
+
+    async def _carry_out(self, run: TaskRun) -> None:
+        store, task = self._parts.store, run.task
+        if await store.cancel_asked(task):
+            run.cancel()
+        await store.begin(task)
+        await self._parts.tell(task)
+        try:
+            plan = await self._plan(task)
+            run.log(str(plan))
+            result = await plan.carry_out(run)
+        except Exception as error:
+            await self._failed(run, error)
+        else:
+            run.log("Succeeded")
+            await store.end(task, Status.SUCCEEDED, result=result)
+        self._parts.logs.end(task)
+        await self._parts.tell(task)
+
+    async def _failed(self, run: TaskRun, error: Exception) -> None:
+        if not isinstance(error, ComposiaError):
+            _log.exception("bug", task=run.task)
+        cancelled = run.cancelled and isinstance(error, Cancelled)
+        status = Status.CANCELLED if cancelled else Status.FAILED
+        what = told(error)
+        result = error.result if isinstance(error, PartlyDone) else None
+        run.log(f"{status.capitalize()}: {what.message}" + (f" ({what.hint})" if what.hint else ""))
+        shown = TaskError(step=run.failed, message=what.message, hint=what.hint)
+        await self._parts.store.end(run.task, status, error=shown, result=result)
+
+    async def _carry_on(self, task: str, attempt: int) -> None:
+        known = await DBOS.get_workflow_status_async(f"{task}:{attempt}")
+        if known is None:
+            self.start(task, attempt)
+        elif known.status in _ENDED:
+            # Only a bug ends a workflow and not its task.
+            error = TaskError(
+                message="it ended without a result", hint="`composia tasks retry` goes on."
+            )
+            await self._parts.store.end(task, Status.FAILED, error=error)
+            self._parts.logs.end(task)
+
+    async def _start(self, task: str, attempt: int) -> None:
+        try:
+            with SetWorkflowID(f"{task}:{attempt}"):
+                await DBOS.start_workflow_async(_workflow, task, attempt)
+        except Exception as error:
+            _log.exception("not begun", task=task)
+            what = told(error)
+            shown = TaskError(message=what.message, hint=what.hint)
+            await self._parts.store.end(task, Status.FAILED, error=shown)
+
+    async def _prune(self) -> None:
+        while True:
+            before = (datetime.now(UTC) - KEPT).isoformat()
+            with suppress(Exception):
+                old = await DBOS.list_workflows_async(
+                    status=_ENDED, end_time=before, limit=1000, load_input=False, load_output=False
+                )
+                if old:
+                    await DBOS.delete_workflows_async([one.workflow_id for one in old])
+            await asyncio.sleep(PRUNING)
+
+    def _background(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _found(self, task: str) -> Task:
+        found = await self._parts.store.task(task)
+        if found is None:
+            raise NotFound(f"there is no task `{task}`")
+        return found
+
+    async def _plan(self, task: str) -> Plan:
+        plan = await self._parts.store.plan(task)
+        if plan is None:
+            raise NotFound(f"there is no task `{task}`")
+        return plan
+
+
+@DBOS.workflow(name="carry_out", max_recovery_attempts=None)
+async def _workflow(task: str, attempt: int) -> None:
+    assert Runner.current is not None
+    await Runner.current.carry_out(task, attempt)
+
+
+def _reserve(name: str) -> Checkpoint:
+    # In the order of the calls, whichever of several steps side by side begins first.
+    place = DBOS.reserve_step()
+
+    async def checkpoint(work: Work) -> Answer:
+        return await place.run_async({"name": name}, _do, work)
+
+    return checkpoint
+
+
+async def _do(work: Work) -> Answer:
+    return await work()
+
+
+def _write_ahead(file: Path) -> None:
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    file.chmod(0o600)

@@ -1,0 +1,136 @@
+"""The command `composia`: the command line, and the processes it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from composia.cli import cli
+from composia.errors import Invalid
+from composia.model.config import AgentConfig, Config, ControllerConfig, load_config
+
+_config = click.option(
+    "--config",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="config.yaml",
+    show_default=True,
+    envvar="COMPOSIA_CONFIG",
+    help="The configuration.  [COMPOSIA_CONFIG]",
+)
+
+
+@cli.command()
+@_config
+def controller(file: Path) -> None:
+    """Run the controller: the API, the catalog, and the tasks."""
+    config = _read(file)
+    _run(_controller(_section(config.controller, "controller", file), file))
+
+
+@cli.command()
+@_config
+def agent(file: Path) -> None:
+    """Run the agent of this node."""
+    config = _read(file)
+    _run(_agent(_section(config.agent, "agent", file)))
+
+
+@cli.command()
+@_config
+def serve(file: Path) -> None:
+    """Run both in one process, for one machine."""
+    config = _read(file)
+    controlling = _section(config.controller, "controller", file)
+    working = _section(config.agent, "agent", file)
+    _run(_both(controlling, working, file))
+
+
+def main() -> None:
+    """The entry point."""
+    cli()
+
+
+async def _controller(config: ControllerConfig, file: Path) -> None:
+    from composia.controller.serving import listening, server
+
+    serving = server(config, file)
+    with listening(config) as socket:
+        await serving.serve(sockets=[socket])
+    if serving.failed:
+        sys.exit(1)
+
+
+async def _agent(config: AgentConfig) -> None:
+    from composia.agent.main import run
+
+    await run(config)
+
+
+async def _both(controlling: ControllerConfig, working: AgentConfig, file: Path) -> None:
+    from composia.agent.main import run
+
+    serving = asyncio.create_task(_controller(controlling, file))
+    agent_task = asyncio.create_task(run(working, signals=False))
+    try:
+        await asyncio.wait((serving, agent_task), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (agent_task, serving):
+            task.cancel()
+        ended = await asyncio.gather(agent_task, serving, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
+            raise error
+
+
+def _read(file: Path) -> Config:
+    config = load_config(file)
+    _log_to_stdout(_secrets(config))
+    return config
+
+
+def _section(section: Any, name: str, file: Path) -> Any:
+    if section is None:
+        raise Invalid(f"{file} has no section `{name}`", hint="`composia init` writes one.")
+    return section
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
+    uvloop.run(work)
+
+
+def _secrets(config: Config) -> tuple[str, ...]:
+    from composia.controller.logs import secrets_of
+
+    return tuple(sorted(secrets_of(config), key=len, reverse=True))
+
+
+def _log_to_stdout(secrets: Iterable[str]) -> None:
+    import structlog
+
+    def hidden(_logger: Any, _name: str, line: Any) -> Any:
+        for secret in secrets:
+            line = line.replace(secret, "…")
+        return line
+
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(
+                key_order=["timestamp", "level", "event"], bool_as_flag=False
+            ),
+            hidden,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(),
+    )
