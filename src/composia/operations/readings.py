@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from composia.errors import Invalid, NotFound
 from composia.model.service import RepositoryRef, ServiceRef
 from composia.operations.base import Files
+from composia.operations.project import SERVICE, containers_of
+from composia.strategies.aside import Aside
 from composia.strategies.base import Site
+from composia.tools import archive
+from composia.tools.docker import ContainerInfo
 
 
 class Reading(BaseModel, ABC):
@@ -30,14 +40,16 @@ class Reading(BaseModel, ABC):
 
 
 class ListSnapshot(Reading):
-    """The entries below a path of a snapshot, one JSON `Entry` a line."""
+    """The entries of a folder of a snapshot, one JSON `Entry` a line."""
 
     reading: Literal["list_snapshot"] = "list_snapshot"
     snapshot_id: str
     path: str = ""
 
-    def read(self, site: Site) -> AsyncIterator[bytes]:
-        raise NotImplementedError
+    async def read(self, site: Site) -> AsyncIterator[bytes]:
+        # Plain JSON: a name that is no text has surrogates, which are escaped there.
+        for entry in await site.engine.list_files(self.snapshot_id, _inside(self.path)):
+            yield json.dumps(entry.model_dump()).encode() + b"\n"
 
 
 class ReadSnapshot(Reading):
@@ -49,8 +61,53 @@ class ReadSnapshot(Reading):
     #: What ListSnapshot said it is: file, or dir.
     type: Literal["file", "dir"]
 
-    def read(self, site: Site) -> AsyncIterator[bytes]:
-        raise NotImplementedError
+    async def read(self, site: Site) -> AsyncIterator[bytes]:
+        path = _inside(self.path)
+        pieces = self._folder(path, site) if self.type == "dir" else self._file(path, site)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+    async def _file(self, path: str, site: Site) -> AsyncGenerator[bytes]:
+        async with site.engine.read_file(self.snapshot_id, path) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _folder(self, path: str, site: Site) -> AsyncGenerator[bytes]:
+        # rustic's own tar has no hard links, setuid bits and device numbers: ours is of a copy.
+        aside = Aside(site.aside, f"reading-{secrets.token_hex(8)}")
+        try:
+            folder = await self._copy(path, aside, site)
+            name = path.rpartition("/")[2] or site.service
+            async with aclosing(archive.packed(folder, name)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            await asyncio.shield(aside.discard(site.docker))
+
+    async def _copy(self, path: str, aside: Aside, site: Site) -> Path:
+        folder = await asyncio.to_thread(aside.beside, aside.folder / "copy", "download")
+        folder.mkdir(mode=0o700)
+        targets = {path: folder} if path else await self._topmost(folder, site)
+        await site.engine.restore(self.snapshot_id, targets, on_progress=lambda done, total: None)
+        return folder
+
+    async def _topmost(self, folder: Path, site: Site) -> dict[str, Path]:
+        listed = await site.engine.list_files(self.snapshot_id, "")
+        targets = {entry.path: folder / entry.path for entry in listed if entry.type == "dir"}
+        if not targets:
+            raise Invalid("this snapshot holds a single file: download it by its name")
+        for target in targets.values():
+            target.mkdir(mode=0o700)
+        return targets
+
+
+def _inside(path: str) -> str:
+    """A path of a snapshot, tidied. Raises Invalid for one that leads out of it."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise Invalid(f"`{path}` must not leave the backup: `..` is refused")
+    return "/".join(parts)
 
 
 class ContainerLogs(Reading):
@@ -64,5 +121,56 @@ class ContainerLogs(Reading):
 
     files: ClassVar[Files] = Files.AS_THEY_ARE
 
-    def read(self, site: Site) -> AsyncIterator[bytes]:
-        raise NotImplementedError
+    async def read(self, site: Site) -> AsyncIterator[bytes]:
+        chosen = self._chosen(await containers_of(site), site)
+        prefixed = self.container is None or len(chosen) > 1
+        logs = {
+            f"{one.name} | ".encode() if prefixed else b"": site.docker.logs(
+                one.id, follow=self.follow, tail=self.tail
+            )
+            for one in chosen
+        }
+        async with aclosing(_together(logs)) as lines:
+            async for line in lines:
+                yield line
+
+    def _chosen(self, there: Sequence[ContainerInfo], site: Site) -> list[ContainerInfo]:
+        """Only of this project, whatever the name is."""
+        found = [
+            one
+            for one in there
+            if self.container in (None, one.name, one.id, one.labels.get(SERVICE))
+        ]
+        if not found:
+            names = ", ".join(sorted(one.name for one in there)) or "none"
+            raise NotFound(
+                f"{site.service} has no container {self.container or ''} on {site.node}".rstrip(),
+                hint=f"Its containers: {names}.",
+            )
+        return sorted(found, key=lambda one: one.name)
+
+
+async def _together(logs: Mapping[bytes, AsyncIterator[bytes]]) -> AsyncGenerator[bytes]:
+    """The lines of several logs as they come; those of one after another where none follows."""
+    lines: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1000)
+
+    async def pass_on(prefix: bytes, log: AsyncIterator[bytes]) -> None:
+        async for line in log:
+            await lines.put(prefix + line)
+
+    async def all_of_them() -> None:
+        try:
+            await asyncio.gather(*(pass_on(*pair) for pair in logs.items()))
+        except Exception:
+            await lines.put(None)
+            raise
+        await lines.put(None)
+
+    reading = asyncio.ensure_future(all_of_them())
+    try:
+        while (line := await lines.get()) is not None:
+            yield line
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)

@@ -1,0 +1,65 @@
+"""A folder as a tar stream with everything a tar can hold: owners, times, hard links, xattrs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tarfile
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
+
+CHUNK = 256 * 1024
+
+
+async def packed(folder: Path, name: str) -> AsyncGenerator[bytes]:
+    """The folder's tar, under a name of its own, as it is made."""
+    reading, writing = os.pipe()
+    packing = asyncio.ensure_future(asyncio.to_thread(_pack, writing, folder, name))
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb")
+    )
+    try:
+        while chunk := await reader.read(CHUNK):
+            yield chunk
+        await packing
+    finally:
+        transport.close()
+        # Whoever does not listen any more closes the pipe: the packing ends by that.
+        with suppress(BrokenPipeError):
+            await packing
+
+
+def _pack(writing: int, folder: Path, name: str) -> None:
+    with (
+        os.fdopen(writing, "wb") as stream,
+        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        _add(tar, folder, name)
+
+
+def _add(tar: tarfile.TarFile, folder: Path, name: str) -> None:
+    tar.errorlevel = 2
+    _add_one(tar, str(folder), name)
+    for parent, folders, files in os.walk(folder):
+        for child in sorted([*folders, *files]):
+            path = os.path.join(parent, child)
+            _add_one(tar, path, os.path.join(name, os.path.relpath(path, folder)))
+
+
+def _add_one(tar: tarfile.TarFile, path: str, name: str) -> None:
+    info = tar.gettarinfo(path, name)
+    if info is None:  # a socket: no tar holds one
+        return
+    info.pax_headers = {
+        f"SCHILY.xattr.{attribute}": os.getxattr(path, attribute, follow_symlinks=False).decode(
+            errors="surrogateescape"
+        )
+        for attribute in os.listxattr(path, follow_symlinks=False)
+    }
+    if info.isreg():
+        with open(path, "rb") as file:
+            tar.addfile(info, file)
+    else:
+        tar.addfile(info)

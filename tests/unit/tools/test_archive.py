@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from contextlib import aclosing
+from pathlib import Path
+
+from composia.tools.archive import packed
+
+
+async def tar_of(folder: Path) -> tarfile.TarFile:
+    content = b"".join([piece async for piece in packed(folder, "photos")])
+    return tarfile.open(fileobj=io.BytesIO(content))
+
+
+async def test_everything_that_a_tar_can_hold_is_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "empty").mkdir(parents=True)
+    (folder / "one").write_text("content")
+    (folder / "one").chmod(0o4711)
+    (folder / "two").hardlink_to(folder / "one")
+    (folder / "link").symlink_to("/no/such/place")
+    os.mkfifo(folder / "fifo")
+    os.utime(folder / "one", ns=(1_500_000_000_250_000_000,) * 2)
+    tar = await tar_of(folder)
+    found = {info.name: info for info in tar.getmembers()}
+    assert set(found) == {"photos"} | {
+        f"photos/{name}" for name in ("empty", "one", "two", "link", "fifo")
+    }
+    assert found["photos/one"].mode == 0o4711
+    assert found["photos/one"].mtime == 1_500_000_000.25
+    assert found["photos/two"].islnk()
+    assert found["photos/link"].linkname == "/no/such/place"
+    assert found["photos/fifo"].isfifo()
+
+
+async def test_xattrs_and_names_that_are_no_text_are_in_it(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff\nx")
+    path.write_text("x")
+    os.setxattr(path, "user.colour", b"\xfe green")
+    tar = await tar_of(tmp_path)
+    (info,) = [one for one in tar.getmembers() if one.isreg()]
+    assert os.fsencode(info.name) == b"photos/\xff\nx"
+    assert os.fsencode(info.pax_headers["SCHILY.xattr.user.colour"]) == b"\xfe green"
+
+
+async def test_whoever_stops_listening_ends_it(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(5_000_000))
+    async with aclosing(packed(tmp_path, "x")) as pieces:
+        async for _ in pieces:
+            break
