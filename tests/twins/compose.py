@@ -1,0 +1,66 @@
+"""A compose project in memory: what `docker compose` does to the containers of MemoryDocker."""
+
+from __future__ import annotations
+
+import asyncio
+
+from composia.errors import CommandFailed
+from tests.twins.docker import MemoryDocker
+from tests.twins.site import MemoryCompose, Twins
+
+
+class ProjectCompose(MemoryCompose):
+    """A project whose services are those of the containers that a test has declared."""
+
+    def __init__(self, twins: Twins) -> None:
+        super().__init__(twins.folder, twins.shell)
+        self.docker: MemoryDocker = twins.docker
+        #: Compose services and the state that their container comes to after its start.
+        self.services: dict[str, str] = {}
+        self.done: list[str] = []
+        #: The verb that fails, after its effect.
+        self.fails: str | None = None
+        #: Set when containers have been stopped; `stop` does not return while `ends` is cleared.
+        self.stopping = asyncio.Event()
+        self.ends = asyncio.Event()
+        self.ends.set()
+
+    async def up(self, *services: str, wait: bool = False) -> None:
+        for name in services or self.services:
+            there = self.docker.there.get(name)
+            if there is None:
+                self.docker.add(name, folder=self.folder)
+            elif there.state not in ("running", "paused"):
+                self.docker.starts_by_itself(name)
+            else:
+                continue
+            if (state := self.services[name]) != "running":
+                code = None if state == "restarting" else int(state.removeprefix("exited "))
+                self.docker.change(name, state=state.split(" ")[0], exit_code=code)
+        self._did("up", *services)
+
+    async def create(self) -> None:
+        for name in self.services:
+            if name not in self.docker.there:
+                self.docker.add(name, folder=self.folder, state="created")
+        self._did("create")
+
+    async def pull(self) -> None:
+        self._did("pull")
+
+    async def stop(self, *services: str) -> None:
+        await self.docker.stop([one.id for one in self.docker.there.values()])
+        self.stopping.set()
+        await self.ends.wait()
+        self._did("stop")
+
+    async def restart(self, *services: str) -> None:
+        await self.docker.stop([one.id for one in self.docker.there.values()])
+        if self.fails != "restart":
+            await self.docker.start([one.id for one in self.docker.there.values()])
+        self._did("restart")
+
+    def _did(self, *words: str) -> None:
+        self.done.append(" ".join(words))
+        if self.fails == words[0]:
+            raise CommandFailed(f"docker compose {words[0]} failed: port is already allocated")

@@ -1,0 +1,378 @@
+"""One question, one answer: what becomes of a question, whatever comes in between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composia.agent.executor import Executor
+from composia.agent.journal import Journal
+from composia.agent.outbox import Outbox
+from composia.agent.sites import Errand, Sites
+from composia.model.service import ServiceRef
+from composia.operations.base import Files
+from composia.operations.messages import Ask, Outcome
+from composia.operations.repository import ForgetSnapshot
+from composia.operations.service import Stop
+from composia.strategies.base import Notes, Site
+from composia.tools import failpoints
+from composia.tools.rustic import SnapshotInfo
+from tests.twins.compose import ProjectCompose
+from tests.twins.engine import MemoryEngine
+from tests.twins.site import Twins
+
+KEY = "01TASK:forget_snapshot:main:1"
+
+
+def ref(name: str = "my-app") -> ServiceRef:
+    return ServiceRef(
+        name=name, folder=name, project=name, compose_files=("c.yaml",), revision="r1"
+    )
+
+
+def a_question(key: str = KEY, service: str = "my-app", epoch: int = 0) -> Ask:
+    return _ask(key, ForgetSnapshot(service=ref(service), snapshot_id="a" * 64, epoch=epoch))
+
+
+def a_stop(key: str = KEY) -> Ask:
+    return _ask(key, Stop(service=ref()))
+
+
+def _ask(key: str, operation: Any) -> Ask:
+    task, step, _, _ = key.split(":")
+    return Ask(key=key, task=task, step=step, operation=operation)
+
+
+class SlowEngine(MemoryEngine):
+    """A repository that answers when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.begun = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.breaks: Exception | None = None
+
+    async def snapshots(self) -> Sequence[SnapshotInfo]:
+        self.asked += 1
+        self.begun.set()
+        await self.answers.wait()
+        if self.breaks:
+            raise self.breaks
+        return []
+
+
+class TwinSites(Sites):
+    """Sites made of twins, one for all services."""
+
+    def __init__(self, twins: Twins, compose: ProjectCompose) -> None:
+        self.twins = twins
+        self.project = compose
+        self.docker = twins.docker
+        self.node = "main"
+
+    async def check_out(self, errand: Errand, files: Files) -> bool:
+        return False
+
+    def site(self, errand: Errand, notes: Notes, *, files_changed: bool = False) -> Site:
+        return replace(self.twins.site, compose=self.project, notes=notes, task=errand.task)
+
+
+class Agent:
+    """An executor and what it says, on a journal that outlives it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.engine = SlowEngine()  # type: ignore[abstract]
+        self.twins = Twins(tmp_path / "services" / "my-app", engine=self.engine)
+        self.compose = ProjectCompose(self.twins)
+        self.folder = tmp_path / "journal"
+        self.said: list[Outcome] = []
+        self.more = asyncio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Executor]:
+        """An agent from its start to a gentle end."""
+        journal, outbox = Journal(self.folder), Outbox()
+        executor = Executor(
+            "main", journal, TwinSites(self.twins, self.compose), outbox, lambda: None
+        )
+        writing = asyncio.create_task(outbox.empty_into(self._hear))
+        await asyncio.sleep(0)
+        await executor.put_all_right()
+        try:
+            yield executor
+        finally:
+            await executor.close()
+            await asyncio.sleep(0)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            journal.close()
+
+    async def killed_while(self, ask: Ask, at_work: Callable[[], Awaitable[Any]]) -> None:
+        """Begin with a question, and end without any clearing up, as kill -9 does."""
+        journal, outbox = Journal(self.folder), Outbox()
+        executor = Executor(
+            "main", journal, TwinSites(self.twins, self.compose), outbox, lambda: None
+        )
+        await executor.ask(ask)
+        await at_work()
+        folders = (self.folder, self.twins.site.state)
+        kept = {path: path.read_bytes() for folder in folders for path in folder.glob("*.json")}
+        await executor.close()
+        journal.close()
+        for path, content in kept.items():
+            path.write_bytes(content)
+
+    def _executor(self, journal: Journal, outbox: Outbox) -> Executor:
+        sites = TwinSites(self.twins, self.compose)
+        return Executor("main", journal, sites, outbox, lambda: None)
+
+    async def outcome(self, key: str = KEY, times: int = 1) -> Outcome:
+        async with asyncio.timeout(10):
+            while len(self.outcomes(key)) < times:
+                await self.more.wait()
+        return self.outcomes(key)[-1]
+
+    def outcomes(self, key: str = KEY) -> list[Outcome]:
+        return [one for one in self.said if one.key == key]
+
+    async def _hear(self, text: str) -> None:
+        if json.loads(text)["type"] == "outcome":
+            self.said.append(Outcome.model_validate_json(text))
+            self.more.set()
+            self.more = asyncio.Event()
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Agent:
+    return Agent(tmp_path)
+
+
+async def test_a_repeated_question_gets_the_first_answer(agent: Agent) -> None:
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        first = await agent.outcome()
+        await executor.ask(a_question())
+        assert await agent.outcome(times=2) == first
+    assert agent.engine.asked == 1
+
+
+async def test_the_first_answer_outlives_the_agent(agent: Agent) -> None:
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        first = await agent.outcome()
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        assert await agent.outcome(times=2) == first
+    assert agent.engine.asked == 1
+
+
+async def test_a_question_repeated_while_it_is_worked_on_is_worked_on_once(agent: Agent) -> None:
+    agent.engine.answers.clear()
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await agent.engine.begun.wait()
+        await executor.ask(a_question())
+        agent.engine.answers.set()
+        assert (await agent.outcome()).error is None
+    assert agent.engine.asked == 1
+
+
+async def test_a_cancelled_question_answers_cancelled(agent: Agent) -> None:
+    agent.engine.answers.clear()
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await agent.engine.begun.wait()
+        executor.cancel(KEY)
+        error = (await agent.outcome()).error
+    assert error
+    assert error.kind == "Cancelled"
+
+
+async def test_a_revoked_question_that_never_came_finds_its_tombstone(agent: Agent) -> None:
+    async with agent.running() as executor:
+        await executor.revoke(KEY)
+        await agent.outcome()
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        error = (await agent.outcome(times=2)).error
+    assert error
+    assert error.kind == "Cancelled"
+    assert agent.engine.asked == 0
+
+
+async def test_revoking_what_has_ended_answers_how_it_ended(agent: Agent) -> None:
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        first = await agent.outcome()
+        await executor.revoke(KEY)
+        assert await agent.outcome(times=2) == first
+
+
+async def test_revoking_what_runs_ends_it(agent: Agent) -> None:
+    agent.engine.answers.clear()
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await agent.engine.begun.wait()
+        await executor.revoke(KEY)
+        error = (await agent.outcome()).error
+    assert error
+    assert error.kind == "Cancelled"
+
+
+async def test_an_agent_that_is_told_to_end_answers_interrupted(agent: Agent) -> None:
+    agent.engine.answers.clear()
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await agent.engine.begun.wait()
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        error = (await agent.outcome()).error
+    assert error
+    assert error.kind == "Interrupted"
+
+
+async def test_a_killed_agent_answers_interrupted_and_does_not_begin_again(agent: Agent) -> None:
+    agent.engine.answers.clear()
+    await agent.killed_while(a_question(), agent.engine.begun.wait)
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        error = (await agent.outcome()).error
+    assert error
+    assert error.kind == "Interrupted"
+    assert agent.engine.asked == 1
+
+
+async def test_a_stop_that_was_killed_is_finished_before_it_is_answered(agent: Agent) -> None:
+    agent.twins.docker.add("web", project="app")
+    agent.compose.ends.clear()
+    await agent.killed_while(a_stop(), agent.compose.stopping.wait)
+    agent.compose.ends.set()
+    agent.twins.docker.starts_by_itself("web")
+    agent.twins.docker.change("web", restart_policy="always")
+    async with agent.running():
+        await agent.outcome()
+    assert agent.twins.docker.policies() == {"web": "no"}
+    assert agent.twins.docker.running() == set()
+
+
+async def test_nothing_is_answered_while_the_engine_is_away(agent: Agent) -> None:
+    agent.engine.answers.clear()
+    await agent.killed_while(a_question(), agent.engine.begun.wait)
+    agent.twins.docker.away = 1000
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await executor.ask(a_question("02TASK:forget_snapshot:main:1"))
+        await asyncio.sleep(0.1)
+        assert agent.said == []
+        assert agent.engine.asked == 1
+        agent.engine.answers.set()
+        agent.twins.docker.away = 0
+        assert (await agent.outcome()).error
+        assert (await agent.outcome("02TASK:forget_snapshot:main:1")).error is None
+
+
+async def test_one_service_is_worked_on_once_at_a_time_and_others_side_by_side(
+    agent: Agent,
+) -> None:
+    agent.engine.answers.clear()
+    async with agent.running() as executor:
+        await executor.ask(a_question("01A:step:main:1"))
+        await executor.ask(a_question("01B:step:main:1"))
+        await executor.ask(a_question("01C:step:main:1", service="other"))
+        await _until(lambda: agent.engine.asked == 2)
+        await asyncio.sleep(0.05)
+        assert agent.engine.asked == 2
+        agent.engine.answers.set()
+        await agent.outcome("01B:step:main:1")
+
+
+async def test_no_more_than_four_operations_run_at_once(agent: Agent) -> None:
+    agent.engine.answers.clear()
+    async with agent.running() as executor:
+        for number in range(6):
+            await executor.ask(a_question(f"0{number}:step:main:1", service=f"app-{number}"))
+        await _until(lambda: agent.engine.asked == 4)
+        await asyncio.sleep(0.05)
+        assert agent.engine.asked == 4
+        agent.engine.answers.set()
+        await agent.outcome("05:step:main:1")
+
+
+async def test_a_question_of_an_older_epoch_is_refused(agent: Agent) -> None:
+    async with agent.running() as executor:
+        await executor.ask(a_question("01A:step:main:1", epoch=2))
+        await agent.outcome("01A:step:main:1")
+    async with agent.running() as executor:
+        await executor.ask(a_question("01B:step:main:1", epoch=1))
+        error = (await agent.outcome("01B:step:main:1")).error
+    assert error
+    assert error.kind == "Conflict"
+    assert agent.engine.asked == 1
+
+
+async def test_an_error_nobody_thought_of_is_an_answer_too(agent: Agent) -> None:
+    agent.engine.breaks = KeyError("odd")
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        error = (await agent.outcome()).error
+    assert error
+    assert "internal error" in error.message
+
+
+async def test_an_armed_error_fails_the_operation_in_its_middle(
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "failpoints.json"
+    point = {"step": "stop", "moment": "stopping", "action": "error"}
+    file.write_text(json.dumps([point]))
+    monkeypatch.setenv(failpoints.VARIABLE, str(file))
+    agent.twins.docker.add("web", project="app")
+    async with agent.running() as executor:
+        await executor.ask(a_stop("01TASK:stop:main:1"))
+        error = (await agent.outcome("01TASK:stop:main:1")).error
+    assert error
+    assert error.message == "failure point stop:stopping"
+    assert agent.twins.docker.running() == {"web"}
+    assert agent.twins.docker.policies() == {"web": "always"}
+
+
+async def test_an_acknowledged_outcome_is_forgotten_after_a_day(agent: Agent) -> None:
+    journal = Journal(agent.folder)
+    await journal.begin(a_question())
+    await journal.end(Outcome(key=KEY, result={}))
+    await journal.acknowledge(KEY)
+    await journal.expire(datetime.now(UTC) + timedelta(hours=23))
+    assert journal.get(KEY)
+    await journal.expire(datetime.now(UTC) + timedelta(hours=25))
+    journal.close()
+    assert Journal(agent.folder).get(KEY) is None
+
+
+async def test_outcomes_are_told_again_until_they_are_acknowledged(agent: Agent) -> None:
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await agent.outcome()
+        executor.tell_outcomes()
+        await agent.outcome(times=2)
+        await executor.acknowledge(KEY)
+        executor.tell_outcomes()
+        await asyncio.sleep(0.02)
+    assert len(agent.outcomes()) == 2
+    async with agent.running() as executor:
+        assert executor.open_keys == ()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110  # twins tell nobody
+            await asyncio.sleep(0.005)

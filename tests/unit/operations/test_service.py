@@ -1,0 +1,199 @@
+"""Deploying, stopping and restarting: promises 1, 4 and 6."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from composia.errors import CommandFailed, Conflict, Failure
+from composia.model.service import ServiceRef
+from composia.operations.service import Deploy, Restart, Stop
+from composia.operations.stopped import read_stopped
+from composia.strategies.base import Site
+from composia.tools.shell import Command, Finished
+from tests.twins.compose import ProjectCompose
+from tests.twins.site import NoShell, Twins
+
+REF = ServiceRef(
+    name="my-app", folder="my-app", project="app", compose_files=("c.yaml",), revision="r1"
+)
+
+
+class ServicesShell(NoShell):
+    """Answers `docker compose config --services`."""
+
+    async def run(self, command: Command, *, check: bool = True) -> Finished:
+        assert command.argv[-2:] == ("config", "--services")
+        return Finished(command, 0, b"web\nrustic\n", b"")
+
+
+class World:
+    """A service with two containers, of which one was down before anything of ours."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.twins = Twins(tmp_path / "services" / "my-app", shell=ServicesShell())
+        self.compose = ProjectCompose(self.twins)
+        self.docker = self.twins.docker
+
+    @property
+    def site(self) -> Site:
+        return replace(self.twins.site, compose=self.compose)
+
+    def runs(self) -> None:
+        self.compose.services = {"web": "running", "job": "running"}
+        self.docker.add("web", policy="unless-stopped", folder=self.site.folder)
+        self.docker.add("job", policy="no", state="exited", folder=self.site.folder)
+
+    @property
+    def is_stopped(self) -> bool:
+        return read_stopped(self.site.state) is not None
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_a_deploy_that_finds_everything_in_place_says_so(world: World) -> None:
+    world.compose.services = {"web": "running"}
+    assert (await Deploy(service=REF).perform(world.site)).changed
+    assert not (await Deploy(service=REF).perform(world.site)).changed
+    assert world.compose.done == ["up", "up"]
+
+
+async def test_files_that_changed_are_a_change_without_any_new_container(world: World) -> None:
+    world.compose.services = {"web": "running"}
+    await Deploy(service=REF).perform(world.site)
+    site = replace(world.site, files_changed=True)
+    assert (await Deploy(service=REF).perform(site)).changed
+
+
+async def test_an_update_pulls_first(world: World) -> None:
+    world.compose.services = {"web": "running"}
+    await Deploy(service=REF, pull=True).perform(world.site)
+    assert world.compose.done == ["pull", "up"]
+
+
+async def test_a_project_from_another_folder_is_not_touched(world: World, tmp_path: Path) -> None:
+    world.docker.add("web", folder=tmp_path / "elsewhere")
+    for operation in (Deploy(service=REF), Stop(service=REF), Restart(service=REF)):
+        with pytest.raises(Conflict, match="elsewhere"):
+            await operation.perform(world.site)
+    assert (world.compose.done, world.docker.done) == ([], [])
+
+
+@pytest.mark.parametrize("state", ["exited 1", "restarting"])
+async def test_a_container_that_dies_at_once_fails_the_deploy(world: World, state: str) -> None:
+    world.compose.services = {"web": state}
+    with pytest.raises(Failure, match="container web"):
+        await Deploy(service=REF).perform(world.site)
+
+
+async def test_a_container_that_has_done_its_work_may_end(world: World) -> None:
+    world.compose.services = {"web": "running", "init": "exited 0"}
+    assert (await Deploy(service=REF).perform(world.site)).changed
+
+
+async def test_what_runs_on_demand_is_made_and_not_started(world: World) -> None:
+    world.compose.services = {"web": "running", "rustic": "exited 2"}
+    await Deploy(service=REF, on_demand=("rustic",)).perform(world.site)
+    assert world.compose.done == ["create", "up web"]
+    assert world.docker.there["rustic"].state == "created"
+
+
+async def test_a_stop_takes_the_policies_first_and_keeps_the_containers(world: World) -> None:
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    assert world.docker.done[:2] == ["policy no web", "stop web"]
+    assert set(world.docker.there) == {"web", "job"}
+    assert world.docker.running() == set()
+    assert world.is_stopped
+
+
+async def test_a_second_stop_remembers_the_policies_of_the_first(world: World) -> None:
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    await Stop(service=REF).perform(world.site)
+    await Deploy(service=REF).perform(world.site)
+    assert world.docker.policies() == {"web": "unless-stopped", "job": "no"}
+
+
+@pytest.mark.parametrize("operation", [Deploy(service=REF), Restart(service=REF)])
+async def test_what_was_stopped_starts_with_its_policies(
+    world: World, operation: Deploy | Restart
+) -> None:
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    await operation.perform(world.site)
+    assert "web" in world.docker.running()
+    assert world.docker.policies() == {"web": "unless-stopped", "job": "no"}
+    assert not world.is_stopped
+
+
+async def test_a_stop_that_failed_leaves_the_service_as_it_was(world: World) -> None:
+    world.runs()
+    world.compose.fails = "stop"
+    with pytest.raises(CommandFailed):
+        await Stop(service=REF).perform(world.site)
+    assert world.docker.running() == {"web"}
+    assert world.docker.policies() == {"web": "unless-stopped", "job": "no"}
+    assert not world.is_stopped
+
+
+async def test_what_goes_on_running_fails_the_stop(world: World) -> None:
+    world.runs()
+    world.docker.does_not_stop.add("web")
+    with pytest.raises(Failure, match="web of my-app did not stop"):
+        await Stop(service=REF).perform(world.site)
+    assert not world.is_stopped
+
+
+async def test_a_stop_that_was_interrupted_goes_on(world: World) -> None:
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    world.docker.starts_by_itself("web")
+    await Stop(service=REF).put_right(world.site, world.twins.notes.noted)
+    assert world.docker.running() == set()
+
+
+async def test_a_stop_that_was_interrupted_before_it_began_changes_nothing(world: World) -> None:
+    world.runs()
+    await Stop(service=REF).put_right(world.site, {})
+    assert world.docker.running() == {"web"}
+
+
+async def test_a_restart_without_containers_says_what_to_do(world: World) -> None:
+    with pytest.raises(Conflict) as refused:
+        await Restart(service=REF).perform(world.site)
+    assert refused.value.hint == "Deploy it: composia deploy my-app"
+
+
+async def test_a_restart_that_failed_starts_what_ran(world: World) -> None:
+    world.runs()
+    world.compose.fails = "restart"
+    with pytest.raises(CommandFailed):
+        await Restart(service=REF).perform(world.site)
+    assert world.docker.running() == {"web"}
+
+
+async def test_a_restart_that_was_interrupted_starts_what_ran(world: World) -> None:
+    world.runs()
+    await Restart(service=REF).perform(world.site)
+    await world.docker.stop(["id-web", "id-job"])
+    await Restart(service=REF).put_right(world.site, world.twins.notes.noted)
+    assert world.docker.running() == {"web"}
+
+
+async def test_a_cancelled_stop_starts_what_it_has_stopped(world: World) -> None:
+    world.runs()
+    world.compose.ends.clear()
+    work = asyncio.create_task(Stop(service=REF).perform(world.site))
+    await world.compose.stopping.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert world.docker.running() == {"web"}
+    assert not world.is_stopped
