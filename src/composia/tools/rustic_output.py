@@ -34,7 +34,7 @@ KINDS = {
     "-": "file", "d": "dir", "l": "symlink", "p": "fifo", "s": "socket", "c": "chardev", "b": "dev",
 }  # fmt: skip
 GO_ESCAPE = re.compile(
-    r'\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|([0-7]{3})|([abfnrtv"\'\\]))'
+    r'\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|([abfnrtv"\'\\]))'
 )
 RUST_ESCAPE = re.compile(r'\\(?:x([0-9A-Fa-f]{2})|u\{([0-9a-f]+)\}|([nrt0"\'\\]))')
 LETTERS = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "0": 0}

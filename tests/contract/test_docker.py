@@ -1,0 +1,176 @@
+"""The Docker engine, asked and changed: a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from composia.errors import Failure, NotFound
+from composia.tools.compose import Compose
+from composia.tools.docker import Docker
+from composia.tools.shell import LocalShell
+
+WEB = {
+    "image": "busybox:lab",
+    "init": True,
+    "network_mode": "none",
+    "command": ["sh", "-c", "echo hello; sleep 1000"],
+    "restart": "on-failure:3",
+    "environment": {"A": "1=2"},
+    "volumes": ["./data:/data:ro", "cache:/cache"],
+}
+
+
+@pytest.fixture
+async def project(tmp_path: Path, shell: LocalShell, docker: Docker) -> AsyncIterator[Compose]:
+    """Two running containers and one that has ended."""
+    (tmp_path / "data").mkdir()
+    ended = {"image": "busybox:lab", "network_mode": "none", "command": ["sh", "-c", "exit 4"]}
+    services = {"web": WEB, "db": WEB, "job": ended}
+    content = {"services": services, "volumes": {"cache": {}}}
+    (tmp_path / "compose.yaml").write_text(json.dumps(content))
+    made = Compose(shell, tmp_path, f"docker-{secrets.token_hex(4)}", ["compose.yaml"])
+    await made.up()
+    yield made
+    await shell.run(made.command("down", "-v", "-t", "0"))
+
+
+async def by_service(docker: Docker, project: Compose) -> dict[str, str]:
+    found = await docker.containers(project=project.project)
+    return {one.labels["com.docker.compose.service"]: one.id for one in found}
+
+
+async def test_containers_are_shown_as_they_are(docker: Docker, project: Compose) -> None:
+    ids = await by_service(docker, project)
+    async with asyncio.timeout(20), aclosing(docker.events()) as events:
+        found = {one.id: one for one in await docker.containers(project=project.project)}
+        while found[ids["job"]].state != "exited":
+            await anext(events)
+            found = {one.id: one for one in await docker.containers(project=project.project)}
+
+    web, job = found[ids["web"]], found[ids["job"]]
+    assert web.name == f"{project.project}-web-1"
+    assert (web.state, web.health, web.exit_code) == ("running", None, None)
+    assert (web.restart_policy, job.restart_policy) == ("on-failure:3", "no")
+    assert (job.state, job.exit_code) == ("exited", 4)
+    assert web.env["A"] == "1=2"
+    mounts = {mount.destination: mount for mount in web.mounts}
+    assert (mounts["/data"].type, mounts["/data"].writable) == ("bind", False)
+    assert mounts["/data"].source == str(project.folder / "data")
+    assert mounts["/cache"].name == f"{project.project}_cache"
+
+
+async def test_other_projects_are_not_shown(docker: Docker, project: Compose) -> None:
+    assert await docker.containers(project="another") == []
+    assert {one.id for one in await docker.containers()} >= set(
+        (await by_service(docker, project)).values()
+    )
+
+
+async def test_policies_are_set_and_many_stop_and_start_at_once(
+    docker: Docker, project: Compose
+) -> None:
+    ids = await by_service(docker, project)
+    both = [ids["web"], ids["db"]]
+    before = {one.id: one.started_at for one in await docker.containers(project=project.project)}
+
+    await docker.set_restart_policy(both, "no")
+    await docker.stop(both)
+    stopped = {one.id: one for one in await docker.containers(project=project.project)}
+    await docker.start(both)
+
+    after = {one.id: one for one in await docker.containers(project=project.project)}
+    assert {stopped[id_].state for id_ in both} == {"exited"}
+    assert {after[id_].restart_policy for id_ in both} == {"no"}
+    assert all(after[id_].started_at != before[id_] for id_ in both)
+
+
+async def test_nothing_to_stop_is_no_call(docker: Docker) -> None:
+    await docker.stop([])
+
+
+async def test_a_volume_is_made_found_and_removed(docker: Docker) -> None:
+    name = f"composia-test-{secrets.token_hex(4)}"
+
+    made = await docker.create_volume(name, {"a": "b"})
+
+    assert made.plain
+    assert made.mountpoint.name == "_data"
+    assert await docker.volume(name) == made
+    await docker.remove_volume(name)
+    await docker.remove_volume(name)
+    assert await docker.volume(name) is None
+
+
+async def test_a_volume_in_use_is_not_removed(docker: Docker, project: Compose) -> None:
+    with pytest.raises(Failure, match="in use"):
+        await docker.remove_volume(f"{project.project}_cache")
+
+
+async def test_an_images_entry_point_is_told(docker: Docker) -> None:
+    assert await docker.image_entrypoint("rustic:entrypoint") == ["/usr/local/bin/rustic"]
+    assert await docker.image_entrypoint("rustic:latest") is None
+
+
+async def test_an_image_that_is_not_here_is_not_found(docker: Docker) -> None:
+    with pytest.raises(NotFound, match="image nowhere/none:1 is not on this node") as caught:
+        await docker.image_config("nowhere/none:1")
+
+    assert "docker pull" in (caught.value.hint or "")
+
+
+async def test_a_container_is_killed_by_name_and_gone(docker: Docker, project: Compose) -> None:
+    name = f"{project.project}-web-1"
+
+    await asyncio.gather(docker.kill_and_remove(name), docker.kill_and_remove(name))
+
+    assert name not in {one.name for one in await docker.containers()}
+
+
+async def test_logs_are_read_to_their_end_or_followed(docker: Docker, project: Compose) -> None:
+    name = f"{project.project}-web-1"
+    async with aclosing(docker.logs(name, follow=True)) as lines:
+        assert await anext(lines) == b"hello\n"
+
+    assert [line async for line in docker.logs(name, follow=False)] == [b"hello\n"]
+
+
+async def test_events_come_as_they_happen(docker: Docker, project: Compose) -> None:
+    ids = await by_service(docker, project)
+
+    async with asyncio.timeout(20), aclosing(docker.events()) as events:
+        await docker.stop([ids["db"]])
+        async for event in events:
+            if (event.get("Action"), event["Actor"]["ID"]) == ("die", ids["db"]):
+                return
+
+
+async def test_versions_are_told(docker: Docker) -> None:
+    engine, compose = await docker.versions()
+
+    assert engine
+    assert engine[0].isdigit()
+    assert compose
+    assert compose.lstrip("v")[0].isdigit()
+
+
+async def test_an_engine_that_is_away_is_told_with_a_next_step(
+    tmp_path: Path, shell: LocalShell
+) -> None:
+    away = Docker(shell, f"unix://{tmp_path}/none.sock")
+
+    with pytest.raises(Failure, match="the Docker engine does not answer") as caught:
+        await away.containers()
+    with pytest.raises(Failure, match="does not answer"):
+        await anext(away.events())
+    engine, _ = await away.versions()
+
+    assert engine is None
+    assert caught.value.hint
+    await away.aclose()
