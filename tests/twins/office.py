@@ -31,7 +31,7 @@ PROBLEM = Problem(
     loc=("nmae",), msg="unknown key; did you mean `name`?", file="Bad/composia-meta.yaml"
 )
 
-MY_APP = {
+MY_APP: dict[str, Any] = {
     "name": "my-app",
     "nodes": ["main"],
     "data_protect": {
@@ -55,7 +55,7 @@ MY_APP = {
     },
     "backup": {"data": [{"name": "uploads"}, {"name": "database"}]},
 }
-INFRA = {
+INFRA: dict[str, Any] = {
     "name": "infra-backup",
     "nodes": ["main"],
     "infra": {"rustic": {"compose_service": "rustic", "profile": "default"}},

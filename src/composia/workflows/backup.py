@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,11 +15,12 @@ from composia.model.catalog import Service
 from composia.model.names import Name
 from composia.model.service import RepositoryRef, ServiceRef
 from composia.operations.backup import DataSaved, ItemSaved, ItemToSave, SaveData
-from composia.operations.repository import OpenRepository, RepositoryOpened
+from composia.operations.repository import RepositoryOpened
 from composia.strategies import AnyBackupStrategy
 from composia.strategies.base import Saved
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
+from composia.workflows.opening import open_repository, with_id
 from composia.workflows.plan import Hold, PartlyDone, Plan, Run
 from composia.workflows.sides import errors_of, names
 
@@ -59,6 +60,9 @@ class BackupPlan(Plan):
     items: tuple[NamedItem, ...]
     kind: BackupKind = BackupKind.MANUAL
 
+    #: What a second attempt saves would take the place of the records of the first.
+    may_retry: ClassVar[bool] = False
+
     @property
     def service_name(self) -> str:
         return self.service.name
@@ -70,7 +74,8 @@ class BackupPlan(Plan):
     @property
     def holds(self) -> tuple[Hold, ...]:
         services = (Hold(name=f"{self.service.name}@{node}") for node in self.on)
-        return (*services, Hold(name="repository", shared=True))
+        # The first backup makes the repository, and two that do so at once spoil it.
+        return (*services, Hold(name="repository", shared=bool(self.repository.repository_id)))
 
     def __str__(self) -> str:
         items = names([item.name for item in self.items])
@@ -199,50 +204,6 @@ def backup_id(task: str, item: str, node: str) -> str:
     """The record's id: the same whenever it is asked for, and after its task's in order."""
     digest = hashlib.sha256(f"{task}/{item}/{node}".encode()).digest()
     return task[:10] + base64.b32hexencode(digest)[:16].decode()
-
-
-async def open_repository(
-    run: Run, repository: RepositoryRef, on: Sequence[str]
-) -> dict[str, RepositoryOpened | ComposiaError]:
-    """Open it on each node; its id is remembered when it was never seen before.
-
-    Nodes that show another repository than the one that is known get Failure.
-    """
-    operation = OpenRepository(service=repository.service, repository=repository)
-    if repository.repository_id or len(on) == 1:
-        opened = dict(await run.on_each("open_repository", dict.fromkeys(on, operation)))
-    else:
-        opened = await _open_for_the_first_time(run, operation, on)
-    await _remember(run, repository, opened)
-    return opened
-
-
-async def _open_for_the_first_time(
-    run: Run, operation: OpenRepository, on: Sequence[str]
-) -> dict[str, RepositoryOpened | ComposiaError]:
-    # One node after another: two that make a repository at once leave one that nobody can open.
-    opened: dict[str, RepositoryOpened | ComposiaError] = {}
-    for node in on:
-        opened |= await run.on_each("open_repository", {node: operation})
-        found = opened[node]
-        if isinstance(found, RepositoryOpened) and operation.repository:
-            operation = operation.model_copy(
-                update={"repository": with_id(operation.repository, found)}
-            )
-    return opened
-
-
-async def _remember(
-    run: Run, repository: RepositoryRef, opened: Mapping[str, RepositoryOpened | ComposiaError]
-) -> None:
-    ids = {found.repository_id for found in opened.values() if isinstance(found, RepositoryOpened)}
-    if repository.repository_id is None and ids:
-        await run.control("remember_repository", "remember_repository", repository_id=min(ids))
-
-
-def with_id(repository: RepositoryRef, opened: RepositoryOpened) -> RepositoryRef:
-    """The same repository, as the one that was opened."""
-    return repository.model_copy(update={"repository_id": opened.repository_id})
 
 
 def _of_snapshot(saved: Saved) -> dict[str, Any]:

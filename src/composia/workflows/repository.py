@@ -16,8 +16,8 @@ from composia.operations.repository import (
     ForgetSnapshot,
     RepositoryOpened,
 )
-from composia.workflows.backup import open_repository
 from composia.workflows.known import Known
+from composia.workflows.opening import open_repository
 from composia.workflows.plan import Hold, Plan, Run
 from composia.workflows.sides import names, settle
 

@@ -18,9 +18,9 @@ from composia.operations.repository import OpenRepository, RepositoryOpened
 from composia.operations.restore import ExchangeBack, ExchangeData, FetchData, ItemToRestore
 from composia.tools.paths import relative_path
 from composia.workflows import choice
-from composia.workflows.backup import with_id
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
+from composia.workflows.opening import with_id
 from composia.workflows.plan import Hold, Plan, Run
 from composia.workflows.sides import names
 

@@ -1,0 +1,54 @@
+"""Opening the repository, which is the first step of whatever works with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from composia.errors import ComposiaError
+from composia.model.service import RepositoryRef
+from composia.operations.repository import OpenRepository, RepositoryOpened
+from composia.workflows.plan import Run
+
+
+async def open_repository(
+    run: Run, repository: RepositoryRef, on: Sequence[str]
+) -> dict[str, RepositoryOpened | ComposiaError]:
+    """Open it on each node; its id is remembered when it was never seen before.
+
+    Nodes that show another repository than the one that is known get Failure.
+    """
+    operation = OpenRepository(service=repository.service, repository=repository)
+    if repository.repository_id or len(on) == 1:
+        opened = dict(await run.on_each("open_repository", dict.fromkeys(on, operation)))
+    else:
+        opened = await _open_for_the_first_time(run, operation, on)
+    await _remember(run, repository, opened)
+    return opened
+
+
+async def _open_for_the_first_time(
+    run: Run, operation: OpenRepository, on: Sequence[str]
+) -> dict[str, RepositoryOpened | ComposiaError]:
+    # One node after another: two that make a repository at once leave one that nobody can open.
+    opened: dict[str, RepositoryOpened | ComposiaError] = {}
+    for node in on:
+        opened |= await run.on_each("open_repository", {node: operation})
+        found = opened[node]
+        if isinstance(found, RepositoryOpened) and operation.repository:
+            operation = operation.model_copy(
+                update={"repository": with_id(operation.repository, found)}
+            )
+    return opened
+
+
+async def _remember(
+    run: Run, repository: RepositoryRef, opened: Mapping[str, RepositoryOpened | ComposiaError]
+) -> None:
+    ids = {found.repository_id for found in opened.values() if isinstance(found, RepositoryOpened)}
+    if repository.repository_id is None and ids:
+        await run.control("remember_repository", "remember_repository", repository_id=min(ids))
+
+
+def with_id(repository: RepositoryRef, opened: RepositoryOpened) -> RepositoryRef:
+    """The same repository, as the one that was opened."""
+    return repository.model_copy(update={"repository_id": opened.repository_id})

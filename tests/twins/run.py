@@ -1,0 +1,52 @@
+"""A task carried out in memory: nodes answer what they are told to, and every step is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from composia.errors import ComposiaError
+from composia.operations.base import Operation
+
+Result = TypeVar("Result", bound=BaseModel)
+Answer = BaseModel | ComposiaError
+Node = Callable[[str, Operation[Any]], Answer]
+
+
+class MemoryRun:
+    """`answer` is asked for every operation, with the node."""
+
+    task = "01JABCDEFGHJKMNPQRSTVWXYZ0"
+
+    def __init__(self, answer: Node) -> None:
+        self._answer = answer
+        self.steps: list[tuple[str, str | None]] = []
+        self.asked: list[Operation[Any]] = []
+        self.told: dict[str, Any] = {}
+
+    async def on(self, node: str, step: str, operation: Operation[Result]) -> Result:
+        outcome = self._ask(node, step, operation)
+        if isinstance(outcome, ComposiaError):
+            raise outcome
+        found: Result = outcome
+        return found
+
+    async def on_each(
+        self, step: str, operations: Mapping[str, Operation[Result]]
+    ) -> Mapping[str, Result | ComposiaError]:
+        return {node: self._ask(node, step, one) for node, one in operations.items()}
+
+    async def control(self, step: str, action: str, **arguments: Any) -> Any:
+        self.steps.append((step, None))
+        self.told[action] = arguments
+        return "2026-11-24T04:00:00Z" if action == "now" else None
+
+    def log(self, line: str) -> None:
+        return
+
+    def _ask(self, node: str, step: str, operation: Operation[Any]) -> Any:
+        self.steps.append((step, node))
+        self.asked.append(operation)
+        return self._answer(node, operation)

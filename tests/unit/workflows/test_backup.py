@@ -1,0 +1,216 @@
+"""Backing up: what is planned, and what the records say afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from composia.errors import Cancelled, Conflict, Failure, NotFound, Told
+from composia.operations.backup import DataSaved, ItemSaved, SaveData
+from composia.operations.base import Operation
+from composia.operations.repository import RepositoryOpened
+from composia.strategies.base import Saved
+from composia.tools.rustic import Snapshot
+from composia.workflows.backup import BackupPlan, BackupRequest, backup_id, plan_backup
+from composia.workflows.plan import PartlyDone
+from tests.twins.office import INFRA, MY_APP, REPOSITORY, SNAPSHOT, container, node_state
+from tests.twins.run import Answer, MemoryRun
+from tests.unit.workflows.conftest import World
+
+ALL = BackupRequest()
+TWICE = {**MY_APP, "nodes": ["main", "edge"]}
+BEGAN = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+
+
+def saved(unread: tuple[str, ...] = (), changed: tuple[str, ...] = ()) -> Saved:
+    snapshot = Snapshot(id=SNAPSHOT, size=5, added=3, files=2, duration=1.0)
+    return Saved(snapshot=snapshot, unread=unread, changed=changed)
+
+
+def node(
+    item: Callable[[str], Saved | Told] = lambda name: saved(), *, made: bool = False
+) -> Callable[[str, Operation[Any]], Answer]:
+    """A node that saves each item so."""
+
+    def answer(node: str, operation: Operation[Any]) -> Answer:
+        if isinstance(operation, SaveData):
+            return DataSaved(
+                items=tuple(_item(one.name, one.backup_id, item) for one in operation.items)
+            )
+        return RepositoryOpened(repository_id=REPOSITORY, made=made)
+
+    return answer
+
+
+def _item(name: str, backup: str, how: Callable[[str], Saved | Told]) -> ItemSaved:
+    ended = how(name)
+    common: dict[str, Any] = {
+        "name": name, "backup_id": backup, "started_at": BEGAN, "duration": 1.5,
+    }  # fmt: skip
+    if isinstance(ended, Told):
+        return ItemSaved(**common, error=ended)
+    return ItemSaved(**common, saved=ended)
+
+
+def records(run: MemoryRun) -> dict[str, dict[str, Any]]:
+    return {record["data_item"]: record for record in run.told["record_backups"]["backups"]}
+
+
+def planned(world: World, request: BackupRequest = ALL) -> BackupPlan:
+    return plan_backup(world.known, "my-app", request)
+
+
+def test_all_items_under_backup_are_saved_by_default(world: World) -> None:
+    assert str(planned(world)) == "Back up uploads, database of my-app on main"
+
+
+def test_backups_share_the_repository_and_hold_the_service(world: World) -> None:
+    holds = {hold.name: hold.shared for hold in planned(world).holds}
+    assert holds == {"my-app@main": False, "repository": True}
+
+
+def test_the_backup_that_makes_the_repository_has_it_alone(world: World) -> None:
+    world.change(repository_id=None)
+    assert {hold.name: hold.shared for hold in planned(world).holds}["repository"] is False
+
+
+def test_everything_wrong_with_a_request_is_named_at_once(world: World) -> None:
+    request = BackupRequest(data_items=("uplaods", "legacy"), nodes=("nowhere",))
+    with pytest.raises(NotFound) as caught:
+        planned(world, request)
+    text = caught.value.message
+    assert all(name in text for name in ("uplaods", "legacy", "nowhere"))
+    assert "uploads" in str(caught.value.hint)
+
+
+def test_an_item_that_cannot_be_saved_says_what_it_needs(world: World) -> None:
+    with pytest.raises(Conflict, match="legacy has no way to be saved"):
+        planned(world, BackupRequest(data_items=("legacy",)))
+
+
+def test_a_node_without_the_repository_says_so(world: World) -> None:
+    world.has(TWICE, INFRA)
+    with pytest.raises(Conflict, match="edge does not hold the repository") as caught:
+        planned(world)
+    assert "main_nodes" in str(caught.value.hint)
+
+
+def test_the_nodes_of_the_rustic_service_hold_the_repository_by_default(world: World) -> None:
+    world.change(main_nodes=())
+    assert planned(world).nodes == ("main",)
+
+
+def test_a_catalog_without_rustic_says_what_to_add(world: World) -> None:
+    world.has(MY_APP)
+    with pytest.raises(Conflict) as caught:
+        planned(world)
+    assert "infra" in str(caught.value.hint)
+
+
+def test_a_service_without_items_has_nothing_to_back_up(world: World) -> None:
+    world.has({"name": "my-app", "nodes": ["main"]}, INFRA)
+    with pytest.raises(Conflict, match="nothing to back up"):
+        planned(world)
+
+
+def test_a_foreign_project_is_not_backed_up(world: World) -> None:
+    world.sees(main=node_state(container("my-app", "web", folder="/elsewhere")))
+    with pytest.raises(Conflict, match="/elsewhere"):
+        planned(world)
+
+
+async def test_a_good_backup_is_recorded_as_the_node_told_it(world: World) -> None:
+    run = MemoryRun(node())
+    result = await planned(world).carry_out(run)
+    uploads = records(run)["uploads"]
+    assert result == {"backup_ids": [record["id"] for record in records(run).values()]}
+    assert (uploads["status"], uploads["snapshot_id"]) == ("success", SNAPSHOT)
+    assert (uploads["size"], uploads["added"], uploads["files"]) == (5, 3, 2)
+    assert (uploads["duration"], uploads["kind"]) == (1.5, "manual")
+    assert uploads["exclude"] == ["./data/uploads/temp"]
+
+
+async def test_the_first_backup_remembers_the_repository(world: World) -> None:
+    world.change(repository_id=None)
+    run = MemoryRun(node(made=True))
+    await planned(world).carry_out(run)
+    assert run.told["remember_repository"] == {"repository_id": REPOSITORY}
+    save = next(one for one in run.asked if isinstance(one, SaveData))
+    assert save.repository is not None
+    assert save.repository.repository_id == REPOSITORY
+
+
+async def test_two_nodes_never_make_the_repository_side_by_side(world: World) -> None:
+    world.has(TWICE, INFRA)
+    world.change(repository_id=None, main_nodes=("main", "edge"))
+    run = MemoryRun(node(made=True))
+    await planned(world).carry_out(run)
+    ids = [one.repository.repository_id for one in run.asked[:2] if one.repository]
+    assert ids == [None, REPOSITORY]
+
+
+async def test_a_failed_item_fails_the_task_and_is_recorded(world: World) -> None:
+    told = Told(kind="Failure", message="the dump ended early", hint="Look at its log.")
+    run = MemoryRun(node(lambda name: told if name == "database" else saved()))
+    with pytest.raises(PartlyDone, match="database on main: failed: the dump") as caught:
+        await planned(world).carry_out(run)
+    assert caught.value.hint == "Look at its log."
+    assert len(caught.value.result["backup_ids"]) == 2
+    assert records(run)["database"]["status"] == "failed"
+    assert records(run)["database"]["snapshot_id"] is None
+    assert records(run)["uploads"]["status"] == "success"
+
+
+async def test_a_partial_backup_names_the_paths_and_fails_the_task(world: World) -> None:
+    run = MemoryRun(node(lambda name: saved(unread=("./data/uploads/secret",))))
+    with pytest.raises(PartlyDone, match=r"partial: could not be read: \./data"):
+        await planned(world).carry_out(run)
+    assert records(run)["uploads"]["status"] == "partial"
+
+
+async def test_many_unread_paths_are_counted_in_the_error_and_kept_in_the_record(
+    world: World,
+) -> None:
+    unread = tuple(f"./data/{number}" for number in range(9))
+    run = MemoryRun(node(lambda name: saved(unread=unread)))
+    with pytest.raises(PartlyDone, match="and 4 more"):
+        await planned(world).carry_out(run)
+    assert len(records(run)["uploads"]["warnings"]) == 9
+
+
+async def test_files_that_changed_are_warnings_of_a_good_backup(world: World) -> None:
+    run = MemoryRun(node(lambda name: saved(changed=("./data/uploads/log",))))
+    await planned(world).carry_out(run)
+    record = records(run)["uploads"]
+    assert record["warnings"] == ["changed while it was read: ./data/uploads/log"]
+    assert (record["status"], record["changed"]) == ("success", ["./data/uploads/log"])
+
+
+async def test_a_repository_that_does_not_open_is_a_failed_record_of_every_item(
+    world: World,
+) -> None:
+    run = MemoryRun(lambda node, operation: Failure("wrong password"))
+    with pytest.raises(PartlyDone, match="wrong password"):
+        await planned(world).carry_out(run)
+    assert {record["error"] for record in records(run).values()} == {"wrong password"}
+    assert not any(isinstance(one, SaveData) for one in run.asked)
+
+
+async def test_a_cancelled_backup_is_recorded_and_stays_cancelled(world: World) -> None:
+    def answer(name: str, operation: Operation[Any]) -> Answer:
+        if isinstance(operation, SaveData):
+            return Cancelled("cancelled")
+        return RepositoryOpened(repository_id=REPOSITORY, made=False)
+
+    run = MemoryRun(answer)
+    with pytest.raises(Cancelled):
+        await planned(world).carry_out(run)
+    assert records(run)["uploads"]["status"] == "failed"
+
+
+def test_a_record_has_the_same_id_however_often_it_is_made() -> None:
+    assert backup_id("01J", "uploads", "main") == backup_id("01J", "uploads", "main")
+    assert backup_id("01J", "uploads", "main") != backup_id("01J", "uploads", "edge")

@@ -1,0 +1,80 @@
+"""Making, checking and forgetting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from composia.errors import Conflict, Failure
+from composia.operations.base import Nothing, Operation
+from composia.operations.repository import CheckRepository, RepositoryOpened
+from composia.workflows.repository import (
+    CheckRequest,
+    plan_check_repository,
+    plan_forget_backup,
+    plan_init_repository,
+)
+from tests.twins.office import NOW, REPOSITORY, backup
+from tests.twins.run import Answer, MemoryRun
+from tests.unit.workflows.conftest import World
+
+
+def node(name: str, operation: Operation[Any]) -> Answer:
+    if operation.op == "open_repository":
+        return RepositoryOpened(repository_id=REPOSITORY, made=name == "main")
+    return Nothing()
+
+
+async def test_init_makes_it_once_and_shows_it_on_every_node(world: World) -> None:
+    world.change(repository_id=None, main_nodes=("main", "edge"))
+    run = MemoryRun(node)
+    result = await plan_init_repository(world.known).carry_out(run)
+    assert result == {"repository_id": REPOSITORY, "made": True}
+    assert run.steps[:2] == [("open_repository", "main"), ("open_repository", "edge")]
+    assert run.told["remember_repository"] == {"repository_id": REPOSITORY}
+
+
+def test_init_has_the_repository_alone(world: World) -> None:
+    assert [hold.shared for hold in plan_init_repository(world.known).holds] == [False]
+
+
+async def test_a_check_reads_the_data_when_asked(world: World) -> None:
+    run = MemoryRun(node)
+    await plan_check_repository(world.known, CheckRequest(read_data=True)).carry_out(run)
+    assert [one.read_data for one in run.asked if isinstance(one, CheckRepository)] == [True]
+
+
+async def test_a_check_that_finds_damage_fails(world: World) -> None:
+    run = MemoryRun(lambda name, operation: Failure("pack is damaged"))
+    with pytest.raises(Failure, match="damaged"):
+        await plan_check_repository(world.known, CheckRequest()).carry_out(run)
+
+
+def test_without_a_repository_there_is_nothing_to_check(world: World) -> None:
+    with pytest.raises(Conflict, match="no repository yet"):
+        plan_check_repository(world.change(repository_id=None), CheckRequest())
+
+
+async def test_the_snapshot_is_forgotten_before_the_record(world: World) -> None:
+    run = MemoryRun(node)
+    await plan_forget_backup(world.known, backup("a"), [backup("a")]).carry_out(run)
+    assert run.steps == [("forget_snapshot", "main"), ("forget_backups", None)]
+
+
+async def test_a_record_without_a_snapshot_needs_no_node(world: World) -> None:
+    run = MemoryRun(node)
+    failed = backup("a", snapshot_id=None)
+    await plan_forget_backup(world.known, failed, [failed]).carry_out(run)
+    assert run.steps == [("forget_backups", None)]
+
+
+def test_the_last_verified_backup_is_never_forgotten(world: World) -> None:
+    verified = backup("a", verified_at=NOW)
+    with pytest.raises(Conflict, match="last verified"):
+        plan_forget_backup(world.known, verified, [verified, backup("b")])
+
+
+def test_a_verified_backup_with_a_younger_one_may_go(world: World) -> None:
+    verified = [backup("a", verified_at=NOW), backup("b", verified_at=NOW)]
+    assert plan_forget_backup(world.known, verified[0], verified).backup.id == "a"

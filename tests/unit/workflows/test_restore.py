@@ -1,0 +1,251 @@
+"""Restoring and rolling back: which backups are chosen, what is refused, what is done."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from composia.errors import Conflict, Invalid, NotFound
+from composia.model.backup import Backup, BackupStatus
+from composia.model.task import Status, Task
+from composia.operations.base import Operation
+from composia.operations.repository import OpenRepository, RepositoryOpened
+from composia.operations.restore import DataExchanged, DataFetched, FetchData
+from composia.workflows import PLANS
+from composia.workflows.backup import BackupRequest, plan_backup
+from composia.workflows.restore import (
+    BackupRestoreRequest,
+    RestorePlan,
+    RestoreRequest,
+    plan_restore,
+    plan_restore_backup,
+    plan_rollback,
+)
+from tests.twins.office import INFRA, MY_APP, NOW, REPOSITORY, backup, container, node_state
+from tests.twins.run import Answer, MemoryRun
+from tests.unit.workflows.conftest import World
+
+DUMP: dict[str, Any] = {"data_item": "database", "strategy": "database.pgdumpall"}
+
+
+def ago(hours: int) -> dict[str, Any]:
+    return {"time": NOW - timedelta(hours=hours)}
+
+
+def planned(world: World, *backups: Backup, **request: Any) -> RestorePlan:
+    return plan_restore(world.known, "my-app", RestoreRequest(**request), backups)
+
+
+def ids(plan: RestorePlan) -> list[str]:
+    return [item.wanted.backup_id for item in plan.items]
+
+
+def node(name: str, operation: Operation[Any]) -> Answer:
+    if isinstance(operation, OpenRepository):
+        return RepositoryOpened(repository_id=REPOSITORY, made=False)
+    if isinstance(operation, FetchData):
+        return DataFetched(size=5, files=1, folder="/scratch")
+    return DataExchanged(exchanged=("./data/uploads",), downtime_seconds=0.2, started=True)
+
+
+def test_the_newest_good_backup_of_every_item_is_restored_by_default(world: World) -> None:
+    plan = planned(world, backup("old", **ago(2)), backup("new", **ago(1)), backup("db", **DUMP))
+    assert ids(plan) == ["new", "db"]
+    assert str(plan) == "Restore uploads, database of my-app on main"
+
+
+def test_items_that_were_never_backed_up_are_left_out_by_default(world: World) -> None:
+    assert ids(planned(world, backup("a"))) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"status": BackupStatus.FAILED, "snapshot_id": None},
+        {"status": BackupStatus.PARTIAL},
+        {"status": BackupStatus.UNPROVEN},
+        {"missing": True},
+    ],
+)
+def test_a_bad_backup_is_never_the_newest(world: World, bad: dict[str, Any]) -> None:
+    assert ids(planned(world, backup("good", **ago(5)), backup("bad", **bad))) == ["good"]
+
+
+def test_as_it_was_at_a_time(world: World) -> None:
+    backups = [backup("a", **ago(9)), backup("b", **ago(5)), backup("c", **ago(1))]
+    assert ids(planned(world, *backups, at=NOW - timedelta(hours=5))) == ["b"]
+
+
+def test_a_time_before_the_first_backup_has_nothing_to_restore(world: World) -> None:
+    with pytest.raises(Conflict, match="no good backup"):
+        planned(world, backup("a"), at=NOW - timedelta(hours=5))
+
+
+def test_a_node_gets_its_own_backups_before_those_of_others(world: World) -> None:
+    backups = [backup("own", **ago(5)), backup("other", node="edge")]
+    assert ids(planned(world, *backups)) == ["own"]
+
+
+def test_a_node_that_never_ran_it_gets_the_backups_of_another(world: World) -> None:
+    world.change(main_nodes=("main", "edge"))
+    plan = planned(world, backup("a"), node="edge")
+    assert (ids(plan), plan.nodes) == (["a"], ("edge",))
+
+
+def test_a_partial_backup_is_restored_only_when_it_is_named(world: World) -> None:
+    partial = backup("part", status=BackupStatus.PARTIAL)
+    assert ids(planned(world, backup("a"), partial, backup_ids=("part",))) == ["part"]
+
+
+@pytest.mark.parametrize("status", [BackupStatus.FAILED, BackupStatus.UNPROVEN])
+def test_a_failed_or_unproven_backup_is_refused_by_name(world: World, status: BackupStatus) -> None:
+    with pytest.raises(Conflict, match=f"backup x is {status}"):
+        planned(world, backup("x", status=status), backup_ids=("x",))
+
+
+def test_a_backup_whose_snapshot_is_gone_is_refused(world: World) -> None:
+    with pytest.raises(Conflict, match="not in the repository any more"):
+        planned(world, backup("x", missing=True), backup_ids=("x",))
+
+
+def test_unknown_backups_and_items_are_named_at_once(world: World) -> None:
+    with pytest.raises(NotFound) as caught:
+        planned(world, backup("a"), backup_ids=("nope",), data_items=("uplaods",))
+    assert [problem.loc[0] for problem in caught.value.problems] == ["backup_ids", "data_items"]
+
+
+def test_a_backup_of_another_service_is_refused(world: World) -> None:
+    with pytest.raises(Conflict, match="is of service other"):
+        planned(world, backup("x", service="other"), backup_ids=("x",))
+
+
+def test_two_backups_of_one_item_are_refused(world: World) -> None:
+    with pytest.raises(Invalid, match="two backups of data item uploads"):
+        planned(world, backup("a"), backup("b"), backup_ids=("a", "b"))
+
+
+def test_named_backups_and_items_complete_each_other(world: World) -> None:
+    backups = [backup("old", **ago(3)), backup("new"), backup("db", **DUMP)]
+    plan = planned(world, *backups, backup_ids=("old",), data_items=("uploads", "database"))
+    assert ids(plan) == ["old", "db"]
+
+
+def test_files_cannot_be_imported_into_a_database(world: World) -> None:
+    with pytest.raises(Conflict, match=r"database\.pgimport cannot take what files\.copy saved"):
+        planned(world, backup("x", data_item="database"), backup_ids=("x",))
+
+
+def test_includes_that_overlap_are_not_restored_together(world: World) -> None:
+    items = [
+        {
+            "name": name,
+            "backup": {"strategy": "files.copy", "include": [include]},
+            "restore": {"strategy": "files.copy", "include": [include]},
+        }
+        for name, include in (("all", "./data"), ("part", "./data/part"))
+    ]
+    world.has({"name": "my-app", "nodes": ["main"], "data_protect": {"data": items}}, INFRA)
+    with pytest.raises(Invalid, match="overlap"):
+        planned(world, backup("a", data_item="all"), backup("b", data_item="part"))
+
+
+def test_the_node_must_be_named_where_there_are_several(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["main", "edge"]}, INFRA)
+    with pytest.raises(Invalid, match="name the one to restore on"):
+        planned(world, backup("a"))
+
+
+def test_an_unknown_node_is_answered_with_the_closest_name(world: World) -> None:
+    with pytest.raises(NotFound) as caught:
+        planned(world, backup("a"), node="mian")
+    assert "main" in str(caught.value.hint)
+
+
+def test_a_node_without_the_repository_is_refused(world: World) -> None:
+    with pytest.raises(Conflict, match="edge does not hold the repository"):
+        planned(world, backup("a"), node="edge")
+
+
+def test_a_foreign_project_is_not_restored_over(world: World) -> None:
+    world.sees(main=node_state(container("my-app", "web", folder="/elsewhere")))
+    with pytest.raises(Conflict, match="/elsewhere"):
+        planned(world, backup("a"))
+
+
+def test_without_a_repository_nothing_can_be_restored(world: World) -> None:
+    world.change(repository_id=None)
+    with pytest.raises(Conflict, match="no repository yet"):
+        planned(world, backup("a"))
+
+
+@pytest.mark.parametrize("path", ["../etc/passwd", "/etc/passwd", "a/../../b"])
+def test_a_path_cannot_leave_the_backup(world: World, path: str) -> None:
+    with pytest.raises(Invalid):
+        planned(world, backup("a"), path=path)
+
+
+def test_a_single_file_comes_from_a_single_item(world: World) -> None:
+    with pytest.raises(Invalid, match="one data item"):
+        planned(world, backup("a"), backup("db", **DUMP), path="files/data/uploads/a.txt")
+
+
+def test_what_the_backup_left_out_and_what_changed_travel_along(world: World) -> None:
+    plan = planned(world, backup("a", exclude=("./data/uploads/temp",), changed=("./x",)))
+    wanted = plan.items[0].wanted
+    assert (wanted.exclude, wanted.changed) == (("./data/uploads/temp",), ("./x",))
+
+
+def test_one_backup_goes_back_to_its_own_node_by_default(world: World) -> None:
+    plan = plan_restore_backup(world.known, BackupRestoreRequest(), backup("a"))
+    assert (ids(plan), plan.nodes, plan.to) == (["a"], ("main",), "in_place")
+
+
+def test_one_failed_backup_is_refused(world: World) -> None:
+    bad = backup("x", status=BackupStatus.FAILED, snapshot_id=None)
+    with pytest.raises(Conflict, match="is failed"):
+        plan_restore_backup(world.known, BackupRestoreRequest(), bad)
+
+
+def test_a_plan_is_read_back_as_it_was_stored(world: World) -> None:
+    plan = planned(world, backup("a"), to="scratch")
+    assert PLANS.validate_json(plan.model_dump_json()) == plan
+
+
+async def test_nothing_is_exchanged_before_it_was_fetched(world: World) -> None:
+    run = MemoryRun(node)
+    result = await planned(world, backup("a")).carry_out(run)
+    assert [step for step, _ in run.steps] == ["open_repository", "fetch_data", "exchange_data"]
+    assert result["downtime_seconds"] == 0.2
+
+
+async def test_a_restore_to_scratch_touches_nothing_live(world: World) -> None:
+    run = MemoryRun(node)
+    result = await planned(world, backup("a"), to="scratch").carry_out(run)
+    assert [step for step, _ in run.steps] == ["open_repository", "fetch_data"]
+    assert result["folder"] == "/scratch"
+
+
+def task(status: Status = Status.SUCCEEDED) -> Task:
+    return Task(
+        id="01T", type="restore", service="my-app", nodes=("main",), status=status,
+        title="", created_by="", source="", created_at=NOW,
+    )  # fmt: skip
+
+
+async def test_a_rollback_exchanges_back(world: World) -> None:
+    run = MemoryRun(node)
+    plan = plan_rollback(world.known, task(), planned(world, backup("a")))
+    await plan.carry_out(run)
+    assert run.steps == [("exchange_back", "main")]
+
+
+def test_only_a_restore_can_be_rolled_back(world: World) -> None:
+    with pytest.raises(Conflict, match="has replaced no data"):
+        plan_rollback(world.known, task(), plan_backup(world.known, "my-app", BackupRequest()))
+
+
+def test_a_failed_restore_has_nothing_to_roll_back(world: World) -> None:
+    with pytest.raises(Conflict, match="has replaced no data"):
+        plan_rollback(world.known, task(Status.FAILED), planned(world, backup("a")))

@@ -1,0 +1,153 @@
+"""Deploying, updating, stopping and restarting: what is planned, and what is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from composia.errors import ComposiaError, Conflict, Failure, Invalid, NodeLost, NotFound, Problem
+from composia.model.catalog import Broken, CatalogView
+from composia.operations.base import Nothing, Operation
+from composia.operations.service import Deploy, Deployed
+from composia.workflows import PLANS
+from composia.workflows.plan import PartlyDone
+from composia.workflows.service import (
+    ServiceRequest,
+    plan_deploy,
+    plan_restart,
+    plan_stop,
+    plan_update,
+)
+from tests.twins.office import MY_APP, container, node_state
+from tests.twins.run import Answer, MemoryRun
+from tests.unit.workflows.conftest import World
+
+EVERYWHERE = {**MY_APP, "nodes": ["main", "edge"]}
+
+
+def asked(*nodes: str) -> ServiceRequest:
+    return ServiceRequest(nodes=nodes or None)
+
+
+def test_a_deploy_goes_to_the_nodes_of_the_service_by_default(world: World) -> None:
+    plan = plan_deploy(world.known, "my-app", asked())
+    assert str(plan) == "Deploy my-app on main"
+    assert [hold.name for hold in plan.holds] == ["my-app@main"]
+
+
+def test_a_plan_is_read_back_as_it_was_stored(world: World) -> None:
+    plan = plan_update(world.known, "my-app", asked())
+    assert PLANS.validate_json(plan.model_dump_json()) == plan
+
+
+def test_an_unknown_service_is_answered_with_the_closest_name(world: World) -> None:
+    with pytest.raises(NotFound) as caught:
+        plan_deploy(world.known, "my-ap", asked())
+    assert "my-app" in str(caught.value.hint)
+
+
+def test_all_unknown_nodes_are_named_at_once(world: World) -> None:
+    with pytest.raises(NotFound) as caught:
+        plan_deploy(world.known, "my-app", asked("mian", "egde"))
+    assert [problem.loc for problem in caught.value.problems] == [("nodes", 0), ("nodes", 1)]
+    assert "main" in str(caught.value.hint)
+
+
+def test_a_service_is_not_deployed_to_a_node_that_it_is_not_meant_for(world: World) -> None:
+    with pytest.raises(Conflict, match="not meant for node edge"):
+        plan_deploy(world.known, "my-app", asked("edge"))
+
+
+def test_a_broken_service_is_refused_with_its_problems(world: World) -> None:
+    problem = Problem(loc=("name",), msg="is missing")
+    broken = Broken(folder="bad", name="bad", problems=(problem,))
+    known = world.change(catalog=CatalogView(broken=(broken,)))
+    with pytest.raises(Invalid) as caught:
+        plan_deploy(known, "bad", asked())
+    assert caught.value.problems == (problem,)
+
+
+@pytest.mark.parametrize("plan", [plan_deploy, plan_update, plan_restart])
+def test_a_disabled_service_is_left_alone(world: World, plan: Any) -> None:
+    with pytest.raises(Conflict, match="disabled"):
+        plan(world.has({**MY_APP, "enabled": False}), "my-app", asked())
+
+
+def test_a_disabled_service_can_be_stopped(world: World) -> None:
+    plan = plan_stop(world.has({**MY_APP, "enabled": False}), "my-app", asked())
+    assert plan.nodes == ("main",)
+
+
+def test_a_service_without_nodes_says_where_to_name_some(world: World) -> None:
+    with pytest.raises(Conflict) as caught:
+        plan_deploy(world.has({**MY_APP, "nodes": []}), "my-app", asked())
+    assert "composia-meta.yaml" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("plan", [plan_deploy, plan_update, plan_stop, plan_restart])
+def test_a_project_that_runs_from_another_folder_is_not_touched(world: World, plan: Any) -> None:
+    known = world.sees(main=node_state(container("my-app", "web", folder="/home/me/my-app")))
+    with pytest.raises(Conflict, match="/home/me/my-app") as caught:
+        plan(known, "my-app", asked())
+    assert "/srv/my-app" in str(caught.value.hint)
+
+
+def test_a_service_is_not_started_twice_after_its_nodes_have_changed(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]})
+    with pytest.raises(Conflict, match="still runs on node main") as caught:
+        plan_deploy(world.known, "my-app", asked())
+    assert "composia stop my-app --node main" in str(caught.value.hint)
+
+
+def test_a_service_that_was_stopped_there_starts_on_its_new_node(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]})
+    known = world.sees(main=node_state(container("my-app", "web", "exited")))
+    assert plan_deploy(known, "my-app", asked()).nodes == ("edge",)
+
+
+def test_a_service_can_be_stopped_where_it_is_no_longer_meant_to_run(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]})
+    assert plan_stop(world.known, "my-app", asked("main")).nodes == ("main",)
+
+
+def test_a_service_cannot_be_stopped_where_it_never_was(world: World) -> None:
+    with pytest.raises(Conflict, match="does not run on node edge"):
+        plan_stop(world.known, "my-app", asked("edge"))
+
+
+async def test_an_update_pulls_and_a_deploy_does_not(world: World) -> None:
+    run = MemoryRun(lambda node, operation: Deployed(changed=True))
+    await plan_deploy(world.known, "my-app", asked()).carry_out(run)
+    await plan_update(world.known, "my-app", asked()).carry_out(run)
+    assert [one.pull for one in run.asked if isinstance(one, Deploy)] == [False, True]
+
+
+async def test_what_changed_is_told_for_each_node(world: World) -> None:
+    run = MemoryRun(lambda node, operation: Deployed(changed=node == "edge"))
+    plan = plan_deploy(world.has(EVERYWHERE), "my-app", asked())
+    assert await plan.carry_out(run) == {"changed": {"main": False, "edge": True}}
+
+
+async def test_one_lost_node_keeps_no_other_from_being_deployed(world: World) -> None:
+    def answer(node: str, operation: Operation[Any]) -> Answer:
+        return NodeLost("gone") if node == "edge" else Deployed(changed=True)
+
+    plan = plan_deploy(world.has(EVERYWHERE), "my-app", asked())
+    with pytest.raises(PartlyDone, match="edge: gone") as caught:
+        await plan.carry_out(MemoryRun(answer))
+    assert caught.value.result == {"changed": {"main": True}}
+
+
+async def test_the_only_node_fails_with_its_own_error(world: World) -> None:
+    error: ComposiaError = Failure("no space left", hint="Make some.")
+    plan = plan_restart(world.known, "my-app", asked())
+    with pytest.raises(Failure) as caught:
+        await plan.carry_out(MemoryRun(lambda node, operation: error))
+    assert caught.value is error
+
+
+async def test_stop_is_one_step_of_its_name(world: World) -> None:
+    run = MemoryRun(lambda node, operation: Nothing())
+    await plan_stop(world.known, "my-app", asked()).carry_out(run)
+    assert run.steps == [("stop", "main")]
