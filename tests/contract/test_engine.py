@@ -341,7 +341,7 @@ async def test_progress_is_told_in_bytes(place: Place, engine: RusticEngine) -> 
 async def test_a_cancelled_backup_ends_its_container_and_leaves_no_snapshot(
     place: Place, engine: RusticEngine
 ) -> None:
-    root = place.tree({"big": os.urandom(1 << 28)})
+    root = place.tree({"big": os.urandom(1 << 27)})
     began = asyncio.Event()
 
     saving = asyncio.create_task(
