@@ -31,7 +31,6 @@ from composia.errors import ComposiaError, Conflict, Failure
 from composia.model.config import AgentConfig
 from composia.operations.kept import expire
 from composia.tools.docker import Docker
-from composia.tools.log import to_stderr
 from composia.tools.shell import LocalShell
 
 log = structlog.get_logger()
@@ -47,7 +46,6 @@ async def run(config: AgentConfig, *, signals: bool = True) -> None:
 
     Raises Conflict where another agent works with the same state_dir.
     """
-    to_stderr()
     state_dir = _folder(config.state_dir)
     _folder(config.repo_dir)
     with _alone(state_dir):
