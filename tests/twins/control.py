@@ -1,0 +1,39 @@
+"""What workflows ask of the controller, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from composia.errors import Failure
+from composia.model.backup import Backup
+
+
+class MemoryControl:
+    """Keeps what it is told; its clock stands still."""
+
+    def __init__(self) -> None:
+        self.backups: dict[str, Backup] = {}
+        self.repository_id: str | None = None
+        self.time = "2026-01-02T03:04:05.000000Z"
+
+    async def record_backups(self, backups: Sequence[Any]) -> None:
+        """See `Control`."""
+        for backup in backups:
+            record = Backup.model_validate(backup)
+            self.backups[record.id] = record
+
+    async def forget_backups(self, backup_ids: Sequence[str]) -> None:
+        """See `Control`."""
+        for backup_id in backup_ids:
+            self.backups.pop(backup_id, None)
+
+    async def remember_repository(self, repository_id: str) -> None:
+        """See `Control`."""
+        self.repository_id = self.repository_id or repository_id
+        if self.repository_id != repository_id:
+            raise Failure(f"this is repository {repository_id}, and we know another")
+
+    async def now(self) -> str:
+        """See `Control`."""
+        return self.time

@@ -1,0 +1,1 @@
+"""The controller in memory: its store, its runner and its workflows, without a network."""

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from composia.controller.asking import Question
+from composia.errors import CommandFailed, Conflict
+from composia.model.task import Status
+from tests.twins.nodes import MemoryNodes
+from tests.workflow.office import Office, deploy
+
+
+async def waits(question: Question) -> dict[str, Any]:
+    await asyncio.Event().wait()
+    return {}
+
+
+async def changes(question: Question) -> dict[str, Any]:
+    return {"changed": True}
+
+
+async def fails(question: Question) -> dict[str, Any]:
+    raise CommandFailed("no space left", hint="Free some.")
+
+
+async def test_two_tasks_on_one_service_conflict(office: Office) -> None:
+    office.nodes.on("deploy", waits)
+    first = await office.submit(deploy())
+
+    with pytest.raises(Conflict, match=f"my-app@main is held by task {first.id}") as refused:
+        await office.submit(deploy())
+
+    assert "cancel" in str(refused.value.hint)
+
+
+async def test_two_services_are_worked_on_side_by_side(office: Office) -> None:
+    office.nodes.on("deploy", waits)
+    first, second = await office.submit(deploy()), await office.submit(deploy(service="other"))
+
+    async with asyncio.timeout(10):
+        while len(office.nodes.sent) < 2:
+            await asyncio.sleep(0.005)
+
+    assert {(await office.task(one.id)).status for one in (first, second)} == {Status.RUNNING}
+
+
+async def test_a_failed_step_fails_the_task_with_its_hint(office: Office) -> None:
+    office.nodes.on("deploy", fails)
+
+    task = await office.ended((await office.submit(deploy())).id)
+
+    assert task.status is Status.FAILED
+    assert task.error is not None
+    assert (task.error.step, task.error.message) == ("deploy", "no space left")
+    assert task.error.hint == "Free some."
+    assert task.steps[0].error is not None
+    assert task.actions == ("retry",)
+
+
+async def test_a_task_that_ended_holds_nothing(office: Office) -> None:
+    office.nodes.on("deploy", fails)
+    await office.ended((await office.submit(deploy())).id)
+    office.nodes.on("deploy", changes)
+
+    task = await office.ended((await office.submit(deploy())).id)
+
+    assert task.status is Status.SUCCEEDED
+
+
+async def test_a_retry_is_the_same_task_once_more(office: Office) -> None:
+    office.nodes.on("deploy", fails)
+    failed = await office.ended((await office.submit(deploy())).id)
+    office.nodes.on("deploy", changes)
+
+    again = await office.runner.retry(failed.id)
+    task = await office.ended(failed.id)
+
+    assert again.id == failed.id
+    assert task.status is Status.SUCCEEDED
+    assert task.error is None
+    assert [step.status for step in task.steps] == [Status.SUCCEEDED]
+    assert len(set(office.nodes.sent)) == 2
+
+
+async def test_a_task_that_succeeded_is_not_retried(office: Office) -> None:
+    office.nodes.on("deploy", changes)
+    task = await office.ended((await office.submit(deploy())).id)
+
+    with pytest.raises(Conflict, match="cannot be retried"):
+        await office.runner.retry(task.id)
+
+
+async def test_the_same_idempotency_key_is_the_same_task(office: Office) -> None:
+    office.nodes.on("deploy", waits)
+
+    first, again = await office.submit(deploy(), key="k"), await office.submit(deploy(), key="k")
+
+    assert again.id == first.id
+
+
+async def test_an_idempotency_key_for_another_request_is_refused(office: Office) -> None:
+    office.nodes.on("deploy", waits)
+    await office.submit(deploy(), key="k")
+
+    with pytest.raises(Conflict, match="asked for something else"):
+        await office.submit(deploy(service="other"), key="k")
+
+
+async def test_a_cancelled_task_ends_cancelled(office: Office) -> None:
+    office.nodes.on("deploy", waits)
+    submitted = await office.submit(deploy())
+    await office.until_asked("deploy")
+
+    await office.runner.cancel(submitted.id)
+    task = await office.ended(submitted.id)
+
+    assert task.status is Status.CANCELLED
+    assert [step.status for step in task.steps] == [Status.CANCELLED]
+
+
+async def test_a_cancel_is_not_forgotten_by_a_restart(office: Office) -> None:
+    office.nodes.on("deploy", waits)
+    submitted = await office.submit(deploy())
+    await office.until_asked("deploy")
+    await office.nodes.disconnect("main")
+    await office.runner.cancel(submitted.id)
+
+    await office.restart()
+    await office.nodes.connect("main")
+    task = await office.ended(submitted.id)
+
+    assert task.status is Status.CANCELLED
+
+
+async def test_a_cancelled_question_that_nobody_heard_ends_the_task(office: Office) -> None:
+    await office.nodes.disconnect("main")
+    submitted = await office.submit(deploy())
+    await until_waiting(office, submitted.id)
+
+    await office.runner.cancel(submitted.id)
+    task = await office.ended(submitted.id)
+
+    assert task.status is Status.CANCELLED
+    assert office.nodes.sent == []
+
+
+async def test_a_task_waits_visibly_for_a_node_that_is_offline(office: Office) -> None:
+    office.nodes.on("deploy", changes)
+    await office.nodes.disconnect("main")
+    submitted = await office.submit(deploy())
+
+    await until_waiting(office, submitted.id)
+    waiting = (await office.task(submitted.id)).waiting
+    await office.nodes.connect("main")
+    task = await office.ended(submitted.id)
+
+    assert waiting is not None
+    assert waiting.for_ == "node main is not connected"
+    assert task.status is Status.SUCCEEDED
+    assert task.waiting is None
+
+
+async def test_a_node_that_stays_away_fails_the_task(office: Office) -> None:
+    await office.stop()
+    office.nodes = MemoryNodes(patience=0.05)
+    await office.start()
+    await office.nodes.disconnect("main")
+
+    task = await office.ended((await office.submit(deploy())).id)
+
+    assert task.status is Status.FAILED
+    assert task.error is not None
+    assert task.error.hint == "Start its agent."
+
+
+async def test_a_lost_node_can_be_given_up(office: Office) -> None:
+    office.nodes.on("deploy", waits)
+    submitted = await office.submit(deploy())
+    await office.until_asked("deploy")
+    await office.nodes.disconnect("main")
+    await office.runner.cancel(submitted.id)
+    await until_waiting(office, submitted.id)
+    assert (await office.task(submitted.id)).actions == ("abandon",)
+
+    await office.runner.abandon(submitted.id)
+    task = await office.ended(submitted.id)
+
+    assert task.status is Status.CANCELLED
+
+
+async def test_a_log_can_be_followed_to_its_end(office: Office) -> None:
+    async def talks(question: Question) -> dict[str, Any]:
+        question.logged("pulling images")
+        return {"changed": True}
+
+    office.nodes.on("deploy", talks)
+    submitted = await office.submit(deploy())
+
+    async with asyncio.timeout(10):
+        lines = [line async for line in office.logs.follow(submitted.id)]
+
+    assert any(line.endswith("main deploy: pulling images") for line in lines)
+    assert lines[-1].endswith("Succeeded")
+
+
+async def test_changes_are_told_to_those_who_listen(office: Office) -> None:
+    office.nodes.on("deploy", changes)
+    async with office.events.subscribe() as events:
+        await office.submit(deploy())
+
+        async with asyncio.timeout(10):
+            async for event in events:
+                if event.data["status"] == "succeeded":
+                    break
+
+    assert event.kind == "task"
+
+
+async def until_waiting(office: Office, task: str) -> None:
+    async with asyncio.timeout(10):
+        while (await office.task(task)).waiting is None:
+            await asyncio.sleep(0.005)
