@@ -55,9 +55,10 @@ class ProjectCompose(MemoryCompose):
         self._did("stop")
 
     async def restart(self, *services: str) -> None:
-        await self.docker.stop([one.id for one in self.docker.there.values()])
+        ids = [f"id-{name}" for name in services]
+        await self.docker.stop(ids)
         if self.fails != "restart":
-            await self.docker.start([one.id for one in self.docker.there.values()])
+            await self.docker.start(ids)
         self._did("restart")
 
     def _did(self, *words: str) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict, Failure
 from composia.operations.base import Files, Nothing, Operation
-from composia.operations.project import AT_WORK, containers_of, is_one_off
+from composia.operations.project import AT_WORK, SERVICE, containers_of, is_one_off
 from composia.operations.stopped import (
     Stopped,
     forget_stopped,
@@ -105,14 +105,15 @@ class Restart(Operation[Nothing]):
 
     async def perform(self, site: Site) -> Nothing:
         before = await containers_of(site)
-        if not any(not is_one_off(one) for one in before):
+        again = _to_restart(before, read_stopped(site.state))
+        if not again:
             raise Conflict(
                 f"{site.service} has no containers on {site.node} to restart",
                 hint=f"Deploy it: composia deploy {site.service}",
             )
-        ran = [one.id for one in before if one.state in AT_WORK and not is_one_off(one)]
+        ran = [one.id for one in again if one.state in AT_WORK]
         await site.notes.note("restarting", containers=ran)
-        await self._restart(ran, site)
+        await self._restart(again, ran, site)
         await _refuse_what_died(_started(before, await containers_of(site)), site)
         return Nothing()
 
@@ -121,15 +122,24 @@ class Restart(Operation[Nothing]):
         if "restarting" in notes:
             await _start_again(notes["restarting"]["containers"], site)
 
-    async def _restart(self, ran: Sequence[str], site: Site) -> None:
+    async def _restart(
+        self, again: Sequence[ContainerInfo], ran: Sequence[str], site: Site
+    ) -> None:
         try:
             if stopped := read_stopped(site.state):
-                await stopped.give_back_policies(site, await containers_of(site))
-            await site.compose.restart()
+                await stopped.give_back_policies(site, again)
+            await site.compose.restart(*sorted({one.labels.get(SERVICE, "") for one in again}))
             forget_stopped(site.state)
         except BaseException:
             await asyncio.shield(_start_again(ran, site))
             raise
+
+
+def _to_restart(there: Iterable[ContainerInfo], stopped: Stopped | None) -> list[ContainerInfo]:
+    """What runs, or else what ran when it was stopped: not what has done its work and ended."""
+    own = [one for one in there if not is_one_off(one) and one.state != "created"]
+    ran = {one.id for one in stopped.containers if one.ran} if stopped else set()
+    return [one for one in own if one.state in AT_WORK or one.id in ran] or own
 
 
 async def _stop(stopped: Stopped, site: Site) -> None:

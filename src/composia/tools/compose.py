@@ -28,8 +28,9 @@ HINTS = (
         "Check the name under `image`, and log in to its registry on this node if it is private.",
     ),
     (
-        r"no such host|i/o timeout|TLS handshake timeout|connection refused",
-        "The registry could not be reached from this node: check its network and DNS.",
+        r"no such host|i/o timeout|TLS handshake timeout|connection refused|network is unreachable",
+        "The registry could not be reached from this node: check its network and DNS. "
+        "For an image that is only on this node, set `pull_policy: never`.",
     ),
     (
         r"[Cc]annot connect to the Docker daemon",

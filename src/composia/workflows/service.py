@@ -48,13 +48,15 @@ class DeployPlan(_ServicePlan):
     """Files and containers as the catalog has them."""
 
     plan: Literal["deploy"] = "deploy"
+    #: Compose services that run when they are needed: made, and not started.
+    on_demand: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"Deploy {self.service} on {names(self.on)}"
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The step of docs/design.md, "Deploy"."""
-        operation = Deploy(service=self.service)
+        operation = Deploy(service=self.service, on_demand=self.on_demand)
         outcomes = await run.on_each("deploy", dict.fromkeys(self.on, operation))
         return _changed(outcomes)
 
@@ -63,13 +65,15 @@ class UpdatePlan(_ServicePlan):
     """The same with newer images."""
 
     plan: Literal["update"] = "update"
+    #: As in DeployPlan.
+    on_demand: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"Update {self.service} on {names(self.on)}"
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The step of docs/design.md, "Deploy"; images are pulled first."""
-        operation = Deploy(service=self.service, pull=True)
+        operation = Deploy(service=self.service, pull=True, on_demand=self.on_demand)
         outcomes = await run.on_each("deploy", dict.fromkeys(self.on, operation))
         return _changed(outcomes)
 
@@ -105,13 +109,13 @@ class RestartPlan(_ServicePlan):
 def plan_deploy(known: Known, service: str, request: ServiceRequest) -> DeployPlan:
     """Raises ComposiaError, with all that stands in the way."""
     ref, on = _to_start(known, service, request)
-    return DeployPlan(service=ref, on=on)
+    return DeployPlan(service=ref, on=on, on_demand=_on_demand(known, service))
 
 
 def plan_update(known: Known, service: str, request: ServiceRequest) -> UpdatePlan:
     """Raises ComposiaError, with all that stands in the way."""
     ref, on = _to_start(known, service, request)
-    return UpdatePlan(service=ref, on=on)
+    return UpdatePlan(service=ref, on=on, on_demand=_on_demand(known, service))
 
 
 def plan_stop(known: Known, service: str, request: ServiceRequest) -> StopPlan:
@@ -143,6 +147,12 @@ def _to_start(
     known.object_to_a_second_place(found, on, wrong)
     wrong.settle()
     return found.ref, on
+
+
+def _on_demand(known: Known, service: str) -> tuple[str, ...]:
+    # Without a command of ours rustic says how it is used, and ends with an error.
+    rustic = known.service(service).meta.infra.rustic
+    return (rustic.compose_service,) if rustic else ()
 
 
 def _changed(outcomes: Mapping[str, Deployed | ComposiaError]) -> dict[str, Any]:

@@ -171,6 +171,13 @@ async def test_a_restart_without_containers_says_what_to_do(world: World) -> Non
     assert refused.value.hint == "Deploy it: composia deploy my-app"
 
 
+async def test_a_restart_leaves_alone_what_has_done_its_work(world: World) -> None:
+    world.runs()
+    await Restart(service=REF).perform(world.site)
+    assert world.docker.running() == {"web"}
+    assert "start job" not in world.docker.done
+
+
 async def test_a_restart_that_failed_starts_what_ran(world: World) -> None:
     world.runs()
     world.compose.fails = "restart"
