@@ -129,7 +129,10 @@ class MemoryDocker(Docker):
 
     def _names(self, ids: Collection[str]) -> list[str]:
         self._answer()
-        return [one.name for one in list(self.there.values()) if one.id in ids]
+        found = {one.id: one.name for one in self.there.values() if one.id in ids}
+        if unknown := set(ids) - found.keys():
+            raise CommandFailed(f"No such container: {', '.join(sorted(unknown))}")
+        return list(found.values())
 
     def _answer(self) -> None:
         if self.away:

@@ -35,8 +35,15 @@ async def test_policies_go_before_the_stop_and_dependents_stop_first(twins: Twin
 
 
 async def test_what_it_is_about_to_do_is_noted_first(twins: Twins) -> None:
+    async def note(name: str, **facts: Any) -> None:
+        done_by_then[name] = list(twins.docker.done)
+        await noted(name, **facts)
+
+    noted, done_by_then = twins.notes.note, dict[str, list[str]]()
+    twins.notes.note = note  # type: ignore[method-assign]  # it looks around first
     async with held(twins.site):
         kept = twins.notes.noted["held"]["containers"]
+    assert done_by_then["held"] == []
     assert [(one["name"], one["policy"]) for one in kept] == [
         ("db", "unless-stopped"),
         ("web", "on-failure:5"),
