@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,22 +34,12 @@ BACK = FilesCopyBack(include=BOTH)
 
 @pytest.fixture(scope="module")
 def node(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The lab's engine; `LAB` names one that stands already."""
-    name = os.environ.get("LAB")
-    found: Lab = Lab.load(name) if name else request.getfixturevalue("lab")
-    _clean(found)
+    """The lab's engine, with a repository and nothing else."""
+    found = lab_of(request)
+    clean(found)
     make_repository(found)
     yield found
-    _clean(found)
-
-
-def _clean(lab: Lab) -> None:
-    for container in lab.docker("main", "ps", "-aq").split():
-        lab.docker("main", "rm", "-fv", container)
-    lab.docker("main", "volume", "prune", "-af")
-    lab.docker("main", "network", "prune", "-f")
-    for path in lab.nodes["main"].repo_dir.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    clean(found)
 
 
 def a_service(node: Lab, name: str) -> NodeService:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from composia.tools.docker import Docker, Volume
-from composia.tools.exchange import existing, is_mount_point, mount_of
+from composia.tools.exchange import AnyPath, existing, is_mount_point, mount_of
 
 #: The label of volumes that stand aside; its value is the task.
 LABEL = "io.composia.task"
@@ -27,7 +27,7 @@ class Staging(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    path: Path | None = None
+    path: AnyPath | None = None
     volume: str | None = None
 
 

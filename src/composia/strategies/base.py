@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import Failure
 from composia.tools.compose import Compose
 from composia.tools.docker import Docker
+from composia.tools.exchange import AnyPath
 from composia.tools.rustic import Engine, Labels, Snapshot
 
 
@@ -139,10 +140,10 @@ class Swap(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    live: Path
-    staged: Path
+    live: AnyPath
+    staged: AnyPath
     #: The folder above `live` that no symbolic link may lead out of.
-    below: Path
+    below: AnyPath
     #: How a user knows it: `./data/uploads` or a volume's compose key.
     known_as: str
     #: The real Docker volume, where it is one.
@@ -152,7 +153,7 @@ class Swap(BaseModel):
     #: The volume that `staged` lies in, where one was made for it.
     staging_volume: str | None = None
     #: Paths below `live` that the backup left out: they come along from the data that is replaced.
-    carry: tuple[str, ...] = ()
+    carry: tuple[AnyPath, ...] = ()
 
 
 class Staged(BaseModel):

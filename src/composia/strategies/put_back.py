@@ -141,7 +141,8 @@ def _chosen(
 
 def full_key(path: str) -> str:
     """A path of a snapshot; one that begins with neither `files` nor `volumes` is a file's."""
-    return path if path.partition("/")[0] in ("files", "volumes") else f"files/{path}"
+    tidy = path.removeprefix("./").rstrip("/")
+    return tidy if tidy.partition("/")[0] in ("files", "volumes") else f"files/{tidy}"
 
 
 def is_at_or_below(key: str, other: str) -> bool:
@@ -191,11 +192,11 @@ async def _stage(
     return swap, copy
 
 
-def _carry(key: str, held: Contents, wanted: Wanted) -> tuple[str, ...]:
+def _carry(key: str, held: Contents, wanted: Wanted) -> tuple[Path, ...]:
     """Paths below a key that the backup left out."""
     excluded = (key_of(parse_include(text)) for text in wanted.exclude)
     below = [one[len(key) + 1 :] for one in excluded if one.startswith(f"{key}/")]
-    return tuple(dict.fromkeys([*below, *held.left_out(key)]))
+    return tuple(Path(one) for one in dict.fromkeys([*below, *held.left_out(key)]))
 
 
 async def _put_dump(into: Target, wanted: Wanted, site: Site) -> Staged:

@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
 
 from composia.errors import Failure
+from composia.tools.manifest import as_path, as_text
 
 _NOREPLACE = 1
 _EXCHANGE = 2
@@ -31,13 +33,25 @@ class Identity(BaseModel):
     inode: int
 
 
+def _heard(value: Any) -> Any:
+    return Path(os.fsdecode(as_path(value))) if isinstance(value, str) else value
+
+
+def _told(path: Path) -> str:
+    return as_text(os.fsencode(path))
+
+
+#: A path in JSON, where a name that is no text has to be written out.
+AnyPath = Annotated[Path, BeforeValidator(_heard), PlainSerializer(_told, return_type=str)]
+
+
 class Place(BaseModel):
     """A path, and the folder above it that a symbolic link must not lead out of."""
 
     model_config = ConfigDict(frozen=True)
 
-    below: Path
-    path: Path
+    below: AnyPath
+    path: AnyPath
 
     @model_validator(mode="after")
     def _lies_in_it(self) -> Place:
