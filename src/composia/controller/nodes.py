@@ -66,6 +66,11 @@ class _Node:
     #: Replaced and set whenever its connection comes or goes.
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def usable(self) -> Channel | None:
+        """Its connection, unless that has just come to its end."""
+        return None if self.channel is None or self.channel.closed.is_set() else self.channel
+
     def connection(self, channel: Channel | None, *, needs_update: bool = False) -> None:
         self.channel, self.needs_update = channel, needs_update
         self.last_seen = datetime.now(UTC)
@@ -144,7 +149,7 @@ class Agents:
 
     def online(self, node: str) -> bool:
         """Whether it is connected and can be asked."""
-        return node in self._nodes and self._nodes[node].channel is not None
+        return node in self._nodes and self._nodes[node].usable is not None
 
     def needs_update(self, node: str) -> bool:
         """Whether its agent speaks another protocol."""
@@ -311,10 +316,10 @@ class Agents:
         while True:
             _refuse_given_up(node_id, question)
             node = self._nodes.get(node_id)
-            if node and node.channel:
+            if node and (channel := node.usable):
                 if waited:
                     await question.wait_for(None)
-                return node.channel
+                return channel
             waited = True
             await question.wait_for(self._waiting(node_id, question))
             await self._wait_for_change(node, question, deadline)
@@ -324,7 +329,7 @@ class Agents:
     ) -> None:
         if node is None:
             raise NodeLost("the node is not in config.yaml any more", hint="Add it again.")
-        if node.channel:
+        if node.usable:
             return
         left = deadline - asyncio.get_running_loop().time()
         watched = [node.changed.wait(), question.abandoned.wait()]
@@ -420,9 +425,9 @@ class Agents:
         found = self._nodes.get(node)
         if found is None:
             raise NotFound(f"there is no node `{node}`")
-        if found.channel is None:
+        if found.usable is None:
             raise Conflict(f"node {node} is not connected", hint=self._hint(found))
-        return found.channel
+        return found.usable
 
 
 async def _must_begin(stream: Stream, channel: Channel) -> None:
