@@ -7,13 +7,15 @@ import logging
 import sys
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from composia.cli import cli
-from composia.errors import Invalid
-from composia.model.config import AgentConfig, Config, ControllerConfig, load_config
+
+# What the processes need is imported when they start: the command line is to be quick.
+if TYPE_CHECKING:
+    from composia.model.config import AgentConfig, Config, ControllerConfig
 
 _config = click.option(
     "--config",
@@ -90,12 +92,16 @@ async def _both(controlling: ControllerConfig, working: AgentConfig, file: Path)
 
 
 def _read(file: Path) -> Config:
+    from composia.model.config import load_config
+
     config = load_config(file)
     _log_to_stdout(_secrets(config))
     return config
 
 
 def _section(section: Any, name: str, file: Path) -> Any:
+    from composia.errors import Invalid
+
     if section is None:
         raise Invalid(f"{file} has no section `{name}`", hint="`composia init` writes one.")
     return section

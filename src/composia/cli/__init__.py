@@ -79,4 +79,4 @@ def cli(ctx: click.Context, url: str | None, token_file: str | None) -> None:
       composia restore my-app --at 2026-11-20T10:00:00Z
       composia logs -f TASK                follow a task
     """
-    ctx.obj = {"url": url, "token_file": token_file}
+    ctx.obj = {**(ctx.obj or {}), "url": url, "token_file": token_file}

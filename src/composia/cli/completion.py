@@ -46,6 +46,7 @@ async def _names(ctx: click.Context, kind: str) -> list[tuple[str, str]]:
     from composia.cli.connect import access
     from composia.client import Client
 
+    # Nothing has been invoked yet that would have put it there.
     ctx.find_root().obj = {"url": ctx.find_root().params.get("url")}
     async with Client(*access()) as client:
         if kind == "services":

@@ -44,10 +44,10 @@ def login(url: str | None) -> None:
     Example:
       composia login --url https://composia.example.com
     """
-    given = click.get_current_context().find_root().obj or {}
+    given = click.get_current_context().find_root().obj
     address = url or given.get("url") or connect.DEFAULT_URL
     token = os.environ.get("COMPOSIA_TOKEN") or click.prompt("Access token", hide_input=True)
-    click.get_current_context().find_root().obj = {"url": address}
+    given["url"] = address
     os.environ["COMPOSIA_TOKEN"] = token
     services = connect.call(lambda client: client.services())
     path = connect.keep(address, token)

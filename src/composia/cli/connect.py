@@ -30,9 +30,11 @@ def call(asked: Callable[[Client], Awaitable[Answer]]) -> Answer:
     from composia.client import Client
 
     url, token = access()
+    # Only tests have one.
+    transport = click.get_current_context().find_root().obj.get("transport")
 
     async def ask() -> Answer:
-        async with Client(url, token) as client:
+        async with Client(url, token, transport=transport) as client:
             return await asked(client)
 
     try:

@@ -18,7 +18,6 @@ from composia.controller.api import (
     system,
     tasks,
 )
-from composia.controller.api.audit import Audit
 
 PREFIX = "/api/v1"
 ROUTERS = (services, tasks, backups, nodes, repository, catalog, system)
@@ -33,7 +32,6 @@ def mount(app: FastAPI) -> None:
     for module in ROUTERS:
         api.include_router(module.router)
     app.include_router(api)
-    app.add_middleware(Audit)
     problems.install(app, _methods)
     _describe(app)
 
