@@ -275,8 +275,8 @@ class Catalog:
         parent = head
         for _ in range(ATTEMPTS):
             try:
-                made = await self._git.commit_file(
-                    parent, name, content, author=who, message=message
+                made = await self._git.commit_files(
+                    parent, {name: content}, author=who, message=message
                 )
             except CommandFailed as error:
                 raise Invalid(f"{name} cannot be a file of the catalog: {reason(error)}") from error

@@ -188,19 +188,17 @@ class Git:
         done = await self._run("cat-file", "--batch", stdin=asked)
         return _contents(done.stdout)
 
-    async def commit_file(
-        self, parent: str | None, path: str, content: bytes, *, author: Person, message: str
+    async def commit_files(
+        self, parent: str | None, files: Mapping[str, bytes], *, author: Person, message: str
     ) -> str:
-        """A new commit in which one file is other than in its parent; nothing points to it yet."""
-        before = await self.tree(parent, path) if parent else ()
-        mode = next((entry.mode for entry in before if entry.path == path), "100644")
-        done = await self._run("hash-object", "-w", "--stdin", stdin=content)
-        entry = f"{mode},{_text(done.stdout).strip()},{path}"
+        """A new commit in which these files are other than in its parent; nothing points to it."""
         with tempfile.TemporaryDirectory(prefix="composia-") as scratch:
             index = {"GIT_INDEX_FILE": str(Path(scratch, "index"))}
             if parent:
                 await self._run("read-tree", parent, env=index)
-            await self._run("update-index", "--add", "--cacheinfo", entry, env=index)
+            for path, content in files.items():
+                entry = await self._stored(parent, path, content)
+                await self._run("update-index", "--add", "--cacheinfo", entry, env=index)
             tree = _text((await self._run("write-tree", env=index)).stdout).strip()
         return await self._commit(tree, parent, author, message)
 
@@ -210,6 +208,13 @@ class Git:
         done = await self._run(*words, *(("--", path) if path else ("--",)))
         fields = _text(done.stdout).removesuffix("\0").split("\0")
         return tuple(_logged(fields[at : at + 5]) for at in range(0, len(fields) - 4, 5))
+
+    async def _stored(self, parent: str | None, path: str, content: bytes) -> str:
+        """A file's entry for the index; one that was there keeps its mode."""
+        before = await self.tree(parent, path) if parent else ()
+        mode = next((entry.mode for entry in before if entry.path == path), "100644")
+        done = await self._run("hash-object", "-w", "--stdin", stdin=content)
+        return f"{mode},{_text(done.stdout).strip()},{path}"
 
     async def _commit(self, tree: str, parent: str | None, author: Person, message: str) -> str:
         who = {
