@@ -1,0 +1,161 @@
+"""Questions on their way: sent, sent again on every new connection, and answered once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from composia.controller.asking import Question
+from composia.controller.channel import Channel
+from composia.controller.first import first
+from composia.controller.node import KnownNode
+from composia.errors import Cancelled, NodeLost
+from composia.model.task import StepProgress, Waiting
+from composia.operations.messages import Ask, Cancel, LogLine, Noted, Outcome, Progress, Revoke
+
+_GONE = "Add the node to config.yaml again."
+
+
+@dataclass(slots=True)
+class _Asked:
+    question: Question
+    outcome: asyncio.Future[Outcome]
+
+
+class Questions:
+    """What is asked of which node now. `patience`: seconds that a question waits for its node."""
+
+    def __init__(self, nodes: Mapping[str, KnownNode], patience: float) -> None:
+        self._nodes = nodes
+        self._patience = patience
+        self._asked: dict[tuple[str, str], _Asked] = {}
+
+    def question(self, node: str, key: str) -> Question | None:
+        """What this node is asked under this key."""
+        asked = self._asked.get((node, key))
+        return asked.question if asked else None
+
+    def heard(self, node: str, message: Progress | LogLine | Noted) -> None:
+        """A node told something of its work."""
+        question = self.question(node, message.key)
+        match question, message:
+            case None, _:
+                return
+            case Question(), LogLine():
+                question.logged(message.line)
+            case Question(), Noted():
+                question.noted(message.name)
+            case Question(), Progress():
+                done, total = message.bytes_done, message.bytes_total
+                question.progressed(StepProgress(bytes_done=done, bytes_total=total))
+
+    def answered(self, node: str, outcome: Outcome) -> bool:
+        """A node gave an outcome; whether anybody waits for it."""
+        asked = self._asked.get((node, outcome.key))
+        if asked and not asked.outcome.done():
+            asked.outcome.set_result(outcome)
+        return asked is not None
+
+    async def ask(self, node: str, question: Question) -> Outcome:
+        """See `asking.Nodes`."""
+        slot = _Asked(question, asyncio.get_running_loop().create_future())
+        self._asked[(node, question.key)] = slot
+        try:
+            while True:
+                channel = await self._connection(node, question)
+                await _send(channel, question)
+                if outcome := await _outcome(slot, channel):
+                    return outcome
+        finally:
+            del self._asked[(node, question.key)]
+
+    async def _connection(self, node_id: str, question: Question) -> Channel:
+        deadline = asyncio.get_running_loop().time() + self._patience
+        waited = False
+        while True:
+            _refuse_given_up(node_id, question)
+            node = self._nodes.get(node_id)
+            if node is None and not question.sent:
+                raise NodeLost(f"node {node_id} is not in config.yaml any more", hint=_GONE)
+            if node and (channel := node.usable):
+                if waited:
+                    await question.wait_for(None)
+                return channel
+            waited = True
+            await question.wait_for(_waiting(node_id, node, question))
+            await self._change(node_id, node, question, deadline)
+
+    async def _change(
+        self, node_id: str, node: KnownNode | None, question: Question, deadline: float
+    ) -> None:
+        """Wait until something may be different. Raises NodeLost when that takes too long."""
+        if node is None:
+            # It may be added again; that is not told to those who wait.
+            await first(question.abandoned.wait(), timeout=1.0)
+            return
+        if node.usable:
+            return
+        watched = [node.changed.wait(), question.abandoned.wait()]
+        if not question.cancelled.is_set():
+            watched.append(question.cancelled.wait())
+        left = max(deadline - asyncio.get_running_loop().time(), 0.0)
+        if not await first(*watched, timeout=None if question.sent else left):
+            raise NodeLost(
+                f"{node.absence}: it did not take the question within {self._patience:.0f} s",
+                hint=node.hint,
+            )
+
+
+async def _send(channel: Channel, question: Question) -> None:
+    if not question.sent:
+        await question.sending()
+        question.sent = True
+    if question.cancelled.is_set():
+        # Also right for a question that never arrived: it is refused from then on.
+        channel.send(Revoke(key=question.key))
+        return
+    channel.send(
+        Ask(
+            key=question.key,
+            task=question.task,
+            step=question.step,
+            operation=question.operation,
+        )
+    )
+
+
+async def _outcome(slot: _Asked, channel: Channel) -> Outcome | None:
+    """The outcome; None when the connection ended before it came."""
+    question = slot.question
+    told = question.cancelled.is_set()
+    while not slot.outcome.done():
+        if channel.closed.is_set():
+            return None
+        if question.cancelled.is_set() and not told:
+            told = True
+            channel.send(Cancel(key=question.key))
+        watched = [channel.closed.wait(), asyncio.shield(slot.outcome)]
+        if not told:
+            watched.append(question.cancelled.wait())
+        await first(*watched)
+    return slot.outcome.result()
+
+
+def _waiting(node_id: str, node: KnownNode | None, question: Question) -> Waiting:
+    reason = node.absence if node else f"node {node_id} is not in config.yaml any more"
+    if question.cancelled.is_set():
+        reason += ": the task ends when it is known what became of its last question"
+    hint = node.hint if node else _GONE
+    return Waiting.model_validate({"for": reason, "since": datetime.now(UTC), "hint": hint})
+
+
+def _refuse_given_up(node: str, question: Question) -> None:
+    if question.abandoned.is_set():
+        raise Cancelled(
+            f"given up: what became of {question.step} on node {node} is not known",
+            hint="When the node is back, its agent ends what is left of it.",
+        )
+    if question.cancelled.is_set() and not question.sent:
+        raise Cancelled(f"cancelled before {question.step} reached node {node}")
