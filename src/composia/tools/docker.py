@@ -209,7 +209,7 @@ class Docker:
         if self._client is None:
             try:
                 self._client = aiodocker.Docker(url=self._host, timeout=ANSWER)
-            except (ValueError, OSError) as error:
+            except (AssertionError, ValueError, OSError) as error:
                 raise Failure(f"no Docker engine is known: {error}", hint=START_HINT) from error
         return self._client
 
