@@ -88,18 +88,24 @@ class Checkouts:
         Raises NotFound, or Conflict for a file that is in the way and not ours.
         """
         there = self.manifest(service)
-        if files is Files.AS_THEY_ARE and there is None:
+        usable = there is not None and not there.writing and self._can_be_read(there)
+        if files is Files.AS_THEY_ARE and not usable:
             raise NotFound(
-                f"{service.name} was never deployed on this node",
+                f"{service.name} was never deployed on this node, or its folder is gone",
                 hint=f"Deploy it first: composia deploy {service.name}",
             )
-        if there and not there.writing and files is not Files.UPDATE:
+        if usable and files is not Files.UPDATE:
             return False
         current: bool = await asyncio.to_thread(self._is_current, there, service)
         if current:
             return False
         with await fetch() as file:
             return await asyncio.to_thread(self._update, there, service, file)
+
+    def _can_be_read(self, there: Manifest) -> bool:
+        # A folder that somebody lost is to be checked out again, whatever we wrote there once.
+        folder = self.folder(there.service)
+        return all((folder / name).is_file() for name in there.service.compose_files)
 
     def _is_current(self, there: Manifest | None, service: ServiceRef) -> bool:
         if there is None or there.writing or there.service != service:
