@@ -88,13 +88,14 @@ class Checkouts:
         Raises NotFound, or Conflict for a file that is in the way and not ours.
         """
         there = self.manifest(service)
-        usable = there is not None and not there.writing and self._can_be_read(there)
+        usable = there is not None and self._can_be_read(there)
         if files is Files.AS_THEY_ARE and not usable:
             raise NotFound(
                 f"{service.name} was never deployed on this node, or its folder is gone",
                 hint=f"Deploy it first: composia deploy {service.name}",
             )
-        if usable and files is not Files.UPDATE:
+        half = there is not None and there.writing and files is not Files.AS_THEY_ARE
+        if usable and not half and files is not Files.UPDATE:
             return False
         current: bool = await asyncio.to_thread(self._is_current, there, service)
         if current:
