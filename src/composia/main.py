@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import sys
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
@@ -76,6 +74,8 @@ async def _agent(config: AgentConfig) -> None:
 
 
 async def _both(controlling: ControllerConfig, working: AgentConfig, file: Path) -> None:
+    import asyncio
+
     from composia.agent.main import run
 
     serving = asyncio.create_task(_controller(controlling, file))
@@ -120,6 +120,8 @@ def _secrets(config: Config) -> tuple[str, ...]:
 
 
 def _log_to_stdout(secrets: Iterable[str]) -> None:
+    import logging
+
     import structlog
 
     def hidden(_logger: Any, _name: str, line: Any) -> Any:

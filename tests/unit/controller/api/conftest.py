@@ -12,21 +12,22 @@ from composia.controller.api import mount
 from tests.twins.office import MemoryOffice
 
 
-@pytest.fixture
-def office() -> MemoryOffice:
-    return MemoryOffice()
-
-
-@pytest.fixture
-def app(office: MemoryOffice) -> FastAPI:
+@pytest.fixture(scope="session")
+def app() -> FastAPI:
     app = FastAPI(openapi_url="/api/v1/openapi.json")
-    app.state.controller = office
     mount(app)
     return app
 
 
 @pytest.fixture
-async def anyone(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+def office(app: FastAPI) -> MemoryOffice:
+    app.state.controller = MemoryOffice()
+    return app.state.controller  # type: ignore[no-any-return]  # set just now
+
+
+@pytest.fixture
+async def anyone(app: FastAPI, office: MemoryOffice) -> AsyncIterator[httpx2.AsyncClient]:
+    assert app.state.controller is office
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://composia/api/v1") as http:
         yield http

@@ -1,0 +1,118 @@
+"""`/backups`, `/repository`, `/nodes` and `/catalog`."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+
+from tests.twins.office import REVISION, SNAPSHOT, MemoryOffice
+
+Client = httpx2.AsyncClient
+
+
+async def test_records_are_listed_newest_first_and_filtered(admin: Client) -> None:
+    listed = (await admin.get("/backups", params={"service": "my-app"})).json()["items"]
+    assert [one["id"] for one in listed] == ["01B3", "01B2", "01B1"]
+    failed = (await admin.get("/backups", params={"status": "failed"})).json()["items"]
+    assert [one["id"] for one in failed] == ["01B3"]
+
+
+async def test_a_record_names_its_snapshot(admin: Client) -> None:
+    assert (await admin.get("/backups/01B1")).json()["snapshot_id"] == SNAPSHOT
+
+
+async def test_one_record_is_restored_to_scratch(admin: Client) -> None:
+    answer = await admin.post("/backups/01B1/restore", json={"node": "main", "to": "scratch"})
+    assert answer.status_code == 202
+    assert answer.json()["title"].endswith("to a scratch folder")
+
+
+async def test_a_failed_record_cannot_be_restored(admin: Client) -> None:
+    assert (await admin.post("/backups/01B3/restore")).status_code == 409
+
+
+async def test_a_record_is_forgotten_by_a_task(admin: Client) -> None:
+    answer = await admin.delete("/backups/01B1")
+    assert (answer.status_code, answer.json()["type"]) == (202, "forget_backup")
+
+
+async def test_the_files_of_a_backup_are_listed(admin: Client) -> None:
+    found = (await admin.get("/backups/01B1/files?path=files/data")).json()["items"]
+    assert [(one["path"], one["type"]) for one in found] == [("files/data/uploads", "dir")]
+
+
+async def test_a_file_is_downloaded_under_its_name(admin: Client) -> None:
+    answer = await admin.get("/backups/01B1/download?path=files/data/uploads/a.txt")
+    assert answer.content == b"hello"
+    assert answer.headers["content-disposition"].endswith("a.txt")
+
+
+async def test_a_folder_is_downloaded_as_tar(admin: Client) -> None:
+    answer = await admin.get("/backups/01B1/download?path=files/data")
+    assert answer.headers["content-type"] == "application/x-tar"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("01B1/download?path=files/nope", 404),
+        ("01B1/files?path=../etc", 422),
+        ("01B1/files?path=a%00b", 422),
+        ("01B3/files", 409),
+        ("01NOPE/files", 404),
+    ],
+)
+async def test_what_is_not_in_a_backup_is_refused(admin: Client, path: str, status: int) -> None:
+    assert (await admin.get(f"/backups/{path}")).status_code == status
+
+
+async def test_nobody_reads_while_the_repository_is_offline(
+    admin: Client, office: MemoryOffice
+) -> None:
+    office.nodes.offline.add("main")
+    assert (await admin.get("/backups/01B1/files")).status_code == 409
+
+
+async def test_the_repository_is_shown_as_the_records_know_it(admin: Client) -> None:
+    found = (await admin.get("/repository")).json()
+    assert (found["snapshots"], found["size"], found["nodes"]) == (2, 20, ["main"])
+
+
+async def test_nodes_are_shown_with_what_runs_there(admin: Client, office: MemoryOffice) -> None:
+    office.nodes.offline.add("edge")
+    found = {one["id"]: one for one in (await admin.get("/nodes")).json()["items"]}
+    assert (found["main"]["online"], found["main"]["repository"]) == (True, True)
+    assert (found["edge"]["online"], found["edge"]["repository"]) == (False, False)
+    assert (await admin.get("/nodes/nowhere")).status_code == 404
+
+
+FILE = "/catalog/files/my-app/composia-meta.yaml"
+
+
+async def test_a_file_is_read_and_written_at_a_revision(admin: Client) -> None:
+    read = await admin.get(FILE)
+    assert (read.text, read.headers["etag"]) == ("name: my-app\n", f'"{REVISION}"')
+    headers = {"If-Match": read.headers["etag"]}
+    written = await admin.put(FILE, content=b"name: mine\n", headers=headers)
+    assert written.headers["etag"] == f'"{written.json()["revision"]}"'
+    assert (await admin.get(FILE)).text == "name: mine\n"
+
+
+async def test_a_file_is_written_by_json_too(admin: Client) -> None:
+    await admin.put(FILE, json={"content": "name: x\n"}, headers={"If-Match": REVISION})
+    assert (await admin.get(FILE)).text == "name: x\n"
+
+
+async def test_a_catalog_that_has_moved_on_is_not_overwritten(admin: Client) -> None:
+    answer = await admin.put(FILE, content=b"x", headers={"If-Match": '"' + "0" * 40 + '"'})
+    assert answer.status_code == 412
+    assert (await admin.get(FILE)).text == "name: my-app\n"
+
+
+async def test_nothing_is_written_without_a_revision(admin: Client) -> None:
+    assert (await admin.put(FILE, content=b"x")).status_code == 422
+
+
+async def test_config_is_read_again(admin: Client, office: MemoryOffice) -> None:
+    answer = await admin.post("/config/reload")
+    assert (answer.json()["nodes"], office.reloads) == (["main", "edge"], 1)

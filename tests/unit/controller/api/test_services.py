@@ -1,0 +1,181 @@
+"""`/services`: what is shown, and what a request is answered with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.twins.office import MemoryOffice, container, node_state
+
+Client = httpx2.AsyncClient
+
+
+async def test_every_service_is_listed_with_its_state_and_last_backups(admin: Client) -> None:
+    found = {one["name"]: one for one in (await admin.get("/services")).json()["items"]}
+    mine = found["my-app"]
+    assert [(one["node"], one["state"]) for one in mine["instances"]] == [("main", "running")]
+    last = {item["name"]: item["last_backup"] for item in mine["data_items"]}
+    assert last["uploads"]["id"] == "01B1"
+    assert last["legacy"] is None
+
+
+async def test_a_broken_service_is_listed_with_its_problems_among_the_others(admin: Client) -> None:
+    found = {one["name"]: one for one in (await admin.get("/services")).json()["items"]}
+    assert found["Bad"]["problems"][0]["loc"] == ["nmae"]
+    assert found["my-app"]["problems"] == []
+
+
+async def test_a_volume_that_nothing_saves_is_a_warning(admin: Client) -> None:
+    warnings = (await admin.get("/services/my-app")).json()["warnings"]
+    assert [(one["kind"], one["source"]) for one in warnings] == [("unprotected", "cache")]
+
+
+@pytest.mark.parametrize(
+    ("states", "word"),
+    [
+        (("running", "running"), "running"),
+        (("running", "exited"), "partly"),
+        (("exited", "created"), "stopped"),
+        ((), "absent"),
+    ],
+)
+async def test_one_word_says_how_an_instance_is(
+    admin: Client, office: MemoryOffice, states: tuple[str, ...], word: str
+) -> None:
+    office.nodes.known["main"] = node_state(
+        *(container("my-app", f"c{number}", state) for number, state in enumerate(states))
+    )
+    instances = (await admin.get("/services/my-app")).json()["instances"]
+    assert [one["state"] for one in instances] == [word]
+
+
+async def test_an_instance_on_a_node_that_is_offline_is_unknown(
+    admin: Client, office: MemoryOffice
+) -> None:
+    office.nodes.offline.add("main")
+    instances = (await admin.get("/services/my-app")).json()["instances"]
+    assert [one["state"] for one in instances] == ["unknown"]
+
+
+async def test_a_list_goes_on_where_its_page_ended(admin: Client) -> None:
+    page = (await admin.get("/services", params={"limit": 1})).json()
+    names = [page["items"][0]["name"]]
+    while page["next_cursor"]:
+        params = {"limit": 1, "cursor": page["next_cursor"]}
+        page = (await admin.get("/services", params=params)).json()
+        names.append(page["items"][0]["name"])
+    assert names == ["Bad", "infra-backup", "my-app", "other"]
+
+
+@pytest.mark.parametrize("verb", ["deploy", "update", "stop", "restart", "backup", "restore"])
+async def test_a_missing_body_means_all_defaults(admin: Client, verb: str) -> None:
+    answer = await admin.post(f"/services/my-app/{verb}")
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/api/v1/tasks/{answer.json()['id']}"
+    assert answer.json()["type"] == verb
+
+
+async def test_a_body_is_json_whatever_its_header_says(admin: Client) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = b'{"data_items": ["uploads"]}'
+    answer = await admin.post("/services/my-app/backup", content=body, headers=headers)
+    assert answer.json()["title"] == "Back up uploads of my-app on main"
+
+
+async def test_a_dry_run_shows_the_plan_and_does_nothing(
+    admin: Client, office: MemoryOffice
+) -> None:
+    answer = await admin.post("/services/my-app/backup", params={"dry_run": "true"})
+    assert (answer.status_code, answer.json()["plan"]["plan"]) == (200, "backup")
+    assert office.store.admitted == {}
+
+
+async def test_a_repeated_key_answers_with_the_first_task(admin: Client) -> None:
+    headers = {"Idempotency-Key": "cron-2026-11-24"}
+    first = await admin.post("/services/my-app/backup", headers=headers)
+    second = await admin.post("/services/my-app/backup", headers=headers)
+    assert first.json()["id"] == second.json()["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"nonsense", 400),
+        (b"null", 422),
+        (b"[]", 422),
+        (b'{"nodes": "main"}', 422),
+        (b'{"nodes": []}', 422),
+        (b'{"node": ["main"]}', 422),
+        (b'{"nodes": ["; rm -rf /"]}', 422),
+        (b'{"nodes": ["--help"]}', 422),
+        ('{"nodes": ["ö"]}'.encode(), 422),
+        (b'{"nodes": ["' + b"n" * 300 + b'"]}', 422),
+        (b'{"nodes": ["nowhere"]}', 404),
+        (b'{"nodes": ["edge"]}', 409),
+        (b"x" * (10 * 1024 * 1024), 413),
+    ],
+)
+async def test_a_wrong_body_is_refused_as_what_it_is(
+    admin: Client, office: MemoryOffice, body: bytes, status: int
+) -> None:
+    answer = await admin.post("/services/my-app/deploy", content=body)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert office.store.admitted == {}
+
+
+async def test_every_wrong_place_of_a_body_is_named(admin: Client) -> None:
+    body = b'{"nodes": 1, "itmes": []}'
+    answer = (await admin.post("/services/my-app/backup", content=body)).json()
+    assert [one["loc"] for one in answer["errors"]] == [["body", "nodes"], ["body", "itmes"]]
+
+
+@pytest.mark.parametrize("name", ["; rm -rf", "--help", "ö", "n" * 300, "../etc"])
+async def test_an_odd_name_is_refused(admin: Client, name: str) -> None:
+    from urllib.parse import quote
+
+    answer = await admin.post(f"/services/{quote(name, safe='')}/deploy")
+    assert answer.status_code in (404, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_an_unknown_service_is_answered_with_the_closest_name(admin: Client) -> None:
+    answer = await admin.get("/services/my-ap")
+    assert (answer.status_code, "my-app" in answer.json()["hint"]) == (404, True)
+
+
+async def test_a_broken_service_is_refused_with_the_place(admin: Client) -> None:
+    answer = await admin.post("/services/Bad/deploy")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["file"] == "Bad/composia-meta.yaml"
+
+
+async def test_container_logs_come_through(admin: Client, office: MemoryOffice) -> None:
+    answer = await admin.get("/services/my-app/instances/main/logs", params={"container": "web"})
+    assert answer.text == "web-1  | ready\n"
+    asked: Any = office.nodes.asked[0]
+    assert (asked.container, asked.follow) == ("web", False)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("my-app/instances/nowhere/logs", 404),
+        ("my-app/instances/edge/logs", 404),
+        ("my-app/instances/main/logs?container=wbe", 404),
+        ("my-app/instances/main/logs?tail=-1", 422),
+    ],
+)
+async def test_logs_of_what_is_not_there_are_refused(admin: Client, path: str, status: int) -> None:
+    assert (await admin.get(f"/services/{path}")).status_code == status
+
+
+async def test_logs_of_a_node_that_is_offline_are_a_conflict(
+    admin: Client, office: MemoryOffice
+) -> None:
+    office.nodes.offline.add("main")
+    answer = await admin.get("/services/my-app/instances/main/logs")
+    assert (answer.status_code, "offline" in answer.json()["detail"]) == (409, True)

@@ -1,0 +1,86 @@
+"""`/tasks`, `/events` and what can be asked of a task."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+
+from composia.model.task import Status
+from tests.twins.office import MemoryOffice
+
+Client = httpx2.AsyncClient
+
+
+async def begun(admin: Client, verb: str = "backup") -> str:
+    task: str = (await admin.post(f"/services/my-app/{verb}")).json()["id"]
+    return task
+
+
+async def test_tasks_are_listed_newest_first_and_filtered(admin: Client) -> None:
+    first, second = await begun(admin), await begun(admin, "deploy")
+    listed = (await admin.get("/tasks")).json()["items"]
+    assert [one["id"] for one in listed] == [second, first]
+    backups = (await admin.get("/tasks", params={"type": "backup"})).json()["items"]
+    assert [one["id"] for one in backups] == [first]
+
+
+async def test_the_next_page_begins_where_the_first_ended(admin: Client) -> None:
+    first, second = await begun(admin), await begun(admin, "deploy")
+    page = (await admin.get("/tasks?limit=1")).json()
+    assert (page["items"][0]["id"], page["next_cursor"]) == (second, second)
+    page = (await admin.get(f"/tasks?limit=1&cursor={page['next_cursor']}")).json()
+    assert (page["items"][0]["id"], page["next_cursor"]) == (first, None)
+
+
+async def test_a_log_is_text(admin: Client) -> None:
+    answer = await admin.get(f"/tasks/{await begun(admin)}/logs")
+    assert (answer.text, answer.headers["content-type"]) == (
+        "one\ntwo\n",
+        "text/plain; charset=utf-8",
+    )
+
+
+async def test_a_followed_log_ends_with_the_task(admin: Client) -> None:
+    answer = await admin.get(f"/tasks/{await begun(admin)}/logs?follow=true")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.text.startswith("event: log\ndata: one\n\nevent: log\ndata: two\n\nevent: end\n")
+
+
+async def test_a_task_is_cancelled_once(admin: Client) -> None:
+    task = await begun(admin)
+    assert (await admin.post(f"/tasks/{task}/cancel")).json()["status"] == "cancelled"
+    assert (await admin.post(f"/tasks/{task}/cancel")).status_code == 409
+
+
+async def test_only_a_failed_task_is_tried_again(admin: Client, office: MemoryOffice) -> None:
+    task = await begun(admin)
+    assert (await admin.post(f"/tasks/{task}/retry")).status_code == 409
+    office.admit.end(task, Status.FAILED)
+    assert (await admin.post(f"/tasks/{task}/retry")).status_code == 202
+
+
+async def test_a_restore_is_rolled_back_by_a_task_of_its_own(
+    admin: Client, office: MemoryOffice
+) -> None:
+    task = await begun(admin, "restore")
+    office.admit.end(task)
+    answer = await admin.post(f"/tasks/{task}/rollback")
+    assert (answer.status_code, answer.json()["type"]) == (202, "rollback")
+    assert answer.json()["id"] != task
+
+
+async def test_a_backup_cannot_be_rolled_back(admin: Client) -> None:
+    answer = await admin.post(f"/tasks/{await begun(admin)}/rollback")
+    assert (answer.status_code, answer.json()["hint"] is not None) == (409, True)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry", "rollback", "abandon"])
+async def test_an_unknown_task_is_not_found(admin: Client, verb: str) -> None:
+    assert (await admin.post(f"/tasks/01NOTASK/{verb}")).status_code == 404
+
+
+async def test_events_are_those_of_the_services_a_token_is_for(anyone: Client) -> None:
+    headers = {"Authorization": "Bearer operate-token"}
+    text = (await anyone.get("/events", headers=headers)).text
+    assert "event: node" in text
+    assert "event: task" not in text
