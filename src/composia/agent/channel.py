@@ -71,9 +71,7 @@ class Channel:
         pause = FIRST_PAUSE
         while True:
             try:
-                async with self._session.ws_connect(
-                    self._url, heartbeat=HEARTBEAT, max_msg_size=LARGEST_MESSAGE
-                ) as socket:
+                async with await self._dial() as socket:
                     await self._greet(socket)
                     pause = FIRST_PAUSE
                     await self._talk(socket)
@@ -82,6 +80,13 @@ class Channel:
                 log.info("not connected", reason=_reason(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _dial(self) -> aiohttp.ClientWebSocketResponse:
+        # A controller that hangs takes the connection and never answers.
+        async with asyncio.timeout(WELCOME):
+            return await self._session.ws_connect(
+                self._url, heartbeat=HEARTBEAT, max_msg_size=LARGEST_MESSAGE
+            )
 
     async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         hello = Hello(
