@@ -157,7 +157,7 @@ def start_time(pid: int) -> int | None:
     return int(fields[19])
 
 
-def wait_until(what: str, holds: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(what: str, holds: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until `holds()`; an error that says `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
