@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, model_validator
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, model_validator
 
 from composia.errors import Failure
 from composia.tools.manifest import as_path, as_text
@@ -33,8 +33,12 @@ class Identity(BaseModel):
     inode: int
 
 
-def _heard(value: Any) -> Any:
-    return Path(os.fsdecode(as_path(value))) if isinstance(value, str) else value
+def _heard(value: Any) -> Path:
+    if isinstance(value, str):
+        return Path(os.fsdecode(as_path(value)))
+    if isinstance(value, Path):
+        return value
+    raise ValueError("not a path")
 
 
 def _told(path: Path) -> str:
@@ -42,7 +46,11 @@ def _told(path: Path) -> str:
 
 
 #: A path in JSON, where a name that is no text has to be written out.
-AnyPath = Annotated[Path, BeforeValidator(_heard), PlainSerializer(_told, return_type=str)]
+AnyPath = Annotated[
+    Path,
+    PlainValidator(_heard, json_schema_input_type=str),
+    PlainSerializer(_told, return_type=str),
+]
 
 
 class Place(BaseModel):

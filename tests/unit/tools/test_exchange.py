@@ -140,3 +140,11 @@ def test_a_mount_point_is_not_exchangeable(tmp_path: Path) -> None:
 
 def test_the_nearest_folder_that_exists_is_found(tmp_path: Path) -> None:
     assert existing(tmp_path / "a" / "b") == tmp_path
+
+
+def test_a_name_that_is_no_text_goes_through_a_journal(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"\xff \\ \n")
+    odd.write_text("new")
+    move = planned(place(tmp_path / "live", tmp_path), place(odd, tmp_path))
+    Move.model_validate_json(move.model_dump_json()).make()
+    assert (tmp_path / "live").read_text() == "new"
