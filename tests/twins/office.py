@@ -18,7 +18,7 @@ from composia.model.config import AccessToken, ControllerConfig
 from composia.model.meta import Meta
 from composia.model.node import Container, Disk, Instance, Mount, NodeState, Versions
 from composia.model.service import ServiceRef
-from composia.model.task import Status, Task
+from composia.model.task import Status, Task, TaskError
 from composia.operations.readings import ContainerLogs, ListSnapshot, Reading
 from composia.workflows import AnyPlan
 from composia.workflows.plan import Plan
@@ -185,6 +185,9 @@ def _fits(row: Task | Backup, wanted: Mapping[str, Any]) -> bool:
 class MemoryAdmit:
     store: MemoryStore
     keys: dict[str, str] = field(default_factory=dict)
+    #: How every task is from its beginning on: as if it had been carried out at once.
+    status: Status = Status.PENDING
+    error: TaskError | None = None
 
     async def submit(
         self, plan: Plan, *, created_by: str, source: str, idempotency_key: str | None = None
@@ -196,7 +199,8 @@ class MemoryAdmit:
             type=plan.plan,
             service=plan.service_name,
             nodes=plan.nodes,
-            status=Status.PENDING,
+            status=self.status,
+            error=self.error,
             title=str(plan),
             created_by=created_by,
             source=source,

@@ -45,10 +45,9 @@ def login(url: str | None) -> None:
       composia login --url https://composia.example.com
     """
     given = click.get_current_context().find_root().obj
-    address = url or given.get("url") or connect.DEFAULT_URL
+    address = url or connect.address()
     token = os.environ.get("COMPOSIA_TOKEN") or click.prompt("Access token", hide_input=True)
-    given["url"] = address
-    os.environ["COMPOSIA_TOKEN"] = token
+    given |= {"url": address, "token": token}
     services = connect.call(lambda client: client.services())
     path = connect.keep(address, token)
     click.echo(f"{address} answers with {len(services)} services. Kept in {path}.")

@@ -46,9 +46,9 @@ def call(asked: Callable[[Client], Awaitable[Answer]]) -> Answer:
 def access() -> tuple[str, str]:
     """Address and token: from options, the environment, or `composia login`."""
     given: dict[str, Any] = click.get_current_context().find_root().obj or {}
-    kept = _kept()
-    url = given.get("url") or os.environ.get("COMPOSIA_URL") or kept.get("url") or DEFAULT_URL
-    token = _token_of(given.get("token_file")) or os.environ.get("COMPOSIA_TOKEN")
+    kept, url = _kept(), address()
+    token = given.get("token") or _token_of(given.get("token_file"))
+    token = token or os.environ.get("COMPOSIA_TOKEN")
     # A token is kept for one address: it is not shown to another.
     if token is None and url == kept.get("url", DEFAULT_URL):
         token = kept.get("token")
@@ -58,6 +58,13 @@ def access() -> tuple[str, str]:
             "The tokens are in config.yaml, under controller.access_tokens."
         )
     return url, token
+
+
+def address() -> str:
+    """The controller's address: from the option, the environment, or `composia login`."""
+    given: dict[str, Any] = click.get_current_context().find_root().obj or {}
+    asked: str | None = given.get("url") or os.environ.get("COMPOSIA_URL")
+    return asked or _kept().get("url") or DEFAULT_URL
 
 
 def _token_of(file: str | None) -> str | None:

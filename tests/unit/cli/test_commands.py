@@ -1,0 +1,186 @@
+"""What people and programs get from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from composia.cli import COMMANDS, cli
+from composia.model.task import Status, TaskError
+from tests.twins.office import MemoryOffice
+from tests.unit.cli.conftest import Composia
+
+
+def test_services_are_a_table_for_people(composia: Composia) -> None:
+    shown = composia("services").stdout
+    assert "running on main" in shown
+    assert "no data item covers the volume cache" in shown
+    assert "unknown key; did you mean `name`?" in shown
+
+
+def test_services_are_json_for_programs(composia: Composia) -> None:
+    names = [one["name"] for one in json.loads(composia("services", "--json").stdout)]
+    assert names == ["Bad", "infra-backup", "my-app", "other"]
+
+
+def test_a_service_is_shown_with_its_data_items(composia: Composia) -> None:
+    shown = composia("service", "show", "my-app").stdout
+    assert "my-app-web-1" in shown
+    assert "database.pgdumpall" in shown
+
+
+@pytest.mark.parametrize("verb", ["deploy", "update", "stop", "restart", "backup"])
+def test_a_task_that_succeeds_ends_with_zero(
+    composia: Composia, office: MemoryOffice, verb: str
+) -> None:
+    office.admit.status = Status.SUCCEEDED
+    ended = composia(verb, "my-app")
+    assert (ended.exit_code, "succeeded" in ended.stdout) == (0, True)
+
+
+def test_a_task_that_fails_ends_with_one_and_its_error(
+    composia: Composia, office: MemoryOffice
+) -> None:
+    office.admit.status = Status.FAILED
+    office.admit.error = TaskError(message="disk full", hint="Make room.")
+    ended = composia("backup", "my-app")
+    assert ended.exit_code == 1
+    assert "disk full" in ended.stderr
+    assert "Make room." in ended.stderr
+
+
+def test_a_wrong_command_ends_with_two(composia: Composia) -> None:
+    assert composia("backup").exit_code == 2
+    assert composia("backup", "my-app", "--nonsense").exit_code == 2
+    assert composia("restore", "my-app", "--at", "yesterday", "--yes").exit_code == 2
+
+
+def test_a_refusal_ends_with_three_and_the_next_step(composia: Composia) -> None:
+    ended = composia("deploy", "my-ap")
+    assert (ended.exit_code, "Did you mean `my-app`?" in ended.stderr) == (3, True)
+
+
+def test_a_wrong_token_is_a_refusal(composia: Composia) -> None:
+    assert composia("services", token="wrong").exit_code == 3  # it is wrong
+
+
+def test_a_controller_that_does_not_answer_ends_with_four(tmp_path: Path) -> None:
+    env = {"COMPOSIA_URL": "http://127.0.0.1:1", "COMPOSIA_TOKEN": "t"}
+    ended = CliRunner().invoke(cli, ["nodes"], env=env)
+    assert (ended.exit_code, "composia serve" in ended.stderr) == (4, True)
+
+
+def test_no_wait_answers_with_the_task(composia: Composia) -> None:
+    ended = composia("backup", "my-app", "--no-wait", "--json")
+    assert (ended.exit_code, json.loads(ended.stdout)["status"]) == (0, "pending")
+
+
+def test_a_dry_run_does_nothing(composia: Composia, office: MemoryOffice) -> None:
+    ended = composia("restore", "my-app", "--dry-run")
+    assert "Would: Restore uploads, database of my-app on main" in ended.stdout
+    assert office.store.admitted == {}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("restore", "my-app"),
+        ("backups", "restore", "01B1"),
+        ("backups", "forget", "01B1"),
+        ("rollback", "01T00000"),
+    ],
+)
+def test_what_replaces_or_drops_data_asks_first(
+    composia: Composia, office: MemoryOffice, arguments: tuple[str, ...]
+) -> None:
+    ended = composia(*arguments)
+    assert (ended.exit_code, "--yes" in ended.stderr) == (2, True)
+    assert office.store.admitted == {}
+
+
+def test_yes_is_an_answer(composia: Composia, office: MemoryOffice) -> None:
+    office.admit.status = Status.SUCCEEDED
+    assert composia("restore", "my-app", "--yes", "--item", "uploads").exit_code == 0
+
+
+def test_a_restore_to_scratch_asks_nothing(composia: Composia, office: MemoryOffice) -> None:
+    office.admit.status = Status.SUCCEEDED
+    assert composia("backups", "restore", "01B1", "--to", "scratch").exit_code == 0
+
+
+def test_backups_are_listed_and_looked_into(composia: Composia) -> None:
+    assert "01B1" in composia("backups", "--service", "my-app").stdout
+    assert "5" * 64 in composia("backups", "show", "01B1").stdout
+    assert "files/data" in composia("backups", "files", "01B1", "files").stdout
+
+
+def test_a_file_is_downloaded_and_never_over_another(composia: Composia, tmp_path: Path) -> None:
+    target = str(tmp_path / "a.txt")
+    arguments = ("backups", "download", "01B1", "files/data/uploads/a.txt", "-o", target)
+    assert composia(*arguments).exit_code == 0
+    assert Path(target).read_bytes() == b"hello"
+    assert composia(*arguments).exit_code == 2
+
+
+def test_an_empty_list_names_the_next_step(composia: Composia, office: MemoryOffice) -> None:
+    office.store.records.clear()
+    assert "composia backup SERVICE" in composia("backups").stdout
+    assert "composia deploy SERVICE" in composia("tasks").stdout
+
+
+def test_logs_of_a_service_come_from_its_only_node(composia: Composia) -> None:
+    assert composia("logs", "my-app").stdout == "web-1  | ready\n"
+
+
+def test_a_task_is_shown_with_what_can_be_done(composia: Composia) -> None:
+    task = json.loads(composia("backup", "my-app", "--no-wait", "--json").stdout)["id"]
+    assert f"composia logs -f {task}" in composia("task", "show", task).stdout
+    assert composia("task", "cancel", task).exit_code == 1
+
+
+def test_nodes_repository_and_catalog_are_shown(composia: Composia) -> None:
+    assert "26.1, compose 2.26" in composia("nodes").stdout
+    assert "my-app-web-1" in composia("node", "show", "main").stdout
+    assert "infra-backup" in composia("repo", "status").stdout
+    assert composia("catalog", "show", "my-app/composia-meta.yaml").stdout == "name: my-app\n"
+    assert "main, edge" in composia("config", "reload").stdout
+
+
+def test_a_file_of_the_catalog_is_written_from_standard_input(
+    composia: Composia, office: MemoryOffice
+) -> None:
+    composia("catalog", "put", "my-app/composia-meta.yaml", stdin="name: new\n")
+    assert office.catalog.content["my-app/composia-meta.yaml"] == b"name: new\n"
+
+
+def test_login_keeps_the_token_for_its_owner_only(composia: Composia, home: Path) -> None:
+    assert composia("login").exit_code == 0
+    kept = home / "composia" / "client.yaml"
+    assert os.stat(kept).st_mode & 0o777 == 0o600
+    assert composia("services", token=None).exit_code == 0
+
+
+def test_without_a_token_the_next_step_is_named(composia: Composia) -> None:
+    ended = composia("services", token=None)
+    assert (ended.exit_code, "composia login" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_has_a_completion_script(composia: Composia, shell: str) -> None:
+    assert "_COMPOSIA_COMPLETE" in composia("completion", shell).stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_where_the_table_says_and_explains_itself(
+    composia: Composia, name: str
+) -> None:
+    ended = composia(name, "--help")
+    assert (ended.exit_code, ended.stdout.startswith("Usage:")) == (0, True)
+
+
+def test_the_exit_codes_are_documented(composia: Composia) -> None:
+    assert "the controller cannot be reached" in composia("--help").stdout
