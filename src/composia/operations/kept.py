@@ -27,6 +27,8 @@ REPLACED = "replaced.json"
 EXCHANGING = "exchanging.json"
 STAGED = "staged.json"
 SCRATCH = "scratch.json"
+#: Below it lies what was fetched to look at, by task.
+SCRATCH_FOLDER = "scratch"
 
 
 class Replaced(BaseModel):
@@ -103,7 +105,9 @@ def _overlap(one: Replaced, other: Replaced) -> bool:
 
 
 def _tasks(aside: Path) -> list[Path]:
-    return sorted(path for path in aside.iterdir() if path.is_dir()) if aside.is_dir() else []
+    if not aside.is_dir():
+        return []
+    return sorted(path for path in aside.iterdir() if path.is_dir() and path.name != SCRATCH_FOLDER)
 
 
 async def expire(aside: Path, docker: Docker, now: datetime) -> list[str]:
@@ -132,7 +136,9 @@ def _has_expired(mine: Aside, now: datetime) -> bool:
 
 
 def _last_change(mine: Aside) -> float:
-    return max(entry.stat(follow_symlinks=False).st_mtime for entry in os.scandir(mine.folder))
+    entries = os.scandir(mine.folder)
+    times = (entry.stat(follow_symlinks=False).st_mtime for entry in entries)
+    return max(times, default=mine.folder.stat().st_mtime)
 
 
 def _is_what_was_kept(replaced: Replaced) -> bool:

@@ -91,7 +91,7 @@ class FetchData(Operation[DataFetched]):
         return DataFetched(size=total.size, files=total.files, warnings=total.warnings)
 
     async def _scratch(self, site: Site) -> DataFetched:
-        folder = site.aside / "scratch" / site.task
+        folder = site.aside / kept.SCRATCH_FOLDER / site.task
         until = datetime.now(UTC) + kept.SCRATCH_KEPT
         aside = Aside(site.aside, site.task)
         aside.write(kept.SCRATCH, Scratch(folder=folder, until=until))

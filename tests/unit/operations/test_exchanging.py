@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from composia.operations import exchanging
+from composia.operations.exchanging import Exchange
+from composia.strategies.base import Swap
+from tests.twins.site import Twins
+
+
+def a_swap(tmp_path: Path, **more: object) -> Swap:
+    live, staged = tmp_path / "app/data", tmp_path / "aside/data"
+    for folder, content in ((live, "old"), (staged, "new")):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(content)
+    fields = {"live": live, "staged": staged, "below": tmp_path / "app", "known_as": "./data"}
+    return Swap.model_validate({**fields, **more})
+
+
+def content(swap: Swap) -> str:
+    return (swap.live / "file").read_text()
+
+
+def test_what_is_carried_comes_along_and_goes_back(tmp_path: Path) -> None:
+    swap = a_swap(tmp_path, carry=(Path("temp/deep"),))
+    (swap.live / "temp/deep").mkdir(parents=True)
+    (swap.live / "temp").chmod(0o711)
+    os.utime(swap.staged, ns=(10**18,) * 2)
+    exchange = exchanging.planned(swap)
+
+    exchange.make()
+    assert content(swap) == "new"
+    assert (swap.live / "temp/deep").is_dir()
+    assert (swap.live / "temp").stat().st_mode & 0o777 == 0o711
+
+    exchange.undo()
+    assert content(swap) == "old"
+    assert (swap.live / "temp/deep").is_dir()
+
+
+def test_what_the_backup_has_itself_is_not_carried(tmp_path: Path) -> None:
+    swap = a_swap(tmp_path, carry=(Path("file"),))
+    exchanging.planned(swap).make()
+    assert content(swap) == "new"
+
+
+def test_a_folder_that_cannot_move_changes_its_content_and_its_look(tmp_path: Path) -> None:
+    live = tmp_path / "app/data"
+    swap = a_swap(tmp_path)
+    inside = live / ".composia-task"
+    swap.staged.rename(inside)
+    swap = swap.model_copy(update={"staged": inside, "atomic": False})
+    inside.chmod(0o750)
+    live.chmod(0o701)
+    exchange = exchanging.planned(swap)
+
+    exchange.make()
+    assert (content(swap), live.stat().st_mode & 0o777) == ("new", 0o750)
+
+    exchange.undo()
+    assert (content(swap), live.stat().st_mode & 0o777) == ("old", 0o701)
+
+
+@pytest.mark.parametrize("made", range(3))
+def test_undo_finds_out_by_itself_how_much_was_done(tmp_path: Path, made: int) -> None:
+    swaps = [a_swap(tmp_path / str(number)) for number in range(2)]
+    exchanges = [exchanging.planned(swap) for swap in swaps]
+    for exchange in exchanges[:made]:
+        exchange.make()
+    noted = tuple(Exchange.model_validate(one.model_dump(mode="json")) for one in exchanges)
+
+    exchanging.undo(noted)
+    exchanging.undo(noted)
+
+    assert [content(swap) for swap in swaps] == ["old", "old"]
+
+
+async def test_containers_that_see_the_data_are_found(tmp_path: Path) -> None:
+    twins = Twins(tmp_path / "app")
+    swap = a_swap(tmp_path)
+    twins.docker.add("exact", mounts=[swap.live])
+    twins.docker.add("above", mounts=[swap.live.parent])
+    twins.docker.add("below", mounts=[swap.live / "file"])
+    twins.docker.add("beside", mounts=[swap.live.parent / "other"])
+    twins.docker.add("stranger", project="other", mounts=[swap.live])
+    twins.docker.add("backup-program", project="other", mounts=[tmp_path])
+    found = await exchanging.mounting(twins.site, [swap])
+    assert {one.name for one in found} == {"exact", "above", "below", "stranger"}
