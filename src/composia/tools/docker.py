@@ -174,12 +174,15 @@ class Docker:
             async for line in found.log(follow=True, **wanted):
                 yield line.encode()
 
-    async def events(self) -> AsyncGenerator[Mapping[str, Any]]:
-        """The engine's events from now on; ends when the engine goes away."""
+    def events(self) -> AsyncGenerator[Mapping[str, Any]]:
+        """The engine's events from this call on; ends when the engine goes away."""
+        # By the time, so that none is missed until the engine is first asked.
+        return self._events(since=f"{time.time():.9f}")
+
+    async def _events(self, since: str) -> AsyncGenerator[Mapping[str, Any]]:
         stream = DockerEvents(self._engine)
         with _told():
-            # `since`: an event between this call and the engine's answer is not missed.
-            arriving = stream.subscribe(since=f"{time.time():.9f}")
+            arriving = stream.subscribe(since=since)
             try:
                 while (event := await arriving.get()) is not None:
                     yield event

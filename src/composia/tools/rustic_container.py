@@ -25,8 +25,9 @@ from composia.tools.rustic_paths import ROOT
 from composia.tools.rustic_profile import Mounts, Profile, find_profile, mounts_of
 from composia.tools.shell import Command, Finished, Running, Shell
 
-#: Without the first, errors have colours even in a pipe; without the second, a crash hides why.
-ENVIRONMENT = {"NO_COLOR": "1", "RUST_BACKTRACE": "0"}
+#: Without the first, errors have colours even in a pipe; without the second, a crash hides why;
+#: without the third, an image that has no time zones makes rustic complain about every file.
+ENVIRONMENT = {"NO_COLOR": "1", "RUST_BACKTRACE": "0", "TZ": "UTC0"}
 
 
 class Note(Protocol):
@@ -248,7 +249,9 @@ def _override(service: str, unset: Sequence[str], mounts: Sequence[Mount]) -> It
     """
     environment: Mapping[str, str | None] = {**dict.fromkeys(unset), **ENVIRONMENT}
     volumes = [_long_form(mount) for mount in mounts]
-    content = {"services": {service: {"environment": environment, "volumes": volumes}}}
+    # No log: what it says is read here, and a second copy of it slows a backup down.
+    changes = {"environment": environment, "volumes": volumes, "logging": {"driver": "none"}}
+    content = {"services": {service: changes}}
     handle = os.memfd_create("composia-compose")
     try:
         os.write(handle, json.dumps(content).replace("$", "$$").encode())

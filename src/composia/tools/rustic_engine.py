@@ -33,6 +33,8 @@ PROGRESS = ("--json-progress", "--progress-interval", "1s")
 #: Half of rustic's own size for packs, and so of the memory that a restore needs.
 INIT = ("init", "--set-datapack-size", "8MiB")
 RESTORED = "restore done."
+#: The names of the owners on this machine: without them rustic complains about every file.
+NAMES = (Path("/etc/passwd"), Path("/etc/group"))
 #: Ids in one call, so that it stays within what a command line holds.
 MANY = 500
 CHUNK = 256 * 1024
@@ -105,6 +107,7 @@ class RusticEngine:
     ) -> SavedTree:
         """Save each source under `/composia/<key>`, the excluded left out."""
         mounts = [Mount(path, f"{ROOT}/{key}", True) for key, path in sources.items()]
+        mounts += [Mount(path, str(path), True) for path in NAMES if path.is_file()]
         globs = await self._globs(exclude)
         async with self._saving(labels, (*globs, ROOT), mounts) as working:
             working.stdin.close()
