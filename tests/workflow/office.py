@@ -20,6 +20,7 @@ from composia.workflows.backup import BackupPlan, NamedItem
 from composia.workflows.plan import Plan
 from composia.workflows.service import DeployPlan
 from tests.twins.nodes import MemoryNodes
+from tests.waiting import until
 
 
 class Office:
@@ -78,9 +79,7 @@ class Office:
 
     async def until_asked(self, step: str) -> None:
         """Wait until a step is under way on a node."""
-        async with asyncio.timeout(10):
-            while not any(key.split(":")[1] == step for key in self.nodes.sent):
-                await asyncio.sleep(0.005)
+        await until(lambda: any(key.split(":")[1] == step for key in self.nodes.sent))
 
 
 def ref(name: str = "my-app") -> ServiceRef:

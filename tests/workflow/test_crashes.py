@@ -7,6 +7,7 @@ import pytest
 
 from composia.controller.asking import Question
 from composia.model.task import Status
+from tests.waiting import until
 from tests.workflow.office import Office, backup, deploy
 
 SNAPSHOT = {"id": "cd" * 32, "size": 5, "added": 1, "files": 1, "duration": 0.1}
@@ -102,9 +103,7 @@ async def test_steps_side_by_side_resume_each_by_itself(office: Office) -> None:
 
     office.nodes.on("deploy", one_waits)
     submitted = await office.submit(deploy("main", "edge"))
-    async with asyncio.timeout(10):
-        while not office.nodes.acknowledged:
-            await asyncio.sleep(0.005)
+    await until(lambda: office.nodes.acknowledged)
 
     await office.restart()
     gate.set()

@@ -9,6 +9,7 @@ from composia.controller.asking import Question
 from composia.errors import CommandFailed, Conflict
 from composia.model.task import Status
 from tests.twins.nodes import MemoryNodes
+from tests.waiting import until
 from tests.workflow.office import Office, deploy
 
 
@@ -39,9 +40,7 @@ async def test_two_services_are_worked_on_side_by_side(office: Office) -> None:
     office.nodes.on("deploy", waits)
     first, second = await office.submit(deploy()), await office.submit(deploy(service="other"))
 
-    async with asyncio.timeout(10):
-        while len(office.nodes.sent) < 2:
-            await asyncio.sleep(0.005)
+    await until(lambda: len(office.nodes.sent) == 2)
 
     assert {(await office.task(one.id)).status for one in (first, second)} == {Status.RUNNING}
 
@@ -219,6 +218,7 @@ async def test_changes_are_told_to_those_who_listen(office: Office) -> None:
 
 
 async def until_waiting(office: Office, task: str) -> None:
-    async with asyncio.timeout(10):
-        while (await office.task(task)).waiting is None:
-            await asyncio.sleep(0.005)
+    async def waits_visibly() -> bool:
+        return (await office.task(task)).waiting is not None
+
+    await until(waits_visibly)

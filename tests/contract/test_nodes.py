@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composia.errors import Cancelled, CommandFailed, NodeLost
+from composia.operations.messages import Outcome
+from composia.operations.service import Deploy
+from tests.contract.nodes_world import Asked, NodesWorld, channel_world, memory_world
+from tests.waiting import until
+from tests.workflow.office import ref
+
+WORLDS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[NodesWorld]]] = {
+    "channel": channel_world,
+    "memory": memory_world,
+}
+
+
+@pytest.fixture(params=WORLDS)
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[NodesWorld]:
+    async with WORLDS[request.param](tmp_path) as made:
+        yield made
+
+
+def a_question(number: int = 1, *, sent: bool = False) -> Asked:
+    return Asked(f"01TASK:deploy:main:{number}", Deploy(service=ref()), sent=sent)
+
+
+async def asked(world: NodesWorld, question: Asked) -> Outcome:
+    async with asyncio.timeout(10):
+        return await world.nodes.ask("main", question)
+
+
+async def changes() -> dict[str, Any]:
+    return {"changed": True}
+
+
+async def test_a_question_has_an_answer(world: NodesWorld) -> None:
+    world.works(changes)
+    question = a_question()
+
+    outcome = await asked(world, question)
+
+    assert outcome.result == {"changed": True}
+    assert question.sendings == 1
+
+
+async def test_an_error_is_an_answer(world: NodesWorld) -> None:
+    async def fails() -> dict[str, Any]:
+        raise CommandFailed("no space left", hint="Free some.")
+
+    world.works(fails)
+
+    outcome = await asked(world, a_question())
+
+    assert outcome.error is not None
+    assert isinstance(outcome.error.as_error(), CommandFailed)
+    assert outcome.error.hint == "Free some."
+
+
+async def test_a_repeated_question_has_the_first_answer(world: NodesWorld) -> None:
+    world.works(changes)
+    await asked(world, a_question())
+
+    again = await asked(world, a_question(sent=True))
+
+    assert again.result == {"changed": True}
+    assert world.done == ["main: deploy"]
+
+
+async def test_a_question_survives_a_cut(world: NodesWorld) -> None:
+    gate = asyncio.Event()
+
+    async def waits() -> dict[str, Any]:
+        await gate.wait()
+        return {"changed": True}
+
+    world.works(waits)
+    question = a_question()
+    asking = asyncio.create_task(asked(world, question))
+    await question.was_sent.wait()
+    await until_done(world)
+    await world.cut()
+    await question.is_waiting.wait()
+    gate.set()
+    await world.join()
+
+    outcome = await asking
+
+    assert outcome.result == {"changed": True}
+    assert world.done == ["main: deploy"]
+    assert question.waited[0].for_ == "node main is not connected"
+
+
+async def test_a_node_that_stays_away_is_lost(world: NodesWorld) -> None:
+    await world.cut()
+
+    with pytest.raises(NodeLost) as lost:
+        await asked(world, a_question())
+
+    assert lost.value.hint
+    assert world.done == []
+
+
+async def test_a_question_that_was_sent_waits_longer_than_that(world: NodesWorld) -> None:
+    world.works(changes)
+    await world.cut()
+    asking = asyncio.create_task(asked(world, a_question(sent=True)))
+    await asyncio.sleep(0.5)
+    await world.join()
+
+    outcome = await asking
+
+    assert outcome.result == {"changed": True}
+
+
+async def test_an_agent_that_died_meanwhile_says_interrupted(world: NodesWorld) -> None:
+    world.works(never)
+    question = a_question()
+    asking = asyncio.create_task(asked(world, question))
+    await until_done(world)
+    world.kill()
+
+    outcome = await asking
+
+    assert outcome.error is not None
+    assert outcome.error.as_error().may_retry
+
+
+async def test_a_cancel_ends_what_is_under_way(world: NodesWorld) -> None:
+    world.works(never)
+    question = a_question()
+    asking = asyncio.create_task(asked(world, question))
+    await until_done(world)
+    question.cancelled.set()
+
+    outcome = await asking
+
+    assert outcome.error is not None
+    assert isinstance(outcome.error.as_error(), Cancelled)
+
+
+async def test_a_cancelled_question_that_was_never_sent_is_not_asked(world: NodesWorld) -> None:
+    await world.cut()
+    question = a_question()
+    asking = asyncio.create_task(asked(world, question))
+    await question.is_waiting.wait()
+    question.cancelled.set()
+
+    with pytest.raises(Cancelled):
+        await asking
+
+    assert world.done == []
+
+
+async def test_a_question_revoked_before_it_came_is_never_performed(world: NodesWorld) -> None:
+    world.works(changes)
+    question = a_question(sent=True)
+    question.cancelled.set()
+
+    outcome = await asked(world, question)
+
+    assert outcome.error is not None
+    assert world.done == []
+
+
+async def test_a_lost_node_can_be_given_up(world: NodesWorld) -> None:
+    await world.cut()
+    question = a_question(sent=True)
+    asking = asyncio.create_task(asked(world, question))
+    await question.is_waiting.wait()
+    question.cancelled.set()
+    question.abandoned.set()
+
+    with pytest.raises(Cancelled, match="given up"):
+        await asking
+
+
+async def never() -> dict[str, Any]:
+    await asyncio.Event().wait()
+    return {}
+
+
+async def until_done(world: NodesWorld) -> None:
+    await until(lambda: world.done)
