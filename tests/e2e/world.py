@@ -10,7 +10,6 @@ from typing import Any
 import httpx2
 
 from tests.lab import Lab
-from tests.lab.commits import commit
 
 #: Seconds until a test gives up on something that is on its way.
 PATIENCE = 90.0
@@ -32,9 +31,13 @@ class World:
 
     def commit(self, files: Mapping[str, str | None]) -> str:
         """Push a commit and wait until the controller has it."""
-        made = commit(self.lab.catalog, files)
-        until(lambda: self.get("/services").headers["X-Catalog-Revision"] == made, "the new commit")
+        made = self.lab.commit(files)
+        until(lambda: self.revision() == made, "the new commit")
         return made
+
+    def revision(self) -> str:
+        """The catalog's, as the controller has it."""
+        return str(self.get("/services/infra-backup").json()["revision"])
 
     def service(self, name: str, compose: str, meta: str, **more: str) -> None:
         """Push a service."""
