@@ -1,0 +1,51 @@
+"""A Docker engine without containers, on a socket: enough for an agent to find nothing there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+
+@asynccontextmanager
+async def empty_engine(socket: Path) -> AsyncIterator[str]:
+    """Answer lists, versions and events; gives the DOCKER_HOST."""
+    app = web.Application()
+    version = r"{version:(v[\d.]+/)?}"
+    app.add_routes(
+        [
+            web.get(f"/{version}version", _version),
+            web.get(f"/{version}info", _info),
+            web.get(f"/{version}containers/json", _containers),
+            web.get(f"/{version}events", _events),
+        ]
+    )
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.UnixSite(runner, str(socket)).start()
+    try:
+        yield f"unix://{socket}"
+    finally:
+        await runner.cleanup()
+
+
+async def _version(request: web.Request) -> web.Response:
+    return web.json_response({"Version": "26.1.5", "ApiVersion": "1.45"})
+
+
+async def _info(request: web.Request) -> web.Response:
+    return web.json_response({"DockerRootDir": "/"})
+
+
+async def _containers(request: web.Request) -> web.Response:
+    return web.json_response([])
+
+
+async def _events(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse()
+    await answer.prepare(request)
+    await asyncio.Event().wait()
+    return answer
