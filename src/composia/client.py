@@ -167,11 +167,17 @@ class Client:
 
     async def download(self, backup: str, path: str, target: Path) -> int:
         """A file, or a folder as tar, into a new file here; its size in bytes."""
+        unfinished = target.with_name(f".{target.name}.part")
         size = 0
-        async with self._stream(f"/backups/{_part(backup)}/download", path=path) as answer:
-            with target.open("xb") as file:
-                async for chunk in answer.aiter_bytes():
-                    size += file.write(chunk)
+        try:
+            async with self._stream(f"/backups/{_part(backup)}/download", path=path) as answer:
+                with unfinished.open("wb") as file:
+                    async for chunk in answer.aiter_bytes():
+                        size += file.write(chunk)
+            # Never over a file that is there, and never a half one under its name.
+            target.hardlink_to(unfinished)
+        finally:
+            unfinished.unlink(missing_ok=True)
         return size
 
     # Nodes, repository, catalog, configuration.

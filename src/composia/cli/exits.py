@@ -42,7 +42,11 @@ def _end(error: Exception) -> NoReturn:
 
     if not isinstance(error, ComposiaError):
         raise error
-    say(error.message, error.hint, [str(problem) for problem in error.problems])
+    say(
+        error.message,
+        error.hint,
+        [str(problem) for problem in error.problems if problem.msg not in error.message],
+    )
     if isinstance(error, Unreachable):
         sys.exit(UNREACHABLE)
     sys.exit(FAILED if isinstance(error, Failure) else REFUSED)
@@ -52,7 +56,6 @@ def say(message: str, hint: str | None, places: list[str] | None = None) -> None
     """What is wrong, where, and what to do, on stderr."""
     click.secho(f"Error: {message}", fg="red", err=True)
     for place in places or []:
-        if place not in message:
-            click.echo(f"  {place}", err=True)
+        click.echo(f"  {place}", err=True)
     if hint:
         click.echo(f"  {hint}", err=True)

@@ -170,7 +170,8 @@ def plan_backup(
     on = known.nodes_with_instances(found, request.nodes, wrong)
     items = _items(found, request.data_items, wrong)
     known.object_to_a_disabled(found, wrong)
-    known.object_to_nodes_without_repository(on, wrong)
+    places = {("nodes", number): node for number, node in enumerate(on)}
+    known.object_to_nodes_without_repository(places, wrong)
     known.object_to_foreign_projects(found.ref, on, wrong)
     wrong.settle()
     return BackupPlan(service=found.ref, repository=repository, on=on, items=items, kind=kind)

@@ -9,7 +9,7 @@ from composia.errors import Conflict
 from composia.model.catalog import CatalogView, Service
 from composia.model.node import Container, NodeState
 from composia.model.service import RepositoryRef, ServiceRef
-from composia.workflows.objections import Objections, not_found
+from composia.workflows.objections import Objections, Place, not_found
 
 RUNNING = frozenset({"running", "restarting", "paused"})
 
@@ -142,13 +142,15 @@ class Known:
                 f"--node {node}`.",
             )
 
-    def object_to_nodes_without_repository(self, on: Sequence[str], wrong: Objections) -> None:
-        """Only some nodes hold the repository."""
+    def object_to_nodes_without_repository(
+        self, on: Mapping[Place, str], wrong: Objections
+    ) -> None:
+        """Only some nodes hold the repository. `on`: nodes by their place in the request."""
         holders = self.repository_nodes()
-        for place, node in enumerate(on):
+        for place, node in on.items():
             if node in self.nodes and node not in holders:
                 wrong.conflict(
-                    ("nodes", place),
+                    place,
                     f"node {node} does not hold the repository",
                     "Only these do: " + ", ".join(holders) + " (controller.rustic.main_nodes).",
                 )
