@@ -19,7 +19,7 @@ from composia.operations.repository import RepositoryOpened
 from composia.strategies import AnyBackupStrategy
 from composia.strategies.base import Saved
 from composia.workflows.known import Known
-from composia.workflows.objections import Objections
+from composia.workflows.objections import Objections, Place
 from composia.workflows.opening import open_repository, with_id
 from composia.workflows.plan import Hold, PartlyDone, Plan, Run
 from composia.workflows.sides import errors_of, names
@@ -170,7 +170,7 @@ def plan_backup(
     on = known.nodes_with_instances(found, request.nodes, wrong)
     items = _items(found, request.data_items, wrong)
     known.object_to_a_disabled(found, wrong)
-    places = {("nodes", number): node for number, node in enumerate(on)}
+    places: dict[Place, str] = {("nodes", number): node for number, node in enumerate(on)}
     known.object_to_nodes_without_repository(places, wrong)
     known.object_to_foreign_projects(found.ref, on, wrong)
     wrong.settle()

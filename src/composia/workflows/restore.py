@@ -224,7 +224,7 @@ def _plan(
     wrong: Objections,
 ) -> RestorePlan:
     on = [node] if node else []
-    known.object_to_nodes_without_repository({("node",): one for one in on}, wrong)
+    known.object_to_nodes_without_repository({("node",): node} if node else {}, wrong)
     known.object_to_foreign_projects(service.ref, on, wrong)
     items = choice.items_to_restore(service, chosen, wrong)
     path = _path(request.path, items, wrong)
