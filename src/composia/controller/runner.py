@@ -59,6 +59,8 @@ class Runner:
                 "executor_id": "controller",
                 "serializer": DBOSPortableJSONSerializer(),
                 "use_listen_notify": False,
+                # Nothing is listened for; it is how long an end takes.
+                "notification_listener_polling_interval_sec": 0.1,
                 "log_level": "CRITICAL",
             }
         )

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from composia.controller.logs import Logs, secrets_of
+from composia.model.config import ControllerConfig
+
+
+async def test_a_secret_of_the_config_is_in_no_line(tmp_path: Path) -> None:
+    config = ControllerConfig.model_validate_json(
+        '{"access_tokens": [{"name": "admin", "token": "planted-admin"}],'
+        ' "nodes": [{"id": "main", "token": "planted-node"}]}'
+    )
+    logs = Logs(tmp_path, secrets_of(config))
+    logs.begin("t")
+
+    logs.write("t", "planted-admin and planted-node are said")
+
+    assert "planted" not in await logs.read("t")
+    logs.close()
+
+
+async def test_a_followed_log_ends_with_its_task(tmp_path: Path) -> None:
+    logs = Logs(tmp_path)
+    logs.begin("t")
+    logs.write("t", "first")
+    lines = logs.follow("t")
+    first = await anext(lines)
+
+    logs.write("t", "second\nthird", "main deploy")
+    logs.end("t")
+    async with asyncio.timeout(5):
+        rest = [line async for line in lines]
+
+    assert first.endswith(" first")
+    assert [line.split(" ", 1)[1] for line in rest] == [
+        "main deploy: second",
+        "main deploy: third",
+    ]
+
+
+async def test_the_log_of_an_old_task_is_read_to_its_end(tmp_path: Path) -> None:
+    logs = Logs(tmp_path)
+    logs.begin("t")
+    logs.write("t", "done")
+    logs.end("t")
+
+    lines = [line async for line in logs.follow("t")]
+
+    assert len(lines) == 1
+
+
+async def test_a_task_without_a_log_has_none(tmp_path: Path) -> None:
+    assert await Logs(tmp_path).read("t") == ""
