@@ -58,13 +58,9 @@ def main() -> None:
 
 
 async def _controller(config: ControllerConfig, file: Path) -> None:
-    from composia.controller.serving import listening, server
+    from composia.controller.serving import server
 
-    serving = server(config, file)
-    with listening(config) as socket:
-        await serving.serve(sockets=[socket])
-    if serving.failed:
-        sys.exit(1)
+    await server(config, file).listen(config)
 
 
 async def _agent(config: AgentConfig) -> None:
@@ -77,14 +73,16 @@ async def _both(controlling: ControllerConfig, working: AgentConfig, file: Path)
     import asyncio
 
     from composia.agent.main import run
+    from composia.controller.serving import server
 
-    serving = asyncio.create_task(_controller(controlling, file))
+    controlling_server = server(controlling, file)
+    serving = asyncio.create_task(controlling_server.listen(controlling))
     agent_task = asyncio.create_task(run(working, signals=False))
     try:
         await asyncio.wait((serving, agent_task), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (agent_task, serving):
-            task.cancel()
+        controlling_server.should_exit = True
+        agent_task.cancel()
         ended = await asyncio.gather(agent_task, serving, return_exceptions=True)
     for error in ended:
         if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):

@@ -249,6 +249,7 @@ async def test_a_caller_who_goes_away_leaves_no_lock_behind(world: World) -> Non
     gone.cancel()
     async with asyncio.timeout(10):
         await written.wait()
+    await catalog.aclose()
     assert gone.cancelled()
     assert not (world.root / "catalog/.git/index.lock").exists()
 

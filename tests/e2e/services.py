@@ -6,6 +6,7 @@ FILES_COMPOSE = """
 services:
   web:
     image: busybox:lab
+    pull_policy: never
     init: true
     command: httpd -f -p 8080 -h /srv
     restart: {restart}

@@ -124,7 +124,7 @@ class World:
     def container(self, project: str, compose_service: str, node: str = "main") -> str:
         """The id of a compose service's container."""
         return self.docker(
-            "ps", "-aqf", f"label=com.docker.compose.project={project}",
+            "ps", "--no-trunc", "-aqf", f"label=com.docker.compose.project={project}",
             "-f", f"label=com.docker.compose.service={compose_service}", node=node,
         )  # fmt: skip
 

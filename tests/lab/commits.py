@@ -10,6 +10,9 @@ from pathlib import Path
 from tests.lab.catalog import GIT_ENV
 from tests.lab.shell import run
 
+#: Git's name of no object: what removes an entry.
+NOTHING = "0" * 40
+
 
 def commit(bare: Path, files: Mapping[str, str | None], message: str = "Change services") -> str:
     """Put one commit with these files (None removes one) on the branch; gives its id."""
@@ -22,7 +25,7 @@ def commit(bare: Path, files: Mapping[str, str | None], message: str = "Change s
         git("read-tree", "main")
         for path, content in files.items():
             if content is None:
-                git("update-index", "--force-remove", "--", path)
+                git("update-index", "--index-info", stdin=f"0 {NOTHING}\t{path}\n")
             else:
                 blob = git("hash-object", "-w", "--stdin", stdin=content)
                 git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")

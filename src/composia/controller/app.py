@@ -30,7 +30,7 @@ from composia.controller.runner import Runner
 from composia.controller.store.store import Store, open_store
 from composia.controller.store.times import Ids
 from composia.controller.trail import Noted, Trail
-from composia.errors import Conflict
+from composia.errors import ComposiaError, Conflict
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig, load_config
 from composia.tools.shell import LocalShell
@@ -114,10 +114,14 @@ def create_app(config: ControllerConfig, config_file: Path | None = None) -> Fas
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opened(config, config_file) as controller:
-            app.state.controller = controller
-            _log.info("controller starts", version=__version__, state_dir=str(config.state_dir))
-            yield
+        try:
+            async with opened(config, config_file) as controller:
+                app.state.controller = controller
+                _log.info("controller starts", version=__version__, state_dir=str(config.state_dir))
+                yield
+        except ComposiaError as error:
+            app.state.failure = error
+            raise
         _log.info("controller ends")
 
     app = FastAPI(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 from structlog import get_logger
 
 from composia.controller.app import create_app
@@ -23,16 +27,30 @@ _log = get_logger("composia.controller")
 
 
 class Server(uvicorn.Server):
-    """uvicorn, that tells whether the application came up."""
+    """uvicorn, that ends quietly on a signal and tells why it did not come up."""
 
-    @property
-    def failed(self) -> bool:
-        """Whether the start-up was given up."""
-        return not self.started or self.lifespan.should_exit
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT end it; they are not raised once more, for an agent may be beside."""
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def listen(self, config: ControllerConfig) -> None:
+        """Serve until a signal comes, or `should_exit`. Raises why it could not begin."""
+        with listening(config) as opened:
+            await self.serve(sockets=[opened])
+        if not self.started:
+            app: FastAPI = self.config.app  # type: ignore[assignment]  # as `server` made it
+            raise getattr(app.state, "failure", None) or Failure("the controller did not come up")
 
 
 def server(config: ControllerConfig, config_file: Path | None = None) -> Server:
-    """A server for this controller: `await server.serve(sockets=[listening(config)])`."""
+    """A server for this controller: `await server(config).listen(config)`."""
     return Server(
         uvicorn.Config(
             create_app(config, config_file),

@@ -7,10 +7,8 @@ import tarfile
 from collections.abc import Iterable, Mapping
 
 from composia.errors import Invalid, Problem
-from composia.tools.git import Entry
+from composia.tools.git import LINK, SUBMODULE, Entry
 
-LINK = "120000"
-SUBMODULE = "160000"
 _EXECUTABLE = "100755"
 
 

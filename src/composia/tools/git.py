@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from composia.errors import CommandFailed, Failure
+from composia.errors import CommandFailed, Failure, Invalid
 from composia.tools.shell import Command, Finished, Shell
 
 #: Seconds that a fetch or push may take before the remote counts as unreachable.
 PATIENCE = 60.0
 REMOTE = "origin"
+LINK = "120000"
+SUBMODULE = "160000"
 
 _SAFE = (
     "core.hooksPath=/dev/null",
@@ -198,7 +200,7 @@ class Git:
                 await self._run("read-tree", parent, env=index)
             for path, content in files.items():
                 entry = await self._stored(parent, path, content)
-                await self._run("update-index", "--add", "--cacheinfo", entry, env=index)
+                await self._add(path, entry, index)
             tree = _text((await self._run("write-tree", env=index)).stdout).strip()
         return await self._commit(tree, parent, author, message)
 
@@ -215,6 +217,12 @@ class Git:
         mode = next((entry.mode for entry in before if entry.path == path), "100644")
         done = await self._run("hash-object", "-w", "--stdin", stdin=content)
         return f"{mode},{_text(done.stdout).strip()},{path}"
+
+    async def _add(self, path: str, entry: str, index: Mapping[str, str]) -> None:
+        words = ("update-index", "--add", "--cacheinfo", entry)
+        done = await self._run(*words, check=False, env=index)
+        if done.code != 0:
+            raise Invalid(f"Git does not take {path} as a file's path: {reason(done.error())}")
 
     async def _commit(self, tree: str, parent: str | None, author: Person, message: str) -> str:
         who = {
@@ -266,6 +274,12 @@ class Git:
             stdin=stdin,
         )
         return await self._shell.run(command, check=check)
+
+
+def plain_file(path: str, entries: Iterable[Entry]) -> Entry | None:
+    """The entry of that path, where it is a file and neither link nor submodule."""
+    plain = (entry for entry in entries if entry.mode not in (LINK, SUBMODULE))
+    return next((entry for entry in plain if entry.path == path), None)
 
 
 def reason(error: Failure) -> str:
