@@ -180,7 +180,7 @@ class Runner:
         elif known.status in _ENDED:
             # Only a bug ends a workflow and not its task.
             error = TaskError(
-                message="it ended without a result", hint="`composia tasks retry` goes on."
+                message="it ended without a result", hint="`composia task retry` goes on."
             )
             await self._parts.store.end(task, Status.FAILED, error=error)
             self._parts.logs.end(task)

@@ -87,7 +87,7 @@ def to_bring_back(aside: Path, of_task: str, now: datetime) -> Replaced:
     for later in _later(aside, replaced):
         raise Conflict(
             f"task {later.task} has restored {', '.join(later.known_as)} since",
-            hint=f"Bring back what that one replaced first: composia tasks rollback {later.task}",
+            hint=f"Bring back what that one replaced first: composia rollback {later.task}",
         )
     return replaced
 

@@ -63,7 +63,7 @@ async def _type_of(desk: Desk, backup: Backup, path: str) -> str:
     if not found:
         raise NotFound(
             f"there is no {path} in backup {backup.id}",
-            hint=f"`composia backup-files {backup.id}` lists what is in it.",
+            hint=f"`composia backups files {backup.id}` lists what is in it.",
         )
     if found[0].type not in ("file", "dir"):
         raise Conflict(f"{path} is a {found[0].type}: download its folder")

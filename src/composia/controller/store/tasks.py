@@ -45,7 +45,7 @@ class Holder(BaseModel):
         """The error for whoever wants it too."""
         return Conflict(
             f"{self.word} is held by task {self.task} ({self.type}), which runs since {self.since}",
-            hint=f"Wait until it has ended, or cancel it: `composia tasks cancel {self.task}`.",
+            hint=f"Wait until it has ended, or cancel it: `composia task cancel {self.task}`.",
         )
 
 
