@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.e2e import services
 from tests.e2e.world import World
 from tests.lab import Lab
-from tests.lab.rustic import binary
+from tests.lab.rustic import program
 
 FILES = 10_000
 
@@ -126,7 +126,7 @@ class Rustic:
 
     def __call__(self, *words: str) -> None:
         env = {"RUSTIC_PASSWORD": "bench", "RUSTIC_REPOSITORY": str(self.folder / "repo")}
-        argv = [str(binary()), "--no-cache", "--no-progress", *words]
+        argv = [str(program(self.folder / "build.log")), "--no-cache", "--no-progress", *words]
         env = {**os.environ, **env}
         subprocess.run(argv, env=env, check=True, capture_output=True)
 

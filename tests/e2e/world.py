@@ -46,8 +46,8 @@ class World:
 
     # The API.
 
-    def get(self, path: str, **parameters: Any) -> httpx2.Response:
-        return self.http.get(path, params=parameters)
+    def get(self, call: str, **parameters: Any) -> httpx2.Response:
+        return self.http.get(call, params=parameters)
 
     def post(self, path: str, body: Any = None, **headers: str) -> httpx2.Response:
         return self.http.post(path, json=body, headers=headers)
@@ -70,8 +70,8 @@ class World:
         return found
 
     def task(self, task: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self.get(f"/tasks/{task}").raise_for_status().json()
-        return answer
+        found: dict[str, Any] = self.get(f"/tasks/{task}").raise_for_status().json()
+        return found
 
     def do(self, path: str, body: Any = None) -> dict[str, Any]:
         """POST and wait for the end, whatever it is."""

@@ -47,7 +47,7 @@ class Backup(BaseModel):
     strategy: str | None = None
     error: str | None = None
     warnings: tuple[str, ...] = ()
-    #: Paths that changed while they were read, and what its strategy left out: a restore needs both.
+    #: Paths that changed while they were read, and what its strategy left out.
     changed: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     verified_at: datetime | None = None

@@ -35,7 +35,7 @@ class Mount(BaseModel):
 
     #: volume, anonymous, bind
     kind: str
-    #: The compose key, `compose service:/target` for an anonymous one, `./path` or an absolute path.
+    #: The compose key, `compose service:/target` (anonymous), `./path` or an absolute path.
     source: str
     #: The compose services that mount it.
     used_by: tuple[str, ...] = ()
@@ -89,4 +89,3 @@ class NodeState(BaseModel):
     disks: tuple[Disk, ...] = ()
     #: The agent's clock, to compare.
     now: datetime
-

@@ -14,7 +14,7 @@ from composia.operations.repository import (
     ForgetSnapshot,
     OpenRepository,
 )
-from composia.operations.restore import ExchangeData, ExchangeBack, FetchData
+from composia.operations.restore import ExchangeBack, ExchangeData, FetchData
 from composia.operations.service import Deploy, Restart, Stop
 
 AnyOperation = Annotated[

@@ -103,7 +103,7 @@ class Ask(Message):
 
 
 class Cancel(Message):
-    """Stop working on it as soon as it is safe; the outcome is Cancelled, or what it was by then."""
+    """Stop as soon as it is safe; the outcome is Cancelled, or what it was by then."""
 
     type: Literal["cancel"] = "cancel"
     key: str
@@ -139,7 +139,8 @@ class Acknowledge(Message):
 
 
 FromAgent = Annotated[
-    Hello | StateChanged | Progress | Noted | LogLine | Outcome | ReadingFailed, Field(discriminator="type")
+    Hello | StateChanged | Progress | Noted | LogLine | Outcome | ReadingFailed,
+    Field(discriminator="type"),
 ]
 FromController = Annotated[
     Welcome | Ask | Cancel | Revoke | Read | StopReading | Acknowledge,

@@ -113,17 +113,34 @@ class Events(Protocol):
 
 
 class Office(Protocol):
-    """The controller."""
+    """The controller. Configuration and gate are other ones after a reload."""
 
-    config: ControllerConfig
-    gate: Gate
-    admit: Admit
-    runner: Runner
-    store: Store
-    nodes: Nodes
-    logs: Logs
-    events: Events
-    catalog: Catalog
+    @property
+    def config(self) -> ControllerConfig: ...
+
+    @property
+    def gate(self) -> Gate: ...
+
+    @property
+    def admit(self) -> Admit: ...
+
+    @property
+    def runner(self) -> Runner: ...
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def nodes(self) -> Nodes: ...
+
+    @property
+    def logs(self) -> Logs: ...
+
+    @property
+    def events(self) -> Events: ...
+
+    @property
+    def catalog(self) -> Catalog: ...
 
     async def reload(self) -> None:
         """Read tokens and nodes from config.yaml again. Raises Invalid, and changes nothing."""
