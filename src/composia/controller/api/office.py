@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from composia.controller.auth import Gate
-from composia.controller.catalog import Catalog
+from composia.controller.catalog import CatalogFile, CatalogStatus
 from composia.model.backup import Backup
+from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
 from composia.model.node import NodeState
 from composia.model.task import Task
@@ -103,13 +104,39 @@ class Logs(Protocol):
 class Event(Protocol):
     """`kind`: task, backup, node or service; `data`: what there is to show."""
 
-    kind: str
-    service: str | None
-    data: Mapping[str, Any]
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def service(self) -> str | None: ...
+
+    @property
+    def data(self) -> Mapping[str, Any]: ...
 
 
 class Events(Protocol):
-    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]: ...
+    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        """Listen from now on."""
+        ...
+
+
+class Catalog(Protocol):
+    @property
+    def status(self) -> CatalogStatus: ...
+
+    def view(self) -> CatalogView: ...
+
+    async def files(self, below: str = "") -> tuple[str, ...]: ...
+
+    async def read(self, path: str, revision: str | None = None) -> CatalogFile:
+        """A file, now or at a revision. Raises NotFound."""
+        ...
+
+    async def write(
+        self, path: str, content: bytes, *, if_match: str | None, author: str | None = None
+    ) -> str:
+        """Commit a file; the new revision. Raises Stale, Conflict, Failure."""
+        ...
 
 
 class Office(Protocol):
