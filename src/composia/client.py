@@ -43,7 +43,7 @@ _BY_STATUS: Mapping[int, type[ComposiaError]] = {
 }
 
 
-class Unreachable(ComposiaError):  # noqa: N818  # named as all of the tree
+class Unreachable(ComposiaError):  # named as all of the tree
     """Nobody answers at the controller's address."""
 
     may_retry = True

@@ -103,9 +103,13 @@ class World:
         (record,) = [
             found
             for id_ in task["result"]["backup_ids"]
-            if (found := self.get(f"/backups/{id_}").json())["data_item"] == item
+            if (found := self.record(id_))["data_item"] == item
         ]
         return record
+
+    def record(self, backup: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"/backups/{backup}").raise_for_status().json()
+        return found
 
     # The machines.
 

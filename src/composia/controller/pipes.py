@@ -12,7 +12,7 @@ from composia.errors import ComposiaError
 CHUNKS = 8
 
 
-class Closed(Exception):  # noqa: N818  # it is no error
+class Closed(Exception):  # it is no error
     """Nobody listens any more."""
 
 

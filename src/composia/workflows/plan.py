@@ -124,7 +124,7 @@ class Plan(BaseModel, ABC):
         """
 
 
-class PartlyDone(ComposiaError):  # noqa: N818  # named as all of the tree
+class PartlyDone(ComposiaError):  # named as all of the tree
     """The task has failed, and yet has a result: what did succeed."""
 
     def __init__(self, message: str, *, result: Mapping[str, Any], hint: str | None = None) -> None:
