@@ -78,7 +78,11 @@ def _url(*schemes: str) -> AfterValidator:
 
 def _address(version: int) -> AfterValidator:
     def checked(text: str) -> str:
-        if ipaddress.ip_address(text).version != version:
+        try:
+            found = ipaddress.ip_address(text).version
+        except ValueError:
+            found = None
+        if found != version:
             raise ValueError(f"must be an IPv{version} address")
         return text
 

@@ -56,9 +56,9 @@ def parse_include(text: str) -> Included:
 def relative_path(text: str) -> str:
     """A path inside a folder, tidied: no `./`, no double or final slash. Raises ValueError."""
     _refuse_odd(text)
-    if text.startswith(("/", "~")):
-        raise ValueError(f"`{text}` must be a path inside the folder, not an absolute one")
     parts = [part for part in text.split("/") if part not in ("", ".")]
+    if text.startswith("/") or parts[:1] == ["~"]:
+        raise ValueError(f"`{text}` must be a path inside the folder, not an absolute one")
     if ".." in parts:
         raise ValueError(f"`{text}` must not leave the folder: `..` is refused")
     if not parts:

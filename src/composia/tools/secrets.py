@@ -64,7 +64,7 @@ class _Resolving:
             return value
         if not self.env.get(name[1]):
             self._refuse(loc, f"the environment variable {name[1]} is not set")
-        return self.env.get(name[1], "")
+        return self.env.get(name[1]) or _fitting(loc)
 
     def _from_file(
         self, path: Any, around: dict[str, Any], node: schema.Schema, loc: Loc
@@ -73,6 +73,7 @@ class _Resolving:
         stem = key.removesuffix("_file")
         if stem in around:
             self._refuse(loc, f"`{stem}` and `{key}` are both given; keep one of them")
+            return _fitting(loc)
         text = self._read(path, loc) if isinstance(path, str) and path else ""
         if not isinstance(path, str) or not path:
             self._refuse(loc, "must be the path of a file")
@@ -93,8 +94,12 @@ class _Resolving:
             if not text.strip() or len(content) > MAX_BYTES:
                 self._refuse(loc, f"{file} is empty or larger than {MAX_BYTES // 1024} KiB")
             return text.strip()
-        # Something that is no secret and yet fits, so that other places are looked at too.
-        return "-"
+        return _fitting(loc)
 
     def _refuse(self, loc: Loc, msg: str) -> None:
         self.problems.append(self.document.problem(loc, msg))
+
+
+def _fitting(loc: Loc) -> str:
+    # In the place of a secret that cannot be had, so that other places are looked at too.
+    return "-".join(map(str, loc))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from composia.cli import checks
+from composia.cli.checks import Level
+from composia.model.config import Config, load_config
+
+GOOD = """\
+controller:
+  repo_dir: {folder}/catalog
+  state_dir: {folder}/state
+  log_dir: {folder}/logs
+  access_tokens: [{{name: admin, token: 0123456789abcdef-admin}}]
+  nodes: [{{id: main, token: 0123456789abcdef-agent}}]
+agent:
+  controller_addr: http://127.0.0.1:1
+  node_id: main
+  token: 0123456789abcdef-agent
+  repo_dir: {folder}/services
+  state_dir: {folder}/agent
+"""
+
+
+def a_config(folder: Path, old: str = "", new: str = "") -> tuple[Path, Config]:
+    file = folder / "config.yaml"
+    file.write_text(GOOD.format(folder=folder).replace(old, new))
+    file.chmod(0o600)
+    return file, load_config(file, {})
+
+
+def worst(folder: Path, old: str = "", new: str = "") -> list[str]:
+    found = checks.secrecy(*a_config(folder, old, new))
+    return [check.message for check in found if check.level is not Level.OK]
+
+
+def test_a_good_config_is_well(tmp_path: Path) -> None:
+    assert worst(tmp_path) == []
+
+
+def test_a_config_that_others_can_read_is_told(tmp_path: Path) -> None:
+    file, config = a_config(tmp_path)
+    file.chmod(0o644)
+    (first, *_) = checks.secrecy(file, config)
+    assert (first.level, first.hint) == (Level.WARN, f"chmod 600 {file}")
+
+
+def test_a_token_that_is_easy_to_guess_is_named_and_not_shown(tmp_path: Path) -> None:
+    (message,) = worst(tmp_path, "0123456789abcdef-admin", "change-me")
+    assert message == "easy to guess: access token admin"
+
+
+def test_an_agent_with_another_token_than_its_node_is_told(tmp_path: Path) -> None:
+    (message,) = worst(tmp_path, "-agent\n", "-other-one\n")
+    assert message == "agent.token is not that of node main"
+
+
+def test_an_agent_of_an_unknown_node_is_told(tmp_path: Path) -> None:
+    assert worst(tmp_path, "node_id: main", "node_id: edge") == ["controller.nodes has no edge"]
+
+
+def test_nobody_who_may_do_everything_is_told(tmp_path: Path) -> None:
+    assert worst(tmp_path, "-admin}", "-admin, enabled: false}") == [
+        "no enabled access token has scope admin"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [(None, Level.FAIL), ("2.20.3", Level.FAIL), ("2.26.1-4", Level.OK), ("v5.0.0", Level.OK)],
+)
+def test_compose_must_be_there_and_new_enough(version: str | None, level: Level) -> None:
+    check = checks.compose_version(version)
+    assert (check.level, bool(check.hint)) == (level, level is not Level.OK)
+
+
+def test_an_engine_that_does_not_answer_says_how_to_mend_it() -> None:
+    check = checks.engine_version(None)
+    assert check.level is Level.FAIL
+    assert check.hint
+    assert "systemctl start docker" in check.hint
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    _, config = a_config(tmp_path)
+    (tmp_path / "state").write_text("")
+    bad = [check.name for check in checks.folders(config) if check.level is Level.FAIL]
+    assert bad == ["controller.state_dir"]
