@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -42,7 +42,8 @@ class Server(uvicorn.Server):
 
     async def listen(self, config: ControllerConfig) -> None:
         """Serve until a signal comes, or `should_exit`. Raises why it could not begin."""
-        with listening(config) as opened:
+        # uvicorn would end the process, and with it an agent beside.
+        with listening(config) as opened, suppress(SystemExit):
             await self.serve(sockets=[opened])
         if not self.started:
             app: FastAPI = self.config.app  # type: ignore[assignment]  # as `server` made it
