@@ -177,8 +177,13 @@ def plan_restore_backup(known: Known, request: BackupRestoreRequest, backup: Bac
     return _plan(known, found, node, [backup], request, wrong)
 
 
-def plan_rollback(known: Known, task: Task, of: Plan) -> RollbackPlan:
-    """Raises Conflict for a task that replaced nothing."""
+def plan_rollback(known: Known, task: Task, of: Plan, earlier: Task | None = None) -> RollbackPlan:
+    """Raises Conflict for a task that replaced nothing, and after an `earlier` rollback of it."""
+    if earlier:
+        raise Conflict(
+            f"task {earlier.id} has brought back what {task.id} replaced",
+            hint="Restore again to have the backup's data once more.",
+        )
     if not isinstance(of, RestorePlan) or of.to != "in_place":
         raise Conflict(
             f"task {task.id} has replaced no data",

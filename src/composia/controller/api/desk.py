@@ -14,10 +14,11 @@ from composia.errors import NotFound
 from composia.model.backup import Backup
 from composia.model.names import NAME_PATTERN
 from composia.model.service import ServiceRef
-from composia.model.task import Task
+from composia.model.task import Status, Task
 from composia.workflows.known import Known, containers_of
 from composia.workflows.objections import not_found
 from composia.workflows.plan import Plan
+from composia.workflows.restore import RollbackPlan
 
 _bearer = HTTPBearer(auto_error=False, description="An access token of config.yaml.")
 _ID = r"^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$"
@@ -91,6 +92,17 @@ class Desk:
         if found is None:
             raise not_found("task", task, ())
         return found
+
+    async def brought_back_by(self, task: Task) -> Task | None:
+        """The rollback that has brought back what this task replaced."""
+        store = self.office.store
+        services = (task.service,) if task.service else ()
+        done = await store.tasks(services=services, type="rollback", status=Status.SUCCEEDED)
+        for rollback in done:
+            plan = await store.plan(rollback.id)
+            if isinstance(plan, RollbackPlan) and plan.of_task == task.id:
+                return rollback
+        return None
 
     async def backup(self, backup: str) -> Backup:
         """Raises NotFound, or Denied for another's."""

@@ -93,7 +93,8 @@ async def rollback(desk: AtDesk, id: Id, submit: Submit) -> Response:  # noqa: A
     task = await desk.task(id)
     desk.caller.must(Scope.OPERATE, task.service)
     plan = await desk.plan(task.id)
-    return await submit.hand_in(plan_rollback(await desk.known(), task, plan))
+    earlier = await desk.brought_back_by(task)
+    return await submit.hand_in(plan_rollback(await desk.known(), task, plan, earlier))
 
 
 @router.post("/{id}/abandon", **asks())
