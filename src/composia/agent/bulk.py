@@ -21,7 +21,7 @@ IN_MEMORY = 4 * 1024 * 1024
 CHUNK = 256 * 1024
 #: Seconds for which a controller that is away is waited for, and one that does not know a key.
 AWAY = 120.0
-UNKNOWN = 5.0
+UNKNOWN = 15.0
 PAUSE = 0.3
 
 Answer = TypeVar("Answer")
@@ -93,14 +93,15 @@ class Bulk:
 
 async def _patiently(ask: Callable[[], Awaitable[Answer]], what: str) -> Answer:
     """Ask until there is an answer: a controller may be restarting."""
-    started = time.monotonic()
+    started = refused = time.monotonic()
     while True:
         waited = time.monotonic() - started
         try:
             return await ask()
         except Refused as error:
             # One that has just started does not know yet what it has asked before.
-            if waited > (AWAY if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else UNKNOWN):
+            refusing = time.monotonic() - refused
+            if refusing > (AWAY if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else UNKNOWN):
                 raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if waited > AWAY:
@@ -108,6 +109,8 @@ async def _patiently(ask: Callable[[], Awaitable[Answer]], what: str) -> Answer:
                     f"the controller does not answer ({what}): {error}",
                     hint="Is it running, and can this node reach it?",
                 ) from error
+            # From here on it is another one, which may have to remember.
+            refused = time.monotonic()
         await asyncio.sleep(PAUSE)
 
 
