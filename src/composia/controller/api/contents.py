@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
@@ -80,7 +81,8 @@ async def _entries(desk: Desk, backup: Backup, path: str) -> list[Entry]:
         path=path,
     )
     lines = await read_all(desk.office, _reader(desk, known, backup), listing)
-    return [Entry.model_validate_json(line) for line in lines.splitlines() if line.strip()]
+    # Not pydantic's own parser: it refuses the surrogates of a name that is no text.
+    return [Entry.model_validate(json.loads(line)) for line in lines.splitlines() if line.strip()]
 
 
 def _snapshot(backup: Backup) -> str:
