@@ -16,7 +16,7 @@ BACKUP_STEPS = ("open_repository", "save_data", "record_backups")
 RESTORE_STEPS = ("open_repository", "fetch_data", "exchange_data")
 MOMENTS = ("before", "middle", "after")
 SEALED = [("fetch_data", moment) for moment in MOMENTS] + [
-    ("exchange_data", moment) for moment in (*MOMENTS, "held", "exchange")
+    ("exchange_data", moment) for moment in (*MOMENTS, "held", "exchanging_1", "exchanged")
 ]
 
 
@@ -45,6 +45,7 @@ def runs(world: World) -> bool:
 def killed(world: World, process: str, where: str, path: str) -> str:
     """Start a task that ends the process at that point, and the process again; the task."""
     action = f"kill-{process}"
+    world.lab.clear_failures()
     world.lab.fail(where, action)
     task = world.start(path)
     until(lambda: world.lab.pid(process) is None, f"the end of {process}")
@@ -208,6 +209,7 @@ def test_a_repository_that_is_gone_is_not_made_again(world: World, uploads: Path
 
 def killed_agent(world: World, where: str, path: str) -> str:
     """Start a task that ends the agent at that point, and the agent again; the task."""
+    world.lab.clear_failures()
     world.lab.fail(where, "kill-agent:main")
     task = world.start(path)
     until(lambda: world.lab.pid("agent:main") is None, "the agent's death")
