@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
@@ -18,6 +18,7 @@ from composia.controller.api import (
     system,
     tasks,
 )
+from composia.controller.api.queries import known_query
 
 PREFIX = "/api/v1"
 ROUTERS = (services, tasks, backups, nodes, repository, catalog, system)
@@ -28,7 +29,7 @@ def mount(app: FastAPI) -> None:
 
     The app has its `state.controller` before the first call.
     """
-    api = APIRouter(prefix=PREFIX)
+    api = APIRouter(prefix=PREFIX, dependencies=[Depends(known_query)])
     for module in ROUTERS:
         api.include_router(module.router)
     app.include_router(api)

@@ -1,0 +1,29 @@
+"""Query parameters that nobody reads are refused, as unknown keys of a body are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+
+from composia.errors import Invalid, Problem
+
+
+async def known_query(request: Request) -> None:
+    """Raises Invalid for a parameter that the route does not have, or that came twice."""
+    known = set(_names(request.scope["route"].dependant))
+    problems = tuple(
+        Problem(loc=("query", name), msg="came more than once" if name in known else "is not known")
+        for name, times in Counter(key for key, _ in request.query_params.multi_items()).items()
+        if times > 1 or name not in known
+    )
+    if problems:
+        raise Invalid("; ".join(str(problem) for problem in problems), problems=problems)
+
+
+def _names(dependant: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for below in dependant.dependencies:
+        yield from _names(below)
