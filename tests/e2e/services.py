@@ -58,6 +58,24 @@ backup:
   data: [{{name: database}}]
 """
 
+GUIDE_COMPOSE = """
+services:
+  web:
+    image: busybox:lab
+    init: true
+    command: httpd -f -p 8080 -h /srv
+    volumes:
+      - ./data/uploads:/srv/uploads
+  postgres:
+    image: postgres:15
+    environment:
+      POSTGRES_PASSWORD: {password}
+    volumes:
+      - pgdata:/var/lib/postgresql/data
+volumes:
+  pgdata:
+"""
+
 
 def files_compose(restart: str = "unless-stopped") -> str:
     """A web server with a bind folder and a named volume."""
@@ -79,3 +97,8 @@ def database_meta(name: str, as_file: bool = False) -> str:
     if as_file:
         return DATABASE_META.format(name=name, restore="files.copy", target="include: [./restore/]")
     return DATABASE_META.format(name=name, restore="database.pgimport", target="service: postgres")
+
+
+def guide_compose(password: str) -> str:
+    """What the user guide's `my-app` needs: a web server with uploads, and a PostgreSQL."""
+    return GUIDE_COMPOSE.format(password=password)
