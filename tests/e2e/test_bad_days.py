@@ -87,7 +87,7 @@ def test_the_controller_killed_in_a_step_of_a_restore(
 
 @pytest.mark.parametrize("moment", [*MOMENTS, "held"])
 def test_the_agent_killed_while_it_saves(world: World, uploads: Path, moment: str) -> None:
-    task = killed_agent(world, f"save_data:{moment}", "/services/days/backup")
+    task = killed(world, "agent:main", f"save_data:{moment}", "/services/days/backup")
 
     ended = world.wait(task)
 
@@ -103,7 +103,7 @@ def test_the_agent_killed_while_it_restores(
     before = look(uploads)
     (uploads / "new").write_text("new")
     changed = look(uploads)
-    task = killed_agent(world, f"{step}:{moment}", "/services/days/restore")
+    task = killed(world, "agent:main", f"{step}:{moment}", "/services/days/restore")
 
     ended = world.wait(task)
 
@@ -205,16 +205,6 @@ def test_a_repository_that_is_gone_is_not_made_again(world: World, uploads: Path
     aside.rename(repository)
     assert task["error"]["hint"]
     assert runs(world)
-
-
-def killed_agent(world: World, where: str, path: str) -> str:
-    """Start a task that ends the agent at that point, and the agent again; the task."""
-    world.lab.clear_failures()
-    world.lab.fail(where, "kill-agent:main")
-    task = world.start(path)
-    until(lambda: world.lab.pid("agent:main") is None, "the agent's death")
-    world.lab.start("agent:main")
-    return task
 
 
 def ours(world: World) -> list[str]:

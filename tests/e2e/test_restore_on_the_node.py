@@ -12,7 +12,6 @@ import pytest
 from composia.errors import Conflict
 from composia.operations.restore import ExchangeBack
 from composia.strategies.files_copy import FilesCopy, FilesCopyBack
-from composia.tools.shell import LocalShell  # noqa: F401
 from tests.e2e.node import NodeService, clean, lab_of, make_repository
 from tests.e2e.trees import fill, look
 from tests.lab import Lab

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -25,6 +26,12 @@ class Page(View, Generic[Item]):
 
     items: list[Item]
     next_cursor: str | None = None
+
+    @classmethod
+    def cut(cls, found: Sequence[Item], limit: int, place: Callable[[Item], str]) -> Page[Item]:
+        """The first `limit` of what was found; `place` says where the next page goes on."""
+        more = len(found) > limit
+        return cls(items=list(found[:limit]), next_cursor=place(found[limit - 1]) if more else None)
 
 
 class InstanceState(StrEnum):

@@ -46,8 +46,7 @@ async def list_services(
     shown = [await _view(desk, name) for name in view.services if desk.caller.may_see(name)]
     shown += [broken_view(one) for one in view.broken if desk.caller.may_see(one.name)]
     rest = sorted((one for one in shown if one.name > (cursor or "")), key=lambda one: one.name)
-    more = len(rest) > limit
-    return Page(items=rest[:limit], next_cursor=rest[limit - 1].name if more else None)
+    return Page[ServiceView].cut(rest, limit, lambda one: one.name)
 
 
 @router.get("/{service}", **answers(errors.NotFound))

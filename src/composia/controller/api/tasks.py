@@ -39,9 +39,7 @@ async def list_tasks(
         before=cursor,
         limit=limit + 1,
     )
-    return Page(
-        items=list(found[:limit]), next_cursor=found[limit - 1].id if len(found) > limit else None
-    )
+    return Page[Task].cut(found, limit, lambda one: one.id)
 
 
 @router.get("/{id}", **answers(errors.NotFound))
