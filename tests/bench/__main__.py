@@ -18,6 +18,7 @@ from tests.lab import Lab
 from tests.lab.rustic import program
 
 FILES = 10_000
+EVERY = ("deploy", "backup", "restore")
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,15 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
-    every = ["deploy", "backup", "restore"]
-    parser.add_argument("what", nargs="*", default=every, choices=every)
+    parser.add_argument("what", nargs="*", help=f"of {', '.join(EVERY)}; by default all")
     parser.add_argument("--megabytes", type=int, default=5000, help="size of the data")
     parser.add_argument("--runs", type=int, default=10, help="pairs of deploys")
     parser.add_argument("--copies", type=int, default=3, help="pairs of backups and restores")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if unknown := set(options.what) - set(EVERY):
+        parser.error(f"{', '.join(sorted(unknown))}: only {', '.join(EVERY)} can be measured")
+    options.what = options.what or list(EVERY)
+    return options
 
 
 def report(what: str, peer: str, pairs: Iterable[Pair]) -> None:
