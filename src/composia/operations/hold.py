@@ -76,6 +76,33 @@ async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIt
         await _uninterrupted(_end(note, site))
 
 
+async def leave_stopped(site: Site) -> Held:
+    """Stop the project as `held` does, and leave it so; `start_again` with the note ends it.
+
+    Raises Failure where something did not stop; then, as after a cancellation, all runs again.
+    """
+    there = await _there(site, None)
+    note = Held(hold=secrets.token_hex(8), containers=_to_keep(there, site))
+    await site.notes.note("held", **note.model_dump(mode="json"))
+    try:
+        await _stop(note, site)
+        _refuse_at_work(await _there(site, None), site)
+    except BaseException:
+        await start_again(note, site)
+        raise
+    return note
+
+
+async def start_again(note: Held, site: Site) -> None:
+    """Start exactly what a hold has stopped, with its policies. Raises NotStartedAgain."""
+    await _uninterrupted(_end(note, site))
+
+
+async def refuse_at_work(site: Site) -> None:
+    """Raise Failure while a container of the project may write."""
+    _refuse_at_work(await _there(site, None), site)
+
+
 async def release(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
     """Start again what a `held` note names; harmless when there is none, or it was released.
 

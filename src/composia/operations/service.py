@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict, Failure
+from composia.operations import fence
 from composia.operations.base import Files, Nothing, Operation
 from composia.operations.project import AT_WORK, SERVICE, containers_of, is_one_off
 from composia.operations.stopped import (
@@ -48,6 +49,7 @@ class Deploy(Operation[Deployed]):
 
     async def perform(self, site: Site) -> Deployed:
         before = await containers_of(site)
+        fence.pass_by(site, self.epoch)
         if self.pull:
             site.notes.log(f"Pulling the images of {site.service}")
             await site.compose.pull()
@@ -105,6 +107,7 @@ class Restart(Operation[Nothing]):
 
     async def perform(self, site: Site) -> Nothing:
         before = await containers_of(site)
+        fence.pass_by(site, self.epoch)
         again = _to_restart(before, read_stopped(site.state))
         if not again:
             raise Conflict(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,7 @@ from composia.tools.compose import Compose
 from composia.tools.docker import Docker
 from composia.tools.exchange import AnyPath
 from composia.tools.rustic import Engine, Labels, Snapshot
+from composia.tools.wire import Wire, no_wire
 
 
 class Needs(StrEnum):
@@ -77,6 +79,9 @@ class Site:
     #: (None where nobody kept it); both raise Failure where the controller does not answer.
     keep_manifest: Callable[[str, bytes], Awaitable[None]] = _keep_no_manifest
     read_manifest: Callable[[str], Awaitable[bytes | None]] = _read_no_manifest
+    #: Dial the wire of this name and wait for the other node; raises WireCut where it does not
+    #: come. The question that this site is made for must name the wire.
+    wire: Callable[[str], AbstractAsyncContextManager[Wire]] = no_wire
 
     @property
     def engine(self) -> Engine:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import IO
 
 from composia.errors import Failure
 from composia.strategies.base import Site, Wanted
@@ -15,22 +16,41 @@ NAME = "dump.sql"
 LAST_LINE = b"-- PostgreSQL database cluster dump complete"
 #: Bytes at the end of a dump among which its last line is looked for.
 TAIL = 4096
+#: Bytes read at once.
+PIECE = 1 << 20
 #: Strategies that save a dump.
 SAVED_BY = frozenset({"database.pgdumpall"})
 
 
 async def chunks(wanted: Wanted, site: Site) -> AsyncIterator[bytes]:
     """The dump, piece by piece. Raises Failure after the last one when it is not whole."""
-    tail, done = b"", 0
     async with site.engine.read_file(wanted.snapshot_id, NAME) as pieces:
-        async for piece in pieces:
-            tail = (tail + piece)[-TAIL:]
-            done += len(piece)
-            site.notes.progress(done)
+        async for piece in _whole(pieces, wanted.item, site):
             yield piece
+
+
+async def of_file(path: Path, item: str, site: Site) -> AsyncIterator[bytes]:
+    """The same of a dump that lies in a file."""
+    with path.open("rb") as file:
+        async for piece in _whole(_read(file), item, site):
+            yield piece
+
+
+async def _read(file: IO[bytes]) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, PIECE):
+        yield piece
+
+
+async def _whole(pieces: AsyncIterator[bytes], item: str, site: Site) -> AsyncIterator[bytes]:
+    tail, done = b"", 0
+    async for piece in pieces:
+        tail = (tail + piece)[-TAIL:]
+        done += len(piece)
+        site.notes.progress(done)
+        yield piece
     if not is_complete(tail):
         raise Failure(
-            f"the dump of {wanted.item} is not whole: its last line is missing",
+            f"the dump of {item} is not whole: its last line is missing",
             hint="Choose another backup of it. Nothing was touched.",
         )
 

@@ -1,4 +1,4 @@
-"""A database on a data folder of its own: nobody else reaches it, and the live one runs on."""
+"""A database by itself on a data folder, a fresh one or the live one: nobody else reaches it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from composia.errors import Failure, NotFound
 from composia.strategies.aside import Aside
-from composia.strategies.base import Site, Swap, Wanted
+from composia.strategies.base import Site, Swap
 from composia.strategies.put_back import Target, real_volume
 from composia.tools import exchange, looks
 from composia.tools.compose import ComposeService, ServiceMount, explained
@@ -50,7 +51,7 @@ OVERRIDE = """services:
       - {{type: {type}, source: {source}, target: {target}}}
 """
 OVERRIDE_VOLUME = """volumes:
-  composia-import:
+  composia-alone:
     external: true
     name: {name}
 """
@@ -58,15 +59,21 @@ OVERRIDE_VOLUME = """volumes:
 TELLTALE = re.compile(r"PASSWORD|SCRAM-SHA|STATEMENT:|^LINE |CONTEXT:", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """A fresh place for a data folder: what is mounted where, and what it will be exchanged for."""
+@dataclass(frozen=True)
+class Mounted:
+    """A data folder for a database by itself: what is mounted where."""
 
     service: str
     #: What the container mounts, on this machine, and the volume that it is, if it is one.
     folder: Path
     volume: str | None
     mounted_at: str
+
+
+@dataclass(frozen=True)
+class Beside(Mounted):
+    """A fresh data folder, and what it will be exchanged for."""
+
     swap: Swap
 
 
@@ -82,17 +89,23 @@ class _Where:
     known_as: str
 
 
-async def prepare(name: str, wanted: Wanted, site: Site) -> Beside:
+async def live(name: str, site: Site) -> Mounted:
+    """The live data folder of a database that is stopped. Raises Failure where there is none."""
+    where = await _where(await _service(name, site), site)
+    return Mounted(name, where.live.path, where.live.volume, where.mounted_at)
+
+
+async def prepare(name: str, item: str, site: Site) -> Beside:
     """Find the data folder and make a fresh place beside it. Raises Failure where there is none."""
     service = await _service(name, site)
     where = await _where(service, site)
     aside = Aside(site.aside, site.task)
     volume = None
     if where.is_volume:
-        made = await aside.volume(site.docker, wanted.item, "import")
+        made = await aside.volume(site.docker, item, "import")
         folder, volume = made.mountpoint, made.name
     else:
-        folder = await asyncio.to_thread(aside.beside, where.live.path, wanted.item)
+        folder = await asyncio.to_thread(aside.beside, where.live.path, item)
         await asyncio.to_thread(_make_like, folder, where.live, service)
     live, staged = where.live.path / where.inside, folder / where.inside
     swap = Swap(
@@ -206,30 +219,45 @@ def _make_like(folder: Path, live: Target, service: ComposeService) -> None:
         os.chown(folder, int(found[1]), int(found[2] or found[1]))
 
 
-async def start(name: str, beside: Beside, site: Site) -> None:
+async def start(name: str, mounted: Mounted, site: Site) -> None:
     """Start the database by itself, as its image does it on an empty folder."""
     aside = Aside(site.aside, site.task)
     override = aside.folder / f"{name}.compose.yaml"
-    await asyncio.to_thread(override.write_text, _override(beside))
+    await asyncio.to_thread(override.write_text, _override(mounted))
     project = site.compose.with_override(override)
-    words = ("run", "-d", "--no-deps", "-T", "--name", name, beside.service)
+    words = ("run", "-d", "--no-deps", "-T", "--name", name, mounted.service)
     finished = await site.compose.shell.run(project.command(*words), check=False)
     if finished.code != 0:
-        raise explained(f"docker compose run {beside.service} of {site.service}", finished)
+        raise explained(f"docker compose run {mounted.service} of {site.service}", finished)
 
 
-def _override(beside: Beside) -> str:
+def _override(mounted: Mounted) -> str:
+    volume = mounted.volume
     text = OVERRIDE.format(
-        service=_quoted(beside.service),
-        type="volume" if beside.volume else "bind",
-        source="composia-import" if beside.volume else _quoted(str(beside.folder)),
-        target=_quoted(beside.mounted_at),
+        service=_quoted(mounted.service),
+        type="volume" if volume else "bind",
+        source="composia-alone" if volume else _quoted(str(mounted.folder)),
+        target=_quoted(mounted.mounted_at),
     )
-    return text + (OVERRIDE_VOLUME.format(name=_quoted(beside.volume)) if beside.volume else "")
+    return text + (OVERRIDE_VOLUME.format(name=_quoted(volume)) if volume else "")
 
 
 def _quoted(text: str) -> str:
     return json.dumps(text).replace("$", "$$")
+
+
+@asynccontextmanager
+async def alone(name: str, mounted: Mounted, site: Site) -> AsyncIterator[str]:
+    """The database by itself, answering; answers its container, gone afterwards.
+
+    Its name must stand in a note already. Raises Failure when it does not start.
+    """
+    try:
+        await start(name, mounted, site)
+        await wait_until_ready(name, mounted.service, site)
+        yield name
+    finally:
+        await asyncio.shield(site.docker.kill_and_remove(name))
 
 
 async def wait_until_ready(container: str, service: str, site: Site) -> None:
@@ -239,8 +267,9 @@ async def wait_until_ready(container: str, service: str, site: Site) -> None:
         if state != "running":
             said = safe((await _docker(site, "logs", "--tail", "20", container)).complaint)
             raise Failure(
-                f"service {service} of {site.service} did not start on a fresh data folder: {said}",
-                hint="It must start on an empty volume, with the settings of its compose file.",
+                f"service {service} of {site.service} did not start by itself: {said}",
+                hint="With the settings of its compose file it must start without a network, and on"
+                " an empty volume for an import.",
             )
         await asyncio.sleep(POLL)
 

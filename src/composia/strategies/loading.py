@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from composia.errors import Failure
-from composia.strategies import dump
-from composia.strategies.base import Site, Wanted
+from composia.strategies.base import Site
 from composia.strategies.fresh_database import exec_, inside, safe
 from composia.strategies.postgres import CONNECT
 from composia.tools.shell import QUOTED, Running
@@ -35,12 +34,12 @@ CLEAR = (
 COMPLAINT = re.compile(r"^psql:\S*:(\d+): ((?:ERROR|FATAL|error|fatal): .*)$", re.MULTILINE)
 
 
-async def load(container: str, wanted: Wanted, site: Site) -> int:
+async def load(container: str, item: str, pieces: AsyncIterator[bytes], site: Site) -> int:
     """Load the dump, stopping at the first error; answers its size in bytes. Raises Failure."""
     user = await _who_may(container, site)
     role = (await _do(container, WHO, user, site)).strip()
     await _do(container, MAKE, user, site)
-    size = await _feed(container, user, role, wanted, site)
+    size = await _feed(container, user, item, without_role(pieces, role), site)
     await _do(container, CLEAR, user, site)
     return size
 
@@ -65,19 +64,21 @@ async def _do(container: str, script: str, user: str | None, site: Site) -> byte
     return finished.stdout
 
 
-async def _feed(container: str, user: str | None, role: bytes, wanted: Wanted, site: Site) -> int:
+async def _feed(
+    container: str, user: str | None, item: str, pieces: AsyncIterator[bytes], site: Site
+) -> int:
     async with site.compose.shell.start(exec_(container, LOAD, user=user)) as psql:
         said = asyncio.ensure_future(_end_of(psql))
         drained = asyncio.ensure_future(psql.stdout.read())
         try:
-            size = await _pump(psql, without_role(dump.chunks(wanted, site), role))
+            size = await _pump(psql, pieces)
             code, complaint = await psql.wait(), await said
         finally:
             said.cancel()
             drained.cancel()
     if code != 0:
         raise Failure(
-            f"the dump of {wanted.item} could not be loaded: {_first_error(complaint)}",
+            f"the dump of {item} could not be loaded: {_first_error(complaint)}",
             hint="Nothing was touched: the live database runs on. Choose another backup, or mend"
             " what the image of the service is missing (an extension, a locale).",
         )

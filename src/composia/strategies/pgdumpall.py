@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field
 
 from composia.errors import CommandFailed, Failure
-from composia.strategies import dump
+from composia.strategies import dump, fresh_database
 from composia.strategies.base import BackupStrategy, Needs, Saved, Site
 from composia.strategies.postgres import CONNECT
 from composia.tools.docker import ContainerInfo
-from composia.tools.rustic import Stream
 from composia.tools.shell import QUOTED, Command, Finished, Running
 
 CHUNK = 1 << 20
@@ -53,6 +54,31 @@ exit $code
 )
 
 
+class Sink(Protocol):
+    """Where a dump goes."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        ...
+
+
+class _File:
+    """A new file that nobody else may read: it holds the hashes of passwords."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._file = os.fdopen(os.open(path, flags, 0o600), "wb")
+        self.size = 0
+
+    async def write(self, chunk: bytes) -> None:
+        self.size += await asyncio.to_thread(self._file.write, chunk)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._file.close)
+
+
 class PgDumpAll(BackupStrategy):
     """Dump every database while the service runs."""
 
@@ -77,6 +103,33 @@ class PgDumpAll(BackupStrategy):
             snapshot = await stream.finish()
         return Saved(snapshot=snapshot)
 
+    async def dump_alone(self, item: str, path: Path, site: Site) -> int:
+        """Dump a database that is stopped and that nobody else reaches; the size in bytes.
+
+        Its own container runs by itself on the live data meanwhile. Raises Failure.
+        """
+        mounted = await fresh_database.live(self.service, site)
+        name = f"composia-{site.task}-{item}-dump"
+        await site.notes.note(f"dumping_{item}", container=name)
+        async with fresh_database.alone(name, mounted, site) as container:
+            file = _File(path)
+            try:
+                await self._dump(await self._inside(container, site), file, site)
+            finally:
+                await file.close()
+            await fresh_database.stop(container, site)
+        return file.size
+
+    async def _inside(self, container: str, site: Site) -> Command:
+        said = ""
+        for user in (None, "postgres"):
+            tried = await fresh_database.inside(container, PROBE, site, user=user)
+            if tried.code == 0:
+                command = fresh_database.exec_(container, SCRIPT, user=user)
+                return replace(command, line_limit=CHUNK)
+            said = said or tried.complaint
+        raise self._refused(said, site)
+
     async def _command(self, site: Site) -> Command:
         """The dump as whichever user of the container may connect: its own, or postgres."""
         said = ""
@@ -87,13 +140,16 @@ class PgDumpAll(BackupStrategy):
                 words = ("exec", "-T", *user, self.service, "sh", "-c", SCRIPT)
                 return replace(site.compose.command(*words), line_limit=CHUNK)
             said = said or tried.complaint
-        raise Failure(
+        raise self._refused(said, site)
+
+    def _refused(self, said: str, site: Site) -> Failure:
+        return Failure(
             f"service {self.service} of {site.service} refuses the connection for a dump: {said}",
             hint="The user is POSTGRES_USER (else postgres), the password POSTGRES_PASSWORD or"
             f" POSTGRES_PASSWORD_FILE, as service {self.service} has them in the compose file.",
         )
 
-    async def _dump(self, command: Command, stream: Stream, site: Site) -> None:
+    async def _dump(self, command: Command, stream: Sink, site: Site) -> None:
         async with site.compose.shell.start(command) as program:
             complaint = asyncio.ensure_future(_end_of(program))
             try:
@@ -115,7 +171,7 @@ class PgDumpAll(BackupStrategy):
             )
 
 
-async def _pump(program: Running, stream: Stream, site: Site) -> bytes:
+async def _pump(program: Running, stream: Sink, site: Site) -> bytes:
     done, tail = 0, b""
     while chunk := await program.stdout.read(CHUNK):
         await stream.write(chunk)

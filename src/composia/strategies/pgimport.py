@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from composia.strategies import contents, fresh_database, loading
+from composia.strategies import contents, dump, fresh_database, loading
 from composia.strategies.base import RestoreStrategy, Site, Staged, Swap, Wanted
-from composia.strategies.fresh_database import Beside
 from composia.tools import exchange
 
 #: What people change by hand in a data folder, which no dump holds.
@@ -31,28 +29,21 @@ class PgImport(RestoreStrategy):
 
     async def fetch(self, wanted: Wanted, site: Site) -> Staged:
         found = await contents.find(wanted, site)
-        beside = await fresh_database.prepare(self.service, wanted, site)
-        contents.make_room(found.size or 0, beside.folder)
-        async with _alone(beside, wanted, site) as container:
-            await fresh_database.wait_until_ready(container, self.service, site)
-            size = await loading.load(container, wanted, site)
+        return await self.load(wanted.item, found.size or 0, dump.chunks(wanted, site), site)
+
+    async def load(self, item: str, room: int, pieces: AsyncIterator[bytes], site: Site) -> Staged:
+        """Load a dump of `room` bytes beside the live database. Raises Failure."""
+        beside = await fresh_database.prepare(self.service, item, site)
+        contents.make_room(room, beside.folder)
+        name = f"composia-{site.task}-{item}"
+        await site.notes.note(f"importing_{item}", container=name)
+        async with fresh_database.alone(name, beside, site) as container:
+            size = await loading.load(container, item, pieces, site)
             await fresh_database.stop(container, site)
         await asyncio.to_thread(exchange.flush, beside.folder)
-        await site.notes.note(f"imported_{wanted.item}")
+        await site.notes.note(f"imported_{item}")
         swap = beside.swap
         return Staged(swaps=(swap,), size=size, files=1, warnings=_settings(swap))
-
-
-@asynccontextmanager
-async def _alone(beside: Beside, wanted: Wanted, site: Site) -> AsyncIterator[str]:
-    """The database by itself on the fresh folder; answers its container, gone afterwards."""
-    name = f"composia-{site.task}-{wanted.item}"
-    await site.notes.note(f"importing_{wanted.item}", container=name)
-    try:
-        await fresh_database.start(name, beside, site)
-        yield name
-    finally:
-        await asyncio.shield(site.docker.kill_and_remove(name))
 
 
 def _settings(swap: Swap) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -76,6 +76,15 @@ class ContainerInfo(BaseModel):
     restart_policy: str
     mounts: tuple[ContainerMount, ...]
     env: Mapping[str, str]
+    #: The image's id, whatever it is called.
+    image_id: str = ""
+    #: The command of its health check as Docker writes it: `CMD` and words, or `CMD-SHELL` and one.
+    health_command: tuple[str, ...] = ()
+    #: Its address in one of its networks; None while it does not run.
+    address: str | None = None
+    #: TCP ports that it exposes, and those that it takes on this machine.
+    ports: tuple[int, ...] = ()
+    published: tuple[int, ...] = ()
 
 
 class Docker:
@@ -121,6 +130,16 @@ class Docker:
         """`Config.Entrypoint` of an image; NotFound where the image is not here."""
         entrypoint: Sequence[str] | None = (await self.image_config(image)).get("Entrypoint")
         return entrypoint
+
+    async def image_id(self, image: str) -> str | None:
+        """The id of an image; None where it is not here."""
+        with _told():
+            try:
+                return str((await self._engine.images.inspect(image))["Id"])
+            except DockerError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                return None
 
     async def image_config(self, image: str) -> Mapping[str, Any]:
         """`Config` of an image (Env, Volumes, User, ...); NotFound where it is not here."""
@@ -289,7 +308,29 @@ def _container(shown: Mapping[str, Any]) -> ContainerInfo:
         restart_policy=_policy(shown["HostConfig"]["RestartPolicy"]),
         mounts=tuple(_mount(mount) for mount in shown["Mounts"]),
         env=dict(_assignment(line) for line in config.get("Env") or ()),
+        image_id=shown["Image"],
+        health_command=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
+        address=_address(shown["NetworkSettings"].get("Networks") or {}),
+        ports=tuple(_tcp(config.get("ExposedPorts") or ())),
+        published=_published(shown["HostConfig"].get("PortBindings") or {}),
     )
+
+
+def _address(networks: Mapping[str, Any]) -> str | None:
+    found = [network.get("IPAddress") for network in networks.values()]
+    return next((address for address in found if address), None)
+
+
+def _tcp(ports: Iterable[str]) -> Iterator[int]:
+    for port in ports:
+        number, _, protocol = port.partition("/")
+        if protocol in ("", "tcp") and number.isdecimal():
+            yield int(number)
+
+
+def _published(bindings: Mapping[str, Any]) -> tuple[int, ...]:
+    found = [one.get("HostPort") or "" for bound in bindings.values() for one in bound or ()]
+    return tuple(sorted({int(port) for port in found if port.isdecimal()}))
 
 
 def _health(state: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,77 @@
+"""What keeps a node from starting a service that is, or may be, active elsewhere: promise 18.
+
+A line on the node's own disk, written before the first stop on the source and before the first
+container is made on the target. Nothing that starts the service passes it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.errors import Conflict
+from composia.operations.hold import Held
+from composia.strategies.base import Site
+from composia.tools import durable
+
+FILE = "fence.json"
+
+
+class Fence(BaseModel):
+    """Why the service must not start here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: The move, and what this node is in it; `left`: the service has gone from here for good.
+    task: str
+    side: Literal["source", "target", "left"]
+    #: Of the question that put it up: one of a newer placement may start the service again.
+    epoch: int
+    #: What ran here when the move stopped it, with its policies.
+    held: Held | None = None
+    #: On the target: volumes that were there before the move made its own.
+    volumes_before: tuple[str, ...] | None = None
+    #: Where the service has gone: until when what it left here is kept, and what that is.
+    kept_until: datetime | None = None
+    volumes_left: tuple[str, ...] = ()
+    paths_left: tuple[str, ...] = ()
+
+
+def read(state: Path) -> Fence | None:
+    """The fence around a service, from what the agent remembers of it; None where there is none."""
+    try:
+        return Fence.model_validate_json((state / FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def put_up(state: Path, fence: Fence) -> None:
+    """Write it down; on the disk when this returns."""
+    durable.write(state / FILE, fence.model_dump_json().encode())
+
+
+def take_down(state: Path) -> None:
+    """The service may start here again; harmless when there is no fence."""
+    durable.remove(state / FILE)
+
+
+def pass_by(site: Site, epoch: int) -> None:
+    """Whatever starts the service asks here first.
+
+    A fence of an older placement, about which nothing is open any more, is taken down. Raises
+    Conflict.
+    """
+    fence = read(site.state)
+    if fence is None:
+        return
+    if epoch > fence.epoch:
+        take_down(site.state)
+        return
+    raise Conflict(
+        f"{site.service} must not start on {site.node}: task {fence.task} moves it, or has moved it"
+        " away",
+        hint=f"See `composia task show {fence.task}`: retry it, roll it back or abandon it.",
+    )
