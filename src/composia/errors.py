@@ -11,7 +11,8 @@ ComposiaError
     ├── CommandFailed  a program did not do its work
     ├── Interrupted    (may be retried) the agent ended in the middle; everything was put right
     ├── Cancelled      somebody asked for it
-    └── NodeLost       (may be retried) an agent stopped answering
+    ├── NodeLost       (may be retried) an agent stopped answering
+    └── WireCut        (may be retried) the way between two nodes broke
 """
 
 from __future__ import annotations
@@ -106,11 +107,17 @@ class NodeLost(Failure):
     may_retry = True
 
 
+class WireCut(Failure):
+    """The way between two nodes broke, or the other node went."""
+
+    may_retry = True
+
+
 KINDS: dict[str, type[ComposiaError]] = {
     kind.__name__: kind
     for kind in (
         Invalid, NotFound, Conflict, Stale, Unauthenticated, Denied,
-        Failure, CommandFailed, Interrupted, Cancelled, NodeLost,
+        Failure, CommandFailed, Interrupted, Cancelled, NodeLost, WireCut,
     )
 }  # fmt: skip
 

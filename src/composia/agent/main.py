@@ -27,6 +27,7 @@ from composia.agent.journal import Journal
 from composia.agent.outbox import Outbox
 from composia.agent.readings import Readings
 from composia.agent.sites import ASIDE, Sites
+from composia.agent.wires import Wires
 from composia.errors import ComposiaError, Conflict, Failure
 from composia.model.config import AgentConfig
 from composia.operations.kept import expire
@@ -74,7 +75,8 @@ async def _agent(
     async with _session(config) as session:
         bulk = Bulk(session, config.controller_addr)
         checkouts = Checkouts(config.repo_dir, state_dir)
-        sites = Sites(config.node_id, state_dir, checkouts, shell, docker, bulk)
+        wires = Wires(session, config.controller_addr)
+        sites = Sites(config.node_id, state_dir, checkouts, shell, docker, bulk, wires)
         host = Host(sites, outbox.send)
         executor = Executor(config.node_id, journal, sites, outbox, host.look_again)
         readings = Readings(sites, bulk, outbox)

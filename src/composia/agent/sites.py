@@ -10,6 +10,7 @@ from typing import IO
 
 from composia.agent.bulk import Bulk
 from composia.agent.checkout import Checkouts
+from composia.agent.wires import Wires
 from composia.model.service import RepositoryRef, ServiceRef
 from composia.operations.base import Files
 from composia.strategies.base import Notes, Site
@@ -46,6 +47,7 @@ class Sites:
         shell: Shell,
         docker: Docker,
         bulk: Bulk,
+        wires: Wires,
     ) -> None:
         self.node = node
         self.checkouts = checkouts
@@ -53,6 +55,7 @@ class Sites:
         self._state_dir = state_dir
         self._shell = shell
         self._bulk = bulk
+        self._wires = wires
 
     async def check_out(self, errand: Errand, files: Files) -> bool:
         """Have the files there; answers whether the service's own have changed."""
@@ -78,6 +81,7 @@ class Sites:
             files_changed=files_changed,
             keep_manifest=partial(self._bulk.keep_manifest, errand.key),
             read_manifest=partial(self._bulk.read_manifest, errand.key),
+            wire=partial(self._wires.open, errand.key),
         )
 
     def state(self, service: str) -> Path:

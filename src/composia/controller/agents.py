@@ -15,9 +15,11 @@ from fastapi import APIRouter, Query, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.requests import ClientDisconnect
 
+from composia.controller.api.problems import STATUS
 from composia.controller.auth import hashed
 from composia.controller.pipes import Closed
-from composia.errors import Denied, Failure, NotFound, Unauthenticated
+from composia.controller.wires import asked_over
+from composia.errors import ComposiaError, Denied, Failure, NotFound, Unauthenticated
 from composia.model.config import NodeConfig
 from composia.model.service import RepositoryRef, ServiceRef
 from composia.operations.backup import SaveData
@@ -68,6 +70,22 @@ async def channel(socket: WebSocket) -> None:
     socket.state.caller = f"node:{node}"
     await socket.accept()
     await controller.nodes.serve(node, socket)
+
+
+@router.websocket("/wires/{wire}")
+async def wire(socket: WebSocket, wire: str, key: Annotated[str, Query()]) -> None:
+    """Two nodes whose questions name the same wire, joined."""
+    controller: Controller = socket.app.state.controller
+    try:
+        node = controller.node_gate.node(socket.headers.get("authorization"))
+        question = asked_over(controller.nodes.question(node, key), wire, node)
+    except ComposiaError as error:
+        denial = JSONResponse({"detail": error.message}, STATUS[type(error)])
+        await socket.send_denial_response(denial)
+        return
+    socket.state.caller = f"node:{node}"
+    await socket.accept()
+    await controller.wires.serve(wire, node, question, socket)
 
 
 @router.get("/bundles/{key}/{service}")

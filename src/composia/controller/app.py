@@ -30,6 +30,7 @@ from composia.controller.runner import Runner
 from composia.controller.store.store import Store, open_store
 from composia.controller.store.times import Ids
 from composia.controller.trail import Noted, Trail
+from composia.controller.wires import Wires
 from composia.errors import ComposiaError, Conflict
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig, load_config
@@ -56,6 +57,7 @@ class Controller:
         self.logs = Logs(config.log_dir, secrets_of(config))
         self.catalog = Catalog(LocalShell(), config, self._catalog_changed)
         self.nodes = Agents(config.nodes, store, self.events)
+        self.wires = Wires()
         self.trail = Trail(store)
         control = StoreControl(store, self.events)
         parts = Parts(store, self.nodes, control, self.logs, self.events)

@@ -27,6 +27,8 @@ class Question(ABC):
         self.cancelled = asyncio.Event()
         #: Set when a person says that the node will never answer.
         self.abandoned = asyncio.Event()
+        #: Set when nobody waits for its outcome any more.
+        self.ended = asyncio.Event()
 
     @abstractmethod
     async def sending(self) -> None:

@@ -70,6 +70,7 @@ class Questions:
                     return outcome
         finally:
             del self._asked[(node, question.key)]
+            question.ended.set()
 
     async def _connection(self, node_id: str, question: Question) -> Channel:
         deadline = asyncio.get_running_loop().time() + self._patience
