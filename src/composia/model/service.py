@@ -33,3 +33,16 @@ class RepositoryRef(BaseModel):
     profile: str
     #: The repository's id as recorded when it was first seen; None until then.
     repository_id: str | None = None
+
+
+class CaddyRef(BaseModel):
+    """The infrastructure service that answers for names on a node, and what it is to get."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    service: ServiceRef
+    compose_service: str
+    #: Caddy's configuration folder in the container.
+    config_dir: str
+    #: The fragment's file in the service's own folder; None: the service has none any more.
+    source: str | None

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.model.service import RepositoryRef, ServiceRef
+from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.strategies.base import Site
 
 Result = TypeVar("Result", bound=BaseModel)
@@ -46,6 +46,8 @@ class Operation(BaseModel, ABC, Generic[Result]):
     service: ServiceRef
     #: The repository to work with; None where the operation, or the node, has none.
     repository: RepositoryRef | None = None
+    #: The Caddy of the node; None where it has none, or where nobody cares for it.
+    caddy: CaddyRef | None = None
     #: How many times the service has been placed anew: an agent refuses an older one.
     epoch: int = 0
 

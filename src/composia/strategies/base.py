@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Failure
+from composia.tools.caddy import Caddy
 from composia.tools.compose import Compose
 from composia.tools.docker import Docker
 from composia.tools.exchange import AnyPath
@@ -73,6 +74,8 @@ class Site:
     notes: Notes
     #: None on a node that cannot reach the repository, or when no service has `infra.rustic`.
     repository: Engine | None = None
+    #: None on a node without Caddy, and where the operation does not care for it.
+    caddy: Caddy | None = None
     #: Whether files of the catalog were changed on this node for the operation.
     files_changed: bool = False
     #: Send what an item looked like when it was saved to the controller, and ask for it again
