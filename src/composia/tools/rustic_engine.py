@@ -26,6 +26,7 @@ from composia.tools.rustic import (
 from composia.tools.rustic_container import Container, Mount, Note, Working, to_the_end
 from composia.tools.rustic_errors import NO_REPOSITORY, NO_SUCH_PATH, failure
 from composia.tools.rustic_paths import ROOT, glob, inside, is_special, only, parent
+from composia.tools.rustic_service import ServiceContainer
 from composia.tools.rustic_stream import OpenStream, saved_by
 from composia.tools.shell import Finished, Shell
 
@@ -40,28 +41,11 @@ MANY = 500
 CHUNK = 256 * 1024
 
 
-class RusticEngine:
-    """The repository of a node, behind the compose service that `infra.rustic` names.
+class ContainerEngine:
+    """The repository, through rustic in containers of ours."""
 
-    `origin` is the task's id, or `reading`: it stands in the names of our containers, which
-    `note` writes down before each one starts.
-    """
-
-    def __init__(
-        self,
-        compose: Compose,
-        docker: Docker,
-        shell: Shell,
-        *,
-        compose_service: str,
-        profile: str,
-        origin: str,
-        note: Note,
-    ) -> None:
-        self._container = Container(
-            compose, docker, shell, compose_service=compose_service,
-            profile=profile, origin=origin, note=note,
-        )  # fmt: skip
+    def __init__(self, container: Container) -> None:
+        self._container = container
 
     async def repository_id(self) -> str | None:
         """The repository's id; None where its place is listable and empty."""
@@ -92,10 +76,7 @@ class RusticEngine:
 
     async def repository_folder(self) -> Path | None:
         """The repository's folder where it is one of this node."""
-        ready = await self._container.prepared()
-        place = ready.profile.repository or ready.service.environment.get("RUSTIC_REPOSITORY") or ""
-        folder = place.removeprefix("local:")
-        return await ready.mounts.host_path(folder) if folder.startswith("/") else None
+        return await self._container.repository_folder()
 
     async def save(
         self,
@@ -239,8 +220,7 @@ class RusticEngine:
         """The excluded as options; the user's own go along, or ours would replace them."""
         if not exclude:
             return []
-        own = (await self._container.prepared()).profile.globs
-        wanted = [*own, *(glob(path) for path in exclude)]
+        wanted = [*await self._container.globs(), *(glob(path) for path in exclude)]
         return [word for glob in wanted for word in ("--glob", glob)]
 
     @asynccontextmanager
@@ -266,6 +246,31 @@ class RusticEngine:
             chunk = await working.stdout.read(CHUNK)
         if not working.ended:
             _check(f"reading {path}", await working.wait())
+
+
+class RusticEngine(ContainerEngine):
+    """The repository of a node, behind the compose service that `infra.rustic` names.
+
+    `origin` is the task's id, or `reading`: it stands in the names of our containers, which
+    `note` writes down before each one starts.
+    """
+
+    def __init__(
+        self,
+        compose: Compose,
+        docker: Docker,
+        shell: Shell,
+        *,
+        compose_service: str,
+        profile: str,
+        origin: str,
+        note: Note,
+    ) -> None:
+        container = ServiceContainer(
+            compose, docker, shell, compose_service=compose_service,
+            profile=profile, origin=origin, note=note,
+        )  # fmt: skip
+        super().__init__(container)
 
 
 async def _followed(working: Working, on_progress: OnProgress) -> bytes:

@@ -1,0 +1,183 @@
+"""Running rustic in a container of the user's own service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from composia.errors import Failure, Invalid
+from composia.tools.compose import Compose, ComposeConfig, ComposeService
+from composia.tools.docker import Docker
+from composia.tools.rustic_container import ENVIRONMENT, Container, Mount, Note
+from composia.tools.rustic_paths import ROOT
+from composia.tools.rustic_profile import Mounts, Profile, find_profile, mounts_of
+from composia.tools.shell import Command, Finished, Shell
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is found out once: the service, its profile, how rustic is called, what is unset."""
+
+    config: ComposeConfig
+    service: ComposeService
+    image: str
+    mounts: Mounts
+    profile: Profile
+    program: tuple[str, ...]
+    unset: tuple[str, ...]
+
+
+class ServiceContainer(Container):
+    """rustic as one compose service runs it, with its profile."""
+
+    #: How rustic is called, for each image and entry point that has shown it.
+    _proven: ClassVar[dict[tuple[str, tuple[str, ...] | None], tuple[str, ...]]] = {}
+
+    def __init__(
+        self,
+        compose: Compose,
+        docker: Docker,
+        shell: Shell,
+        *,
+        compose_service: str,
+        profile: str,
+        origin: str,
+        note: Note,
+    ) -> None:
+        super().__init__(docker, shell, origin=origin, note=note)
+        self._compose = compose
+        self._service = compose_service
+        self._profile = profile
+        self._ready: Prepared | None = None
+        self._preparing = asyncio.Lock()
+
+    async def prepared(self) -> Prepared:
+        """What is found out once. Raises Invalid where the service cannot be used."""
+        async with self._preparing:
+            if self._ready is None:
+                self._ready = await self._prepare()
+        return self._ready
+
+    async def globs(self) -> tuple[str, ...]:
+        """The user's own globs."""
+        return (await self.prepared()).profile.globs
+
+    async def repository_folder(self) -> Path | None:
+        """The repository's folder where it is one of this node."""
+        ready = await self.prepared()
+        place = ready.profile.repository or ready.service.environment.get("RUSTIC_REPOSITORY") or ""
+        folder = place.removeprefix("local:")
+        return await ready.mounts.host_path(folder) if folder.startswith("/") else None
+
+    @asynccontextmanager
+    async def _call(
+        self, name: str, arguments: Sequence[str], mounts: Sequence[Mount]
+    ) -> AsyncIterator[Command]:
+        ready = await self.prepared()
+        called = (*ready.program, "-P", ready.profile.file, "--log-level", "info", *arguments)
+        with self._command(name, called, ready.unset, mounts) as command:
+            yield command
+
+    @contextmanager
+    def _command(
+        self, name: str, called: Sequence[str], unset: Sequence[str], mounts: Sequence[Mount]
+    ) -> Iterator[Command]:
+        with _override(self._service, unset, mounts) as file:
+            yield self._compose.with_override(file).run(self._service, *called, name=name)
+
+    async def _prepare(self) -> Prepared:
+        config = await self._compose.config()
+        service = config.services.get(self._service)
+        if service is None:
+            raise Invalid(
+                f"{self._compose.project} has no compose service {self._service!r}",
+                hint=f"Set infra.rustic.compose_service to one of: {', '.join(config.services)}.",
+            )
+        _refuse_mounts(service)
+        image = await self._docker.image_config(self._image(service))
+        variables = dict(line.partition("=")[::2] for line in image.get("Env") or ())
+        variables |= {name: value or "" for name, value in service.environment.items()}
+        mounts = mounts_of(config, service, self._docker)
+        home = variables.get("HOME") or "/root"
+        profile = await find_profile(self._profile, service, mounts, home)
+        unset = tuple(profile.neutralised(tuple(variables)))
+        program = await self._program(service, image.get("Entrypoint"))
+        return Prepared(config, service, self._image(service), mounts, profile, program, unset)
+
+    def _image(self, service: ComposeService) -> str:
+        return service.image or f"{self._compose.project}-{service.name}"
+
+    async def _program(
+        self, service: ComposeService, image: Sequence[str] | None
+    ) -> tuple[str, ...]:
+        """The words before rustic's own arguments, proven by its version."""
+        entry = tuple(image or ()) if service.entrypoint is None else service.entrypoint
+        known = (self._image(service), entry)
+        if known not in self._proven:
+            self._proven[known] = await self._prove(service, entry)
+        return self._proven[known]
+
+    async def _prove(self, service: ComposeService, entry: Sequence[str]) -> tuple[str, ...]:
+        first = (service.command or ("rustic",))[0]
+        named = (first if PurePosixPath(first).name == "rustic" else "rustic",)
+        said = []
+        for program in ((), named) if entry else (named, ()):
+            finished = await self._version(program)
+            if finished.code == 0 and finished.stdout.startswith(b"rustic "):
+                return program
+            said.append(finished.complaint)
+        raise Failure(
+            f"compose service {service.name} does not run rustic: {said[0]}",
+            hint="Its image must have rustic 0.11.4 or newer, as its entry point or on PATH.",
+        )
+
+    async def _version(self, program: Sequence[str]) -> Finished:
+        name = self.new_name()
+        with self._command(name, (*program, "--version"), (), ()) as command:
+            async with self._started(name, command) as working:
+                working.stdin.close()
+                return await working.wait(await working.stdout.read())
+
+
+def _refuse_mounts(service: ComposeService) -> None:
+    for mount in service.mounts:
+        if PurePosixPath(mount.target).is_relative_to(ROOT):
+            raise Invalid(
+                f"compose service {service.name} mounts something at {mount.target}",
+                hint=f"Mount it elsewhere: {ROOT} is where Composia mounts what it saves.",
+            )
+
+
+@contextmanager
+def _override(service: str, unset: Sequence[str], mounts: Sequence[Mount]) -> Iterator[Path]:
+    """A compose file for one run, in memory: a killed agent leaves nothing behind.
+
+    The long form of mounts takes any path, and does not make a source that is missing.
+    """
+    environment: Mapping[str, str | None] = {**dict.fromkeys(unset), **ENVIRONMENT}
+    volumes = [_long_form(mount) for mount in mounts]
+    # No log: what it says is read here, and a second copy of it slows a backup down.
+    changes = {"environment": environment, "volumes": volumes, "logging": {"driver": "none"}}
+    content = {"services": {service: changes}}
+    handle = os.memfd_create("composia-compose")
+    try:
+        os.write(handle, json.dumps(content).replace("$", "$$").encode())
+        yield Path(f"/proc/{os.getpid()}/fd/{handle}")
+    finally:
+        os.close(handle)
+
+
+def _long_form(mount: Mount) -> Mapping[str, Any]:
+    return {
+        "type": "bind",
+        "source": str(mount.source),
+        "target": mount.target,
+        "read_only": mount.read_only,
+        "bind": {"create_host_path": False},
+    }
