@@ -33,6 +33,14 @@ class RepositoryRef(BaseModel):
     profile: str
     #: The repository's id as recorded when it was first seen; None until then.
     repository_id: str | None = None
+    #: The nodes that hold it, the one to go through first; empty: every node reaches it by itself.
+    main_nodes: tuple[str, ...] = ()
+
+    def through(self, node: str) -> str | None:
+        """The node that this one reaches the repository through; None: none is needed."""
+        if not self.main_nodes or node in self.main_nodes:
+            return None
+        return self.main_nodes[0]
 
 
 class CaddyRef(BaseModel):

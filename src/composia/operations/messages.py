@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from composia.errors import Told
 from composia.model.node import NodeState
+from composia.model.service import RepositoryRef
 from composia.operations import AnyOperation, AnyReading
 
 #: Grows with every change that an older peer would misunderstand.
@@ -131,6 +132,52 @@ class StopReading(Message):
     stream: str
 
 
+class ObjectCall(Message):
+    """One request for the repository, in restic's REST protocol."""
+
+    method: str
+    #: `config`, `data/` or `data/<64 hex>`, without a slash before it.
+    path: str
+    #: The header Range.
+    range: str | None = None
+    #: Whether a listing tells sizes too: version 2 of the protocol.
+    wants_sizes: bool = False
+
+
+class WayCall(Message):
+    """How rustic is run for this repository elsewhere: answered by `Way` as JSON."""
+
+    way: Literal["way"] = "way"
+
+
+class ForgetCall(Message):
+    """Take snapshots out that this node has made for this task, and no others."""
+
+    node: str
+    task: str
+    ids: tuple[str, ...]
+
+
+class Serve(Message):
+    """Answer a call of a node without the repository.
+
+    Its body is at `GET /api/agent/relays/{relay}`, the answer goes to `POST` there. Not kept, not
+    repeated.
+    """
+
+    type: Literal["serve"] = "serve"
+    relay: str
+    repository: RepositoryRef
+    call: ObjectCall | ForgetCall | WayCall
+
+
+class StopServing(Message):
+    """Nobody waits for the answer any more."""
+
+    type: Literal["stop_serving"] = "stop_serving"
+    relay: str
+
+
 class Acknowledge(Message):
     """The controller has stored the outcome."""
 
@@ -143,6 +190,6 @@ FromAgent = Annotated[
     Field(discriminator="type"),
 ]
 FromController = Annotated[
-    Welcome | Ask | Cancel | Revoke | Read | StopReading | Acknowledge,
+    Welcome | Ask | Cancel | Revoke | Read | StopReading | Serve | StopServing | Acknowledge,
     Field(discriminator="type"),
 ]

@@ -35,7 +35,7 @@ TABLE = (
         "Remove `:ro` from its mount, or mount its disk writable.",
     ),
     (
-        r"No space left on device|os error 28\b|Disk quota exceeded",
+        r"No space left on device|os error 28\b|Disk quota exceeded|507 Insufficient Storage",
         "the disk is full",
         "Free some space on the disk that the data goes to, then try again.",
     ),

@@ -48,13 +48,13 @@ class Profile:
     @property
     def repository(self) -> str | None:
         """The repository as the profile names it."""
-        named = (_section(part, "repository").get("repository") for part in self.parts)
+        named = (section(part, "repository").get("repository") for part in self.parts)
         return next((str(place) for place in named if place), None)
 
     @property
     def globs(self) -> tuple[str, ...]:
         """The user's own globs: one on the command line would replace them all."""
-        lists = (_section(part, "backup").get("globs") or [] for part in self.parts)
+        lists = (section(part, "backup").get("globs") or [] for part in self.parts)
         return tuple(
             str(glob) for globs in lists for glob in ([globs] if isinstance(globs, str) else globs)
         )
@@ -72,7 +72,7 @@ class Profile:
         return False
 
     def _has(self, start: str) -> bool:
-        sections = (_section(part, "repository") for part in self.parts)
+        sections = (section(part, "repository") for part in self.parts)
         return any(key.startswith(start) for section in sections for key in section)
 
 
@@ -167,7 +167,7 @@ async def _read(file: str, place: Path, mounts: Mounts, home: str) -> Profile:
     waiting = [file]
     while waiting:
         parts.append(_parsed(current := waiting.pop(0), texts[current]))
-        for included in _section(parts[-1], "global").get("use-profiles") or ():
+        for included in section(parts[-1], "global").get("use-profiles") or ():
             for candidate in _candidates(str(included), (), home):
                 found = await mounts.host_path(candidate)
                 if candidate not in texts and found and found.is_file():
@@ -188,17 +188,18 @@ def _parsed(file: str, text: str) -> Mapping[str, Any]:
 
 
 def _refuse(profile: Profile) -> None:
-    for section, key, why in REFUSED:
+    for title, key, why in REFUSED:
         for part in profile.parts:
-            found = _section(part, section)
+            found = section(part, title)
             if (found.get(key) if key else found) not in (None, False, {}):
-                named = f"[{section}] {key}" if key else f"[{section}]"
+                named = f"[{title}] {key}" if key else f"[{title}]"
                 raise Invalid(
                     f"the rustic profile {profile.file} sets {named}: {why}",
                     hint="Move it to a profile of your own, which Composia does not use.",
                 )
 
 
-def _section(part: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = part.get(name)
-    return section if isinstance(section, Mapping) else {}
+def section(part: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A section of a profile; empty where there is none."""
+    found = part.get(name)
+    return found if isinstance(found, Mapping) else {}
