@@ -98,6 +98,12 @@ class Executor:
         for outcome in self._journal.unacknowledged():
             self._outbox.send(outcome)
 
+    @asynccontextmanager
+    async def alone(self, service: str) -> AsyncIterator[None]:
+        """No operation works on the service meanwhile."""
+        async with self._services[service]:
+            yield
+
     async def close(self) -> None:
         """Let every operation clean up after itself; the controller asks again."""
         self._closing = True
@@ -229,7 +235,11 @@ async def _middle(moments: Moments) -> AsyncIterator[None]:
 def _errand(ask: Ask) -> Errand:
     operation = ask.operation
     return Errand(
-        service=operation.service, repository=operation.repository, task=ask.task, key=ask.key
+        service=operation.service,
+        repository=operation.repository,
+        task=ask.task,
+        key=ask.key,
+        caddy=operation.caddy,
     )
 
 

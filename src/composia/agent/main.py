@@ -17,7 +17,7 @@ import aiohttp
 import structlog
 
 from composia import __version__
-from composia.agent import leftovers
+from composia.agent import forwards, leftovers
 from composia.agent.bulk import Bulk
 from composia.agent.channel import Channel
 from composia.agent.checkout import Checkouts
@@ -76,7 +76,8 @@ async def _agent(
         bulk = Bulk(session, config.controller_addr)
         checkouts = Checkouts(config.repo_dir, state_dir)
         wires = Wires(session, config.controller_addr)
-        sites = Sites(config.node_id, state_dir, checkouts, shell, docker, bulk, wires)
+        generated = config.caddy.generated_dir if config.caddy else None
+        sites = Sites(config.node_id, state_dir, checkouts, shell, docker, bulk, wires, generated)
         host = Host(sites, outbox.send)
         executor = Executor(config.node_id, journal, sites, outbox, host.look_again)
         readings = Readings(sites, bulk, outbox)
@@ -89,6 +90,7 @@ async def _agent(
                 host.run(),
                 _connected(channel, host),
                 _tidied(journal, sites),
+                forwards.ended(executor, sites),
                 _without_old_readings(docker),
             ]
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import IO
 
 from composia.agent.bulk import Bulk
+from composia.agent.bundle import Bundle
 from composia.agent.checkout import Checkouts
 from composia.agent.wires import Wires
-from composia.model.service import RepositoryRef, ServiceRef
+from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.operations.base import Files
 from composia.strategies.base import Notes, Site
+from composia.tools.caddy import Caddy
 from composia.tools.compose import Compose
 from composia.tools.docker import Docker
 from composia.tools.rustic import Engine
@@ -23,6 +26,8 @@ from composia.tools.shell import Shell
 #: Inside repo_dir: no service's folder begins with a dot.
 ASIDE = ".composia"
 INSTANCES = "instances"
+#: Inside state_dir: copies of Caddy's fragments that are being checked.
+CHECKED = "caddy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Errand:
     task: str
     #: The question's key or the reading's stream: the controller gives files under no other.
     key: str
+    caddy: CaddyRef | None = None
 
 
 class Sites:
@@ -48,6 +54,7 @@ class Sites:
         docker: Docker,
         bulk: Bulk,
         wires: Wires,
+        generated: Path | None = None,
     ) -> None:
         self.node = node
         self.checkouts = checkouts
@@ -56,12 +63,16 @@ class Sites:
         self._shell = shell
         self._bulk = bulk
         self._wires = wires
+        self._generated = generated
+        #: Of this node's Caddy: one change at a time, whichever service it is for.
+        self._turn = asyncio.Lock()
 
     async def check_out(self, errand: Errand, files: Files) -> bool:
         """Have the files there; answers whether the service's own have changed."""
         changed = await self._bring(errand, errand.service, files)
-        if errand.repository and errand.repository.service.name != errand.service.name:
-            await self._bring(errand, errand.repository.service, Files.IF_ABSENT)
+        for other in (errand.repository, errand.caddy if self._generated else None):
+            if other and other.service.name != errand.service.name:
+                await self._bring(errand, other.service, Files.IF_ABSENT)
         return changed
 
     def site(self, errand: Errand, notes: Notes, *, files_changed: bool = False) -> Site:
@@ -78,15 +89,22 @@ class Sites:
             docker=self.docker,
             notes=notes,
             repository=self._engine(errand, notes),
+            caddy=self._caddy(errand.caddy),
             files_changed=files_changed,
             keep_manifest=partial(self._bulk.keep_manifest, errand.key),
             read_manifest=partial(self._bulk.read_manifest, errand.key),
             wire=partial(self._wires.open, errand.key),
+            read_catalog=partial(self._read_catalog, errand),
         )
+
+    @property
+    def instances(self) -> Path:
+        """The folder of what the agent remembers of services."""
+        return self._state_dir / INSTANCES
 
     def state(self, service: str) -> Path:
         """What the agent remembers of a service."""
-        return self._state_dir / INSTANCES / service
+        return self.instances / service
 
     def compose(self, service: ServiceRef) -> Compose:
         """The service's compose project."""
@@ -111,6 +129,25 @@ class Sites:
             origin=errand.task,
             note=notes.note,
         )
+
+    def _caddy(self, ref: CaddyRef | None) -> Caddy | None:
+        if ref is None or self._generated is None:
+            return None
+        return Caddy(
+            self.compose(self._as_checked_out(ref.service)),
+            self.docker,
+            compose_service=ref.compose_service,
+            config_dir=ref.config_dir,
+            generated=self._generated,
+            scratch=self._state_dir / CHECKED,
+            turn=self._turn,
+        )
+
+    async def _read_catalog(self, errand: Errand, path: str) -> bytes | None:
+        with await self._bulk.bundle(errand.key, errand.service.name) as file:
+            bundle = Bundle(file)
+            member = bundle.members.get(path)
+            return bundle.content(member).read() if member and not member.target else None
 
     async def _bring(self, errand: Errand, service: ServiceRef, files: Files) -> bool:
         def fetch() -> Awaitable[IO[bytes]]:

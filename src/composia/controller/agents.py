@@ -21,7 +21,7 @@ from composia.controller.pipes import Closed
 from composia.controller.wires import asked_over
 from composia.errors import ComposiaError, Denied, Failure, NotFound, Unauthenticated
 from composia.model.config import NodeConfig
-from composia.model.service import RepositoryRef, ServiceRef
+from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.operations.backup import SaveData
 from composia.operations.restore import FetchData
 
@@ -157,14 +157,12 @@ def _caller(request: Request) -> tuple[Controller, str]:
 
 def _asked_about(controller: Controller, node: str, key: str) -> list[ServiceRef]:
     """The services of a question or a reading. Raises NotFound."""
-    refs: tuple[ServiceRef, RepositoryRef | None]
     if question := controller.nodes.question(node, key):
-        refs = (question.operation.service, question.operation.repository)
-    else:
-        reading = controller.nodes.stream(node, key).reading
-        refs = (reading.service, reading.repository)
-    service, repository = refs
-    return [service, repository.service] if repository else [service]
+        asked = question.operation
+        others: tuple[RepositoryRef | CaddyRef | None, ...] = (asked.repository, asked.caddy)
+        return [asked.service, *(other.service for other in others if other)]
+    reading = controller.nodes.stream(node, key).reading
+    return [reading.service, *([reading.repository.service] if reading.repository else [])]
 
 
 def _manifest(controller: Controller, backup_id: str) -> Path:

@@ -7,6 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from composia.operations.backup import SaveData
+from composia.operations.caddy import PlaceFragment, ReloadCaddy, RemoveFragment
+from composia.operations.certificates import ReceiveCertificates, SendCertificates
+from composia.operations.forward import EndForward, ForwardHosts
 from composia.operations.readings import ContainerLogs, ListSnapshot, ReadSnapshot
 from composia.operations.repository import (
     CheckRepository,
@@ -28,7 +31,14 @@ AnyOperation = Annotated[
     | SaveData
     | FetchData
     | ExchangeData
-    | ExchangeBack,
+    | ExchangeBack
+    | PlaceFragment
+    | RemoveFragment
+    | ReloadCaddy
+    | ForwardHosts
+    | EndForward
+    | SendCertificates
+    | ReceiveCertificates,
     Field(discriminator="op"),
 ]
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict, Failure
-from composia.operations import fence
+from composia.operations import fence, fragments
 from composia.operations.base import Files, Nothing, Operation
 from composia.operations.project import AT_WORK, SERVICE, containers_of, is_one_off
 from composia.operations.stopped import (
@@ -33,6 +33,8 @@ class Deployed(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     changed: bool
+    #: Remarks for people.
+    warnings: tuple[str, ...] = ()
 
 
 class Deploy(Operation[Deployed]):
@@ -61,8 +63,13 @@ class Deploy(Operation[Deployed]):
         after = await containers_of(site)
         if started := _started(before, after):
             await _refuse_what_died(started, site)
+        placed = await fragments.settle(site, self.caddy)
         return Deployed(
-            changed=site.files_changed or _made(before) != _made(after) or bool(started)
+            changed=site.files_changed
+            or _made(before) != _made(after)
+            or bool(started)
+            or placed.changed,
+            warnings=placed.warnings,
         )
 
     async def _up(self, site: Site) -> None:

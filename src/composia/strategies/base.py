@@ -57,6 +57,10 @@ async def _read_no_manifest(backup_id: str) -> bytes | None:
     return None
 
 
+async def _read_no_catalog(path: str) -> bytes | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """A checked-out service on a node, with the tools to work on it."""
@@ -85,6 +89,9 @@ class Site:
     #: Dial the wire of this name and wait for the other node; raises WireCut where it does not
     #: come. The question that this site is made for must name the wire.
     wire: Callable[[str], AbstractAsyncContextManager[Wire]] = no_wire
+    #: A file of the service's folder as the catalog has it at the question's revision, whatever
+    #: is checked out here; None where the catalog has none. Raises Failure.
+    read_catalog: Callable[[str], Awaitable[bytes | None]] = _read_no_catalog
 
     @property
     def engine(self) -> Engine:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from composia.errors import CommandFailed, Failure, Invalid
+from composia.errors import CommandFailed, ComposiaError, Failure, Invalid
 from composia.tools import durable
-from composia.tools.compose import Compose
+from composia.tools.compose import Compose, explained
 from composia.tools.docker import ContainerInfo, Docker
 from composia.tools.shell import Finished
 
@@ -26,6 +26,8 @@ ONE_OFF = "com.docker.compose.oneoff"
 PATIENCE = 5.0
 AGAIN = 0.1
 NOT_YET = "connection refused"
+#: Caddy's last line begins so.
+OWN_WORD = "Error: "
 #: Fragments that change, by file name: the new content, or None for one that goes.
 Changes = Mapping[str, bytes | None]
 #: A place on this machine, and the same in the container.
@@ -96,21 +98,14 @@ class Caddy:
     async def check(self, changes: Changes) -> None:
         """Have Caddy itself validate the whole configuration as it would be.
 
-        Nothing that a Caddy reads is touched. Raises Invalid with Caddy's complaint.
+        Nothing that a Caddy reads is touched. Raises Invalid with Caddy's complaint, and
+        CommandFailed where Caddy could not be asked.
         """
-        finished = await self._on_a_copy("validate", changes)
-        if finished.code != 0:
-            raise Invalid(
-                f"Caddy refuses the configuration: {complaint(finished)}",
-                hint="Nothing was changed: Caddy goes on with what it has. Mend the fragment in "
-                "the catalog, then deploy again.",
-            )
+        await self._on_a_copy("validate", changes)
 
     async def adapted(self, changes: Changes) -> dict[str, Any]:
-        """The whole configuration, as it would be, as Caddy's JSON. Raises Invalid."""
+        """The whole configuration, as it would be, as Caddy's JSON. Raises as `check` does."""
         finished = await self._on_a_copy("adapt", changes)
-        if finished.code != 0:
-            raise Invalid(f"Caddy refuses the configuration: {complaint(finished)}")
         found: dict[str, Any] = json.loads(finished.stdout)
         return found
 
@@ -189,7 +184,10 @@ class Caddy:
                 mounts={copy: f"{inside}:ro"},
                 entrypoint="caddy",
             )
-            return await self._compose.shell.run(command, check=False)
+            finished = await self._compose.shell.run(command, check=False)
+        if finished.code != 0:
+            raise _refusal(finished)
+        return finished
 
     def _fragments(self, changes: Changes, *, caddyfile: bool = True) -> dict[str, bytes]:
         there = {}
@@ -204,6 +202,17 @@ class Caddy:
         if caddyfile and main.is_file():
             there["../Caddyfile"] = main.read_bytes()
         return there
+
+
+def _refusal(finished: Finished) -> ComposiaError:
+    # Docker's own errors read otherwise: then Caddy has not been asked.
+    if OWN_WORD not in finished.complaint:
+        return explained("asking Caddy about its configuration", finished)
+    return Invalid(
+        f"Caddy refuses the configuration: {complaint(finished)}",
+        hint="Nothing was changed, and Caddy goes on with what it has. Mend the fragment in the "
+        "catalog, then deploy again.",
+    )
 
 
 def complaint(finished: Finished) -> str:

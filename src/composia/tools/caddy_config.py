@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 HTTPS = 443
 HTTP = 80
+#: The first line of a fragment that forwards.
+MARK = "# Written by Composia: forwards to the node that the service has moved to."
 #: A host name, or one with a wildcard for its first label; nothing that means more to Caddy.
 HOST = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 
@@ -51,7 +53,7 @@ def sites(adapted: Mapping[str, Any]) -> tuple[SiteAddress, ...]:
 def forward(forwardings: Sequence[Forwarding], to: str) -> str:
     """A fragment that passes the sites on to the same ports of another node."""
     address = f"[{to}]" if ":" in to else to
-    return "\n".join("\n".join(_block(one, address)) for one in forwardings)
+    return "\n".join((MARK, *("\n".join(_block(one, address)) for one in forwardings)))
 
 
 def _sites_of(server: Mapping[str, Any]) -> Iterator[SiteAddress]:

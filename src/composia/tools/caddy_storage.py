@@ -1,0 +1,222 @@
+"""Certificates in Caddy's storage: `certificates/<issuer>/<host>/<host>.{crt,key,json}`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from composia.errors import Failure, Invalid
+from composia.tools.caddy_config import HOST
+from composia.tools.exchange import Place, planned
+
+CERTIFICATES = "certificates"
+#: Beside them: what is on its way in, and what forwards trust.
+OURS = "composia"
+#: Caddy's own authority; its certificates are trusted by nobody who has not been told to.
+LOCAL = "local"
+#: Issuers whose certificates every system trusts.
+PUBLIC = re.compile(
+    r"^(acme-v02\.api\.letsencrypt\.org|acme\.zerossl\.com|dv\.acme-v02\.api\.pki\.goog"
+    r"|api\.buypass\.com|acme\.ssl\.com|zerossl$)"
+)
+_ISSUER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,199}")
+_WILDCARD = "wildcard_"
+#: Of one of the three files.
+_LARGEST = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate with its key: a secret, which is why printing it shows neither."""
+
+    issuer: str
+    host: str
+    crt: bytes
+    key: bytes
+    json: bytes
+
+    def __repr__(self) -> str:
+        return f"<certificate of {self.host} by {self.issuer}>"
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """The certificate itself."""
+        return self.chain[0]
+
+    @property
+    def chain(self) -> Sequence[x509.Certificate]:
+        """It and those that it was signed by. Raises Invalid."""
+        try:
+            return x509.load_pem_x509_certificates(self.crt)
+        except ValueError as error:
+            raise Invalid(f"the certificate of {self.host} cannot be read") from error
+
+    @property
+    def until(self) -> datetime:
+        """When it expires."""
+        return self.leaf.not_valid_after_utc
+
+    @property
+    def is_public(self) -> bool:
+        """Whether every system trusts its issuer."""
+        return PUBLIC.match(self.issuer) is not None
+
+    def signers(self) -> tuple[str, ...]:
+        """PEM of what to trust so that it verifies: who signed it, or else itself."""
+        signed_by = self.chain[1:] or self.chain
+        return tuple(one.public_bytes(Encoding.PEM).decode() for one in signed_by)
+
+    def file(self, kind: str) -> str:
+        """`crt`, `key` or `json` of it, below the storage."""
+        name = folder_name(self.host)
+        return f"{CERTIFICATES}/{self.issuer}/{name}/{name}.{kind}"
+
+    def as_frame(self) -> bytes:
+        """For the way to another node."""
+        kinds = {kind: getattr(self, kind) for kind in ("crt", "key", "json")}
+        encoded = {kind: base64.b64encode(content).decode() for kind, content in kinds.items()}
+        return json.dumps({"issuer": self.issuer, "host": self.host, **encoded}).encode()
+
+
+def from_frame(frame: bytes) -> Certificate:
+    """What `as_frame` wrote, by somebody who may be hostile. Raises Invalid."""
+    try:
+        read = json.loads(frame)
+        files = {kind: base64.b64decode(read[kind]) for kind in ("crt", "key", "json")}
+        found = Certificate(issuer=str(read["issuer"]), host=str(read["host"]), **files)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Invalid("a certificate came in a form that is not understood") from error
+    _refuse_odd(found)
+    return found
+
+
+def newest(storage: Path, host: str) -> Certificate | None:
+    """The certificate of a host that lasts longest; None where there is none."""
+    name = folder_name(host)
+    found = []
+    for folder in sorted((storage / CERTIFICATES).glob(f"*/{name}")):
+        files = {kind: folder / f"{name}.{kind}" for kind in ("crt", "key", "json")}
+        if all(file.is_file() for file in files.values()):
+            read = {kind: file.read_bytes() for kind, file in files.items()}
+            found.append(Certificate(issuer=folder.parent.name, host=host, **read))
+    return max(found, key=lambda one: one.until, default=None)
+
+
+def authorities(storage: Path) -> tuple[str, ...]:
+    """PEM of the roots of this Caddy's own authorities."""
+    roots = sorted((storage / "pki" / "authorities").glob("*/root.crt"))
+    return tuple(root.read_text() for root in roots)
+
+
+def put(storage: Path, certificate: Certificate) -> bool:
+    """Put it into the storage, whole or not at all; False where one that lasts as long is there.
+
+    Owner and modes are those of Caddy. Raises Invalid for a hostile one.
+    """
+    _refuse_odd(certificate)
+    there = newest(storage, certificate.host)
+    if there and there.issuer == certificate.issuer and there.until >= certificate.until:
+        return False
+    staged = storage / OURS / f"{secrets.token_hex(6)}"
+    try:
+        _write(storage, staged, certificate)
+        live = storage / certificate.file("crt")
+        place = Place(below=storage, path=live.parent)
+        _own_folders(storage, live.parent.parent)
+        planned(place, Place(below=storage, path=staged)).make()
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return True
+
+
+def write_trusted(storage: Path, name: str, certificates: Sequence[str]) -> Path:
+    """A file of certificates to trust that Caddy can read; the same again is left alone."""
+    path = storage / OURS / f"{name}.pem"
+    content = "".join(dict.fromkeys(one.strip() + "\n" for one in certificates)).encode()
+    if not path.exists() or path.read_bytes() != content:
+        _own_folders(storage, path.parent)
+        scratch = path.with_suffix(".new")
+        _file(scratch, content, storage)
+        scratch.replace(path)
+    return path
+
+
+def folder_name(host: str) -> str:
+    """A host's folder."""
+    return host.lower().replace("*.", f"{_WILDCARD}.", 1)
+
+
+def _refuse_odd(certificate: Certificate) -> None:
+    host, issuer = certificate.host, certificate.issuer
+    if not re.fullmatch(HOST.strip("^$"), host) or ".." in host:
+        raise Invalid(f"{host[:100]!r} is no host name: its certificate is not taken")
+    if not _ISSUER.fullmatch(issuer) or ".." in issuer:
+        raise Invalid(f"{issuer[:100]!r} is no issuer's folder: its certificate is not taken")
+    if max(len(certificate.crt), len(certificate.key), len(certificate.json)) > _LARGEST:
+        raise Invalid(f"the certificate of {host} is too large to be one")
+    _refuse_misfit(certificate)
+
+
+def _refuse_misfit(certificate: Certificate) -> None:
+    try:
+        key = load_pem_private_key(certificate.key, password=None)
+    except (ValueError, TypeError) as error:
+        raise Invalid(f"the key of {certificate.host} cannot be read") from error
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if key.public_key().public_bytes(*form) != certificate.leaf.public_key().public_bytes(*form):
+        raise Invalid(f"the key of {certificate.host} does not fit its certificate")
+    if certificate.host.lower() not in _names(certificate.leaf):
+        raise Invalid(f"the certificate that came for {certificate.host} is not of that name")
+
+
+def _names(leaf: x509.Certificate) -> set[str]:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    addresses = {str(one) for one in names.get_values_for_type(x509.IPAddress)}
+    return {one.lower() for one in names.get_values_for_type(x509.DNSName)} | addresses
+
+
+def _write(storage: Path, folder: Path, certificate: Certificate) -> None:
+    _own_folders(storage, folder)
+    name = folder_name(certificate.host)
+    for kind in ("crt", "key", "json"):
+        _file(folder / f"{name}.{kind}", getattr(certificate, kind), storage)
+
+
+def _file(path: Path, content: bytes, like: Path) -> None:
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(opened, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        owner = like.stat()
+        os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+
+
+def _own_folders(storage: Path, folder: Path) -> None:
+    """Make folders as Caddy makes them; those that are there stay."""
+    owner = storage.stat()
+    for part in reversed([folder, *folder.parents]):
+        if not part.is_relative_to(storage) or part == storage or part.is_dir():
+            continue
+        if part.is_symlink():
+            raise Failure(f"{part} is a symbolic link: no certificate is written through it")
+        part.mkdir(mode=0o700)
+        os.chown(part, owner.st_uid, owner.st_gid)
