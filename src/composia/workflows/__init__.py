@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from composia.workflows.backup import BackupPlan
+from composia.workflows.caddy import CaddySyncPlan
 from composia.workflows.repository import (
     CheckRepositoryPlan,
     ForgetBackupPlan,
@@ -23,6 +24,7 @@ AnyPlan = Annotated[
     | BackupPlan
     | RestorePlan
     | RollbackPlan
+    | CaddySyncPlan
     | InitRepositoryPlan
     | CheckRepositoryPlan
     | ForgetBackupPlan,

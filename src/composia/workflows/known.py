@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from composia.errors import Conflict
+from composia.errors import Conflict, Invalid
 from composia.model.catalog import CatalogView, Service
 from composia.model.node import Container, NodeState
-from composia.model.service import RepositoryRef, ServiceRef
+from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.workflows.objections import Objections, Place, not_found
 
 RUNNING = frozenset({"running", "restarting", "paused"})
@@ -58,6 +58,41 @@ class Known:
     def nodes_meant_for(
         self, service: Service, wanted: Sequence[str] | None, wrong: Objections
     ) -> tuple[str, ...]:
+    def caddy(self, service: Service, on: Collection[str] | None = None) -> Mapping[str, CaddyRef]:
+        """The nodes with a Caddy, and what it is to have of the service there.
+
+        It is served on its own nodes, or on those of `on`.
+
+        Raises Invalid where the service with `infra.caddy` is broken, and Conflict for a fragment
+        that no Caddy is there for.
+        """
+        holder, fragment = self.catalog.infra_caddy, service.meta.network.caddy
+        wanted = fragment.source if fragment and fragment.enabled else None
+        caddy = holder.meta.infra.caddy if holder else None
+        if holder is None or caddy is None:
+            if wanted is None:
+                return {}
+            raise Conflict(
+                "no service of the catalog has `infra.caddy`",
+                hint="Give one a section `infra: {caddy: {compose_service: caddy}}`.",
+            )
+        return {
+            node: CaddyRef(
+                service=holder.ref,
+                compose_service=caddy.compose_service,
+                config_dir=caddy.config_dir,
+                source=wanted if node in (service.meta.nodes if on is None else on) else None,
+            )
+            for node in holder.meta.nodes
+        }
+
+    def caddy_if_any(self, service: Service) -> Mapping[str, CaddyRef]:
+        """The same for what goes on without: a broken Caddy stops no service."""
+        try:
+            return self.caddy(service)
+        except (Conflict, Invalid):
+            return {}
+
         """The nodes to start on: only such as the service is meant for."""
         on = self._existing(service, wanted, wrong)
         for place, node in enumerate(on):

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from composia.errors import ComposiaError
 from composia.model.names import Name
-from composia.model.service import ServiceRef
+from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.service import Deploy, Deployed, Restart, Stop
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
-from composia.workflows.plan import Hold, Plan, Run
+from composia.workflows.plan import Hold, Plan, Run, placement
 from composia.workflows.sides import names, settle
 
 
@@ -41,41 +41,55 @@ class _ServicePlan(Plan):
 
     @property
     def holds(self) -> tuple[Hold, ...]:
-        return tuple(Hold(name=f"{self.service.name}@{node}") for node in self.on)
+        return (
+            Hold(name=placement(self.service.name), shared=True),
+            *(Hold(name=f"{self.service.name}@{node}") for node in self.on),
+        )
 
 
-class DeployPlan(_ServicePlan):
+class _StartPlan(_ServicePlan):
+    #: Compose services that run when they are needed: made, and not started.
+    on_demand: tuple[str, ...] = ()
+    #: The Caddy of each node that has one.
+    caddy: Mapping[str, CaddyRef] = {}
+
+    async def _deploy(self, run: Run, *, pull: bool) -> dict[str, Any]:
+        operations = {
+            node: Deploy(
+                service=self.service,
+                pull=pull,
+                on_demand=self.on_demand,
+                caddy=self.caddy.get(node),
+            )
+            for node in self.on
+        }
+        return _changed(await run.on_each("deploy", operations))
+
+
+class DeployPlan(_StartPlan):
     """Files and containers as the catalog has them."""
 
     plan: Literal["deploy"] = "deploy"
-    #: Compose services that run when they are needed: made, and not started.
-    on_demand: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"Deploy {self.service} on {names(self.on)}"
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The step of docs/design.md, "Deploy"."""
-        operation = Deploy(service=self.service, on_demand=self.on_demand)
-        outcomes = await run.on_each("deploy", dict.fromkeys(self.on, operation))
-        return _changed(outcomes)
+        return await self._deploy(run, pull=False)
 
 
-class UpdatePlan(_ServicePlan):
+class UpdatePlan(_StartPlan):
     """The same with newer images."""
 
     plan: Literal["update"] = "update"
-    #: As in DeployPlan.
-    on_demand: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"Update {self.service} on {names(self.on)}"
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The step of docs/design.md, "Deploy"; images are pulled first."""
-        operation = Deploy(service=self.service, pull=True, on_demand=self.on_demand)
-        outcomes = await run.on_each("deploy", dict.fromkeys(self.on, operation))
-        return _changed(outcomes)
+        return await self._deploy(run, pull=True)
 
 
 class StopPlan(_ServicePlan):
@@ -108,14 +122,12 @@ class RestartPlan(_ServicePlan):
 
 def plan_deploy(known: Known, service: str, request: ServiceRequest) -> DeployPlan:
     """Raises ComposiaError, with all that stands in the way."""
-    ref, on = _to_start(known, service, request)
-    return DeployPlan(service=ref, on=on, on_demand=_on_demand(known, service))
+    return DeployPlan(**_to_start(known, service, request))
 
 
 def plan_update(known: Known, service: str, request: ServiceRequest) -> UpdatePlan:
     """Raises ComposiaError, with all that stands in the way."""
-    ref, on = _to_start(known, service, request)
-    return UpdatePlan(service=ref, on=on, on_demand=_on_demand(known, service))
+    return UpdatePlan(**_to_start(known, service, request))
 
 
 def plan_stop(known: Known, service: str, request: ServiceRequest) -> StopPlan:
@@ -137,16 +149,20 @@ def plan_restart(known: Known, service: str, request: ServiceRequest) -> Restart
     return RestartPlan(service=found.ref, on=on)
 
 
-def _to_start(
-    known: Known, service: str, request: ServiceRequest
-) -> tuple[ServiceRef, tuple[str, ...]]:
+def _to_start(known: Known, service: str, request: ServiceRequest) -> dict[str, Any]:
     found, wrong = known.service(service), Objections()
     on = known.nodes_meant_for(found, request.nodes, wrong)
     known.object_to_a_disabled(found, wrong)
     known.object_to_foreign_projects(found.ref, on, wrong)
     known.object_to_a_second_place(found, on, wrong)
     wrong.settle()
-    return found.ref, on
+    caddy = known.caddy_if_any(found)
+    return {
+        "service": found.ref,
+        "on": on,
+        "on_demand": _on_demand(known, service),
+        "caddy": {node: ref for node, ref in caddy.items() if node in on},
+    }
 
 
 def _on_demand(known: Known, service: str) -> tuple[str, ...]:
@@ -157,6 +173,8 @@ def _on_demand(known: Known, service: str) -> tuple[str, ...]:
 
 def _changed(outcomes: Mapping[str, Deployed | ComposiaError]) -> dict[str, Any]:
     deployed = {node: out for node, out in outcomes.items() if isinstance(out, Deployed)}
-    result = {"changed": {node: found.changed for node, found in deployed.items()}}
+    result: dict[str, Any] = {"changed": {node: found.changed for node, found in deployed.items()}}
+    if warned := {node: found.warnings for node, found in deployed.items() if found.warnings}:
+        result["warnings"] = warned
     settle(outcomes, result=result)
     return result

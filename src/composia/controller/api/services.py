@@ -18,6 +18,7 @@ from composia.model.config import Scope
 from composia.model.shown import Page, ServiceView
 from composia.operations.readings import ContainerLogs
 from composia.workflows.backup import BackupRequest, plan_backup
+from composia.workflows.caddy import plan_caddy_sync
 from composia.workflows.restore import RestoreRequest, plan_restore
 from composia.workflows.service import (
     ServiceRequest,
@@ -127,6 +128,13 @@ async def restore(
     desk.caller.must(Scope.OPERATE, service)
     records = await desk.backups_of(service)
     return await submit.hand_in(plan_restore(await desk.known(), service, wanted, records))
+
+
+@router.post("/{service}/caddy-sync", **hands_in(ServiceRequest))
+async def sync_caddy(desk: AtDesk, service: ServiceName, wanted: Nodes, submit: Submit) -> Response:
+    """Bring its fragment on each node's Caddy to what the catalog has."""
+    desk.caller.must(Scope.OPERATE, service)
+    return await submit.hand_in(plan_caddy_sync(await desk.known(), service, wanted))
 
 
 @router.get(
