@@ -6,14 +6,16 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import IO, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 
+from composia.agent.repository import Answer
 from composia.errors import Failure
+from composia.tools.rustic_way import Way
 
 #: Bytes of a bundle: a service's folder in a catalog is text and small pictures.
 LARGEST_BUNDLE = 256 * 1024 * 1024
@@ -23,8 +25,10 @@ CHUNK = 256 * 1024
 AWAY = 120.0
 UNKNOWN = 15.0
 PAUSE = 0.3
+#: The headers of an answer to be passed on, and what others of it begin with.
+STATUS, LENGTH, SHOWN = "Composia-Status", "Composia-Length", "Composia-Shown-"
 
-Answer = TypeVar("Answer")
+Asked = TypeVar("Asked")
 
 
 class Refused(Failure):
@@ -64,6 +68,52 @@ class Bulk:
         async with self._session.post(url, data=chunks) as answer:
             await _check(answer, "a reading")
 
+    async def body(self, relay: str) -> AsyncIterator[bytes]:
+        """What a node without the repository sends. Raises EOFError where it breaks off."""
+        try:
+            async with self._session.get(self._relay(relay)) as answer:
+                await _check(answer, "the body of a call")
+                async for chunk in answer.content.iter_chunked(CHUNK):
+                    yield chunk
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # Not an OSError: those are the disk's.
+            raise EOFError(f"the body of a call broke off: {error}") from error
+
+    async def answer(self, relay: str, found: Answer) -> None:
+        """Answer a call of a node without the repository."""
+        headers = {f"{SHOWN}{name}": value for name, value in found.headers.items()}
+        headers[STATUS] = str(int(found.status))
+        if found.length is not None:
+            headers[LENGTH] = str(found.length)
+        async with self._session.post(
+            self._relay(relay), data=found.content, headers=headers
+        ) as said:
+            await _check(said, "an answer")
+
+    async def way(self, key: str) -> Way:
+        """How rustic is run on the repository of another node."""
+        url = f"{self._address}/repository-way?key={quote(key, safe='')}"
+        text = await _patiently(lambda: self._text(url), "the way to the repository")
+        return Way.model_validate_json(text)
+
+    async def forget(self, key: str, ids: Sequence[str]) -> None:
+        """Have snapshots of this very task taken out of the repository."""
+        url = f"{self._address}/repository-forget?key={quote(key, safe='')}"
+
+        async def forget() -> None:
+            async with self._session.post(url, json=list(ids)) as answer:
+                await _check(answer, "to forget snapshots")
+
+        await _patiently(forget, "forgetting snapshots")
+
+    def _relay(self, relay: str) -> str:
+        return f"{self._address}/relays/{quote(relay, safe='')}"
+
+    async def _text(self, url: str) -> str:
+        async with self._session.get(url) as answer:
+            await _check(answer, "the way to the repository")
+            return await answer.text()
+
     def _manifest(self, key: str, backup_id: str) -> str:
         return f"{self._address}/manifests/{quote(backup_id, safe='')}?key={quote(key, safe='')}"
 
@@ -91,7 +141,7 @@ class Bulk:
             return await answer.read()
 
 
-async def _patiently(ask: Callable[[], Awaitable[Answer]], what: str) -> Answer:
+async def _patiently(ask: Callable[[], Awaitable[Asked]], what: str) -> Asked:
     """Ask until there is an answer: a controller may be restarting."""
     started = refused = time.monotonic()
     while True:

@@ -15,6 +15,7 @@ from composia.agent.executor import Executor
 from composia.agent.host import Host
 from composia.agent.outbox import Outbox
 from composia.agent.readings import Readings
+from composia.agent.relays import Relays
 from composia.errors import Failure
 from composia.operations.messages import (
     PROTOCOL,
@@ -27,7 +28,9 @@ from composia.operations.messages import (
     Outcome,
     Read,
     Revoke,
+    Serve,
     StopReading,
+    StopServing,
     Welcome,
 )
 
@@ -57,6 +60,7 @@ class Channel:
         executor: Executor,
         readings: Readings,
         host: Host,
+        relays: Relays,
     ) -> None:
         self._session = session
         self._url = f"{address.rstrip('/')}/api/agent/channel"
@@ -65,6 +69,7 @@ class Channel:
         self._executor = executor
         self._readings = readings
         self._host = host
+        self._relays = relays
 
     async def run(self) -> None:
         """Be connected until cancelled."""
@@ -113,11 +118,13 @@ class Channel:
         # It goes first: what is told from here on is told on this connection.
         await asyncio.sleep(0)
         repeating = asyncio.create_task(self._repeat())
+        self._relays.connected()
         try:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
                     await self._hear(message.data)
         finally:
+            self._relays.cut()
             for task in (writing, repeating):
                 task.cancel()
             await asyncio.gather(writing, repeating, return_exceptions=True)
@@ -135,6 +142,25 @@ class Channel:
             log.error("a message was not understood", problems=error.error_count())
             self._answer_what_is_not_understood(text)
             return
+        if not self._streams(message):
+            await self._works(message)
+
+    def _streams(self, message: Message) -> bool:
+        """Whether it was about bytes that go beside the channel."""
+        match message:
+            case Read():
+                self._readings.begin(message)
+            case StopReading():
+                self._readings.stop(message.stream)
+            case Serve():
+                self._relays.begin(message)
+            case StopServing():
+                self._relays.stop(message.relay)
+            case _:
+                return False
+        return True
+
+    async def _works(self, message: Message) -> None:
         match message:
             case Ask():
                 await self._executor.ask(message)
@@ -144,10 +170,6 @@ class Channel:
                 await self._executor.revoke(message.key)
             case Acknowledge():
                 await self._executor.acknowledge(message.key)
-            case Read():
-                self._readings.begin(message)
-            case StopReading():
-                self._readings.stop(message.stream)
 
     def _answer_what_is_not_understood(self, text: str) -> None:
         with suppress(ValueError, KeyError, TypeError):

@@ -22,11 +22,14 @@ from composia.agent.bulk import Bulk
 from composia.agent.channel import Channel
 from composia.agent.checkout import Checkouts
 from composia.agent.executor import Executor
+from composia.agent.gateway import Gateway
+from composia.agent.holder import Holder
 from composia.agent.host import Host
 from composia.agent.journal import Journal
 from composia.agent.outbox import Outbox
 from composia.agent.readings import Readings
-from composia.agent.sites import ASIDE, Sites
+from composia.agent.relays import Relays
+from composia.agent.sites import ASIDE, Doors, Sites
 from composia.agent.wires import Wires
 from composia.errors import ComposiaError, Conflict, Failure
 from composia.model.config import AgentConfig
@@ -77,13 +80,19 @@ async def _agent(
         checkouts = Checkouts(config.repo_dir, state_dir)
         wires = Wires(session, config.controller_addr)
         generated = config.caddy.generated_dir if config.caddy else None
-        sites = Sites(config.node_id, state_dir, checkouts, shell, docker, bulk, wires, generated)
+        gateway = Gateway(session, config.controller_addr)
+        sites = Sites(
+            config.node_id, state_dir, checkouts, shell, docker, Doors(bulk, wires, gateway),
+            generated,
+        )  # fmt: skip
+        relays = Relays(Holder(sites), bulk, gateway)
         host = Host(sites, outbox.send)
         executor = Executor(config.node_id, journal, sites, outbox, host.look_again)
         readings = Readings(sites, bulk, outbox)
         channel = Channel(
-            session, config.controller_addr, config.node_id, outbox, executor, readings, host
-        )
+            session, config.controller_addr, config.node_id, outbox, executor, readings, host,
+            relays,
+        )  # fmt: skip
         try:
             await executor.put_all_right()
             yield [
@@ -96,6 +105,7 @@ async def _agent(
         finally:
             await executor.close()
             await readings.close()
+            await relays.close()
             journal.close()
             await docker.aclose()
 

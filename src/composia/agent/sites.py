@@ -12,6 +12,8 @@ from typing import IO
 from composia.agent.bulk import Bulk
 from composia.agent.bundle import Bundle
 from composia.agent.checkout import Checkouts
+from composia.agent.gateway import Gateway
+from composia.agent.passage import Passage
 from composia.agent.wires import Wires
 from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.operations.base import Files
@@ -20,7 +22,9 @@ from composia.tools.caddy import Caddy
 from composia.tools.compose import Compose
 from composia.tools.docker import Docker
 from composia.tools.rustic import Engine
-from composia.tools.rustic_engine import RusticEngine
+from composia.tools.rustic_engine import ContainerEngine
+from composia.tools.rustic_gateway import GatewayEngine
+from composia.tools.rustic_service import ServiceContainer
 from composia.tools.shell import Shell
 
 #: Inside repo_dir: no service's folder begins with a dot.
@@ -28,6 +32,8 @@ ASIDE = ".composia"
 INSTANCES = "instances"
 #: Inside state_dir: copies of Caddy's fragments that are being checked.
 CHECKED = "caddy"
+#: Inside state_dir: what other nodes' profiles say of backups.
+PROFILES = "repository"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,15 @@ class Errand:
     caddy: CaddyRef | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What goes beside the channel."""
+
+    bulk: Bulk
+    wires: Wires
+    gateway: Gateway
+
+
 class Sites:
     """The services of this node as sites."""
 
@@ -52,8 +67,7 @@ class Sites:
         checkouts: Checkouts,
         shell: Shell,
         docker: Docker,
-        bulk: Bulk,
-        wires: Wires,
+        doors: Doors,
         generated: Path | None = None,
     ) -> None:
         self.node = node
@@ -61,16 +75,17 @@ class Sites:
         self.docker = docker
         self._state_dir = state_dir
         self._shell = shell
-        self._bulk = bulk
-        self._wires = wires
+        self._bulk = doors.bulk
+        self._wires = doors.wires
         self._generated = generated
+        self._gateway = doors.gateway
         #: Of this node's Caddy: one change at a time, whichever service it is for.
         self._turn = asyncio.Lock()
 
     async def check_out(self, errand: Errand, files: Files) -> bool:
         """Have the files there; answers whether the service's own have changed."""
         changed = await self._bring(errand, errand.service, files)
-        for other in (errand.repository, errand.caddy if self._generated else None):
+        for other in (self._own(errand.repository), errand.caddy if self._generated else None):
             if other and other.service.name != errand.service.name:
                 await self._bring(errand, other.service, Files.IF_ABSENT)
         return changed
@@ -116,19 +131,29 @@ class Sites:
         there = self.checkouts.manifest(service)
         return there.service if there else service
 
-    def _engine(self, errand: Errand, notes: Notes) -> Engine | None:
-        repository = errand.repository
-        if repository is None:
-            return None
-        return RusticEngine(
+    def rustic(self, repository: RepositoryRef, task: str, notes: Notes) -> ServiceContainer:
+        """rustic as the repository's service runs it on this node."""
+        return ServiceContainer(
             self.compose(self._as_checked_out(repository.service)),
             self.docker,
             self._shell,
             compose_service=repository.compose_service,
             profile=repository.profile,
-            origin=errand.task,
+            origin=task,
             note=notes.note,
         )
+
+    def _own(self, repository: RepositoryRef | None) -> RepositoryRef | None:
+        """The repository's service, where this node needs its files: they may hold its password."""
+        return None if repository is None or repository.through(self.node) else repository
+
+    def _engine(self, errand: Errand, notes: Notes) -> Engine | None:
+        if repository := self._own(errand.repository):
+            return ContainerEngine(self.rustic(repository, errand.task, notes))
+        if errand.repository is None:
+            return None
+        passage = Passage(self._gateway, self._bulk, errand.key, self._state_dir / PROFILES)
+        return GatewayEngine(passage, self.docker, self._shell, origin=errand.task, note=notes.note)
 
     def _caddy(self, ref: CaddyRef | None) -> Caddy | None:
         if ref is None or self._generated is None:

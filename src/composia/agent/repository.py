@@ -1,0 +1,175 @@
+"""The repository's folder, served as restic's REST protocol: append-only.
+
+What is there is never changed and never removed: a node that was broken into can add to the
+repository, and spoil nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import IO
+
+from composia.agent.uploads import Differs, Upload, WrongName
+from composia.operations.messages import ObjectCall
+
+#: Bytes read at once.
+CHUNK = 256 * 1024
+V2 = "application/vnd.x.restic.rest.v2"
+V1 = "application/vnd.x.restic.rest.v1"
+BINARY = "application/octet-stream"
+KINDS = ("keys", "index", "snapshots", "data")
+_OBJECT = re.compile(r"(keys|index|snapshots|data)/([0-9a-f]{64})", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})", re.ASCII)
+_NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; `length` in bytes where it is known beforehand."""
+
+    status: int
+    content: AsyncIterator[bytes] | bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+
+
+class Repository:
+    """One folder in rustic's own layout. `node`: whose uploads these are, for their scratch."""
+
+    def __init__(self, folder: Path, node: str) -> None:
+        self._folder = folder.resolve()
+        self._node = node
+
+    async def answer(self, call: ObjectCall, body: AsyncIterator[bytes]) -> Answer:
+        """Answer one request. Nothing outside the folder is ever touched."""
+        match call.method:
+            case "HEAD" | "GET":
+                return await self._shown(call)
+            case "POST":
+                return await self._kept(call.path, body)
+            case "DELETE":
+                return refused("nothing is deleted here")
+            case _:
+                return Answer(HTTPStatus.METHOD_NOT_ALLOWED)
+
+    async def _shown(self, call: ObjectCall) -> Answer:
+        kind = call.path.removesuffix("/")
+        if kind in KINDS:
+            return await self._listed(kind, sizes=call.wants_sizes)
+        path = self._path(call.path)
+        file = await asyncio.to_thread(_opened, path, self._folder) if path else None
+        return Answer(HTTPStatus.NOT_FOUND) if file is None else _content(file, call)
+
+    async def _listed(self, kind: str, *, sizes: bool) -> Answer:
+        found = await asyncio.to_thread(lambda: list(_objects(self._folder, kind)))
+        listed = [{"name": name, "size": size} for name, size in found]
+        shown = json.dumps(listed if sizes else [name for name, _ in found]).encode()
+        return Answer(HTTPStatus.OK, shown, {"Content-Type": V2 if sizes else V1}, len(shown))
+
+    async def _kept(self, path: str, body: AsyncIterator[bytes]) -> Answer:
+        target = self._path(path)
+        if target is None:
+            return Answer(HTTPStatus.NOT_FOUND)
+        if path == "config":
+            return refused("a repository is only made on a node that holds it")
+        scratch = self._folder / f".composia-{self._node}" / secrets.token_hex(12)
+        try:
+            async with Upload(scratch, target, self._folder) as upload:
+                async for chunk in body:
+                    await upload.write(chunk)
+                await upload.finish()
+        except WrongName:
+            return Answer(HTTPStatus.BAD_REQUEST, b"the content is not what its name says")
+        except Differs:
+            return refused("another content has this name")
+        return Answer(HTTPStatus.OK)
+
+    def _path(self, path: str) -> Path | None:
+        if path == "config":
+            return self._folder / path
+        if not (found := _OBJECT.fullmatch(path)):
+            return None
+        kind, name = found.groups()
+        return self._folder / kind / (name[:2] if kind == "data" else "") / name
+
+
+def refused(why: str) -> Answer:
+    """403: final, and for a reason."""
+    return Answer(HTTPStatus.FORBIDDEN, why.encode())
+
+
+def _opened(path: Path, folder: Path) -> IO[bytes] | None:
+    """A plain file of the folder; None for anything else that may have that name."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if not path.parent.resolve(strict=True).is_relative_to(folder) or path.is_symlink():
+            return None
+        # Not waiting for a pipe that somebody has put there.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return os.fdopen(handle, "rb", buffering=0)
+        os.close(handle)
+    return None
+
+
+def _content(file: IO[bytes], call: ObjectCall) -> Answer:
+    size = os.fstat(file.fileno()).st_size
+    wanted = _wanted(call.range, size)
+    if wanted is None:
+        file.close()
+        headers = {"Content-Range": f"bytes */{size}"}
+        return Answer(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=headers)
+    headers = {"Content-Type": BINARY}
+    if len(wanted) < size or (call.range and size):
+        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{size}"
+    status = HTTPStatus.PARTIAL_CONTENT if "Content-Range" in headers else HTTPStatus.OK
+    if call.method == "HEAD":
+        file.close()
+        return Answer(status, headers=headers, length=len(wanted))
+    return Answer(status, _read(file, wanted), headers, len(wanted))
+
+
+def _wanted(asked: str | None, size: int) -> range | None:
+    """The bytes that are asked for; None where there are none such."""
+    if asked is None:
+        return range(size)
+    found = _RANGE.fullmatch(asked)
+    if found is None:
+        # What is not understood is passed over, as the protocol has it.
+        return range(size)
+    start = int(found[1])
+    stop = min(int(found[2]) + 1, size) if found[2] else size
+    return range(start, stop) if start < stop else None
+
+
+async def _read(file: IO[bytes], wanted: range) -> AsyncIterator[bytes]:
+    with file:
+        file.seek(wanted.start)
+        left = len(wanted)
+        while left:
+            chunk = await asyncio.to_thread(file.read, min(CHUNK, left))
+            if not chunk:
+                raise EOFError("the file has become shorter")
+            left -= len(chunk)
+            yield chunk
+
+
+def _objects(folder: Path, kind: str) -> Iterator[tuple[str, int]]:
+    """Names and sizes of what is there, in their order."""
+    top = folder / kind
+    if not top.is_dir() or not top.resolve().is_relative_to(folder):
+        return
+    below = sorted(path for path in top.iterdir() if path.is_dir()) if kind == "data" else [top]
+    for here in below:
+        for entry in sorted(os.scandir(here), key=lambda entry: entry.name):
+            if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                yield entry.name, entry.stat(follow_symlinks=False).st_size
