@@ -7,6 +7,7 @@ from typing import Any
 
 from composia.errors import Failure
 from composia.model.backup import Backup
+from composia.model.dns import DnsTarget, DnsUpdated
 
 
 class MemoryControl:
@@ -15,6 +16,8 @@ class MemoryControl:
     def __init__(self) -> None:
         self.backups: dict[str, Backup] = {}
         self.repository_id: str | None = None
+        self.records: list[DnsTarget] = []
+        self.written_back: dict[str, tuple[str, ...]] = {}
         self.time = "2026-01-02T03:04:05.000000Z"
 
     async def record_backups(self, backups: Sequence[Any]) -> None:
@@ -33,6 +36,18 @@ class MemoryControl:
         self.repository_id = self.repository_id or repository_id
         if self.repository_id != repository_id:
             raise Failure(f"this is repository {repository_id}, and we know another")
+
+    async def update_dns(self, records: Sequence[Any], ours: Sequence[str]) -> DnsUpdated:
+        """See `Control`."""
+        self.records = [DnsTarget.model_validate(record) for record in records]
+        return DnsUpdated()
+
+    async def write_back(
+        self, service: str, folder: str, nodes: Sequence[str], was: Sequence[str]
+    ) -> dict[str, str]:
+        """See `Control`."""
+        self.written_back[service] = tuple(nodes)
+        return {"revision": "b" * 40}
 
     async def now(self) -> str:
         """See `Control`."""

@@ -34,6 +34,7 @@ PROBLEM = Problem(
 MY_APP: dict[str, Any] = {
     "name": "my-app",
     "nodes": ["main"],
+    "network": {"dns": {"provider": "ddns", "hostname": "app.example.org"}},
     "data_protect": {
         "data": [
             {
@@ -137,7 +138,10 @@ TOKENS = (
 
 def config() -> ControllerConfig:
     """Two nodes, of which main holds the repository."""
-    text = """{"nodes": [{"id": "main", "token": "m"}, {"id": "edge", "token": "e"}],
+    text = """{"nodes": [{"id": "main", "token": "m", "public_ipv4": "203.0.113.10"},
+                         {"id": "edge", "token": "e", "public_ipv4": "203.0.113.20"}],
+               "dns": {"ddns": {"nameserver": "192.0.2.53", "keyname": "composia",
+                                "keysecret": "c2VjcmV0", "zones": ["example.org"]}},
                "rustic": {"main_nodes": ["main"]}}"""
     return ControllerConfig.model_validate_json(text).model_copy(update={"access_tokens": TOKENS})
 
@@ -339,6 +343,11 @@ class MemoryCatalog:
         if path not in self.content:
             raise NotFound(f"there is no file {path} in the catalog")
         return CatalogFile(path=path, revision=self.known.revision, content=self.content[path])
+
+    async def write_back(
+        self, service: str, folder: str, nodes: Sequence[str], was: Sequence[str]
+    ) -> str:
+        return self.known.revision
 
     async def write(
         self, path: str, content: bytes, *, if_match: str | None, author: str | None = None

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from composia.controller.admit import Admit
 from composia.controller.control import StoreControl
+from composia.controller.dns.names import Names
 from composia.controller.events import Events
 from composia.controller.logs import Logs
 from composia.controller.run import Parts
 from composia.controller.runner import Runner
 from composia.controller.store.store import Store, open_store
 from composia.controller.store.times import Ids
+from composia.model.catalog import CatalogView
 from composia.model.service import RepositoryRef, ServiceRef
 from composia.model.task import Task
 from composia.strategies.files_copy import FilesCopy
@@ -20,6 +22,7 @@ from composia.workflows.backup import BackupPlan, NamedItem
 from composia.workflows.plan import Plan
 from composia.workflows.service import DeployPlan
 from tests.twins.nodes import MemoryNodes
+from tests.twins.office import MemoryCatalog
 from tests.waiting import until
 
 
@@ -41,7 +44,8 @@ class Office:
         self.store = await open_store(self.folder)
         self.events = Events()
         self.logs = Logs(self.folder / "logs")
-        control = StoreControl(self.store, self.events)
+        names, catalog = Names({}, self.store), MemoryCatalog(CatalogView())
+        control = StoreControl(self.store, self.events, lambda: names, catalog)
         parts = Parts(self.store, self.nodes, control, self.logs, self.events)
         self.runner = Runner(parts, self.folder)
         self.admit = Admit(parts, Ids(await self.store.newest_task()), self.runner.start)

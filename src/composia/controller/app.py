@@ -21,6 +21,8 @@ from composia.controller.agents import NodeGate
 from composia.controller.auth import Gate
 from composia.controller.catalog import Catalog
 from composia.controller.control import StoreControl
+from composia.controller.dns.names import Names
+from composia.controller.dns.providers import providers
 from composia.controller.events import Event, Events
 from composia.controller.logs import Logs, secrets_of
 from composia.controller.metrics import metrics
@@ -59,7 +61,7 @@ class Controller:
         self.nodes = Agents(config.nodes, store, self.events)
         self.wires = Wires()
         self.trail = Trail(store)
-        control = StoreControl(store, self.events)
+        control = StoreControl(store, self.events, self._names, self.catalog)
         parts = Parts(store, self.nodes, control, self.logs, self.events)
         self.runner = Runner(parts, config.state_dir)
         self.admit = Admit(parts, ids, self.runner.start)
@@ -80,6 +82,9 @@ class Controller:
         self.logs.hide(secrets_of(config))
         await self.nodes.reconfigure(config.nodes)
         await self.catalog.reconfigure(config)
+
+    def _names(self) -> Names:
+        return Names(providers(self.config.dns), self.store)
 
     def _catalog_changed(self, view: CatalogView) -> None:
         for service in view.services:

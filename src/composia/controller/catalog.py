@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict
 
 from composia.controller import services
-from composia.controller.commits import Commits, refuse_stale
+from composia.controller.commits import Commits, Edit, refuse_stale
+from composia.controller.moved import move_nodes, moved
 from composia.controller.worktree import CatalogStatus, WorkTree
 from composia.errors import Failure, Invalid, NotFound
-from composia.model.catalog import CatalogView
+from composia.model.catalog import META_FILE, CatalogView
 from composia.model.config import ControllerConfig
 from composia.tools.bundle import bundle
 from composia.tools.git import SUBMODULE, Commit, Entry, plain_file
@@ -146,6 +148,20 @@ class Catalog:
         _refuse_large(content)
         return await self._tree.undisturbed(self._write(name, content, if_match, author))
 
+    async def write_back(
+        self, service: str, folder: str, nodes: Sequence[str], was: Sequence[str]
+    ) -> str:
+        """Commit `nodes` of a service's meta file on top of today's head, and push it.
+
+        The revision that has it so. Raises Conflict where they are neither as they were nor as
+        wanted, or the catalog cannot take commits; Failure when the remote does not take it.
+        """
+        name = _inside(f"{folder}/{META_FILE}")
+        edit = partial(move_nodes, name, service, nodes, was)
+        message = moved(service, nodes, was)
+        await self.refresh()
+        return await self._tree.undisturbed(self._edit(name, edit, message))
+
     async def history(self, path: str | None = None, limit: int = 50) -> tuple[Commit, ...]:
         """The newest commits, of one file or folder or of all."""
         revision = (await self.current()).revision
@@ -175,6 +191,15 @@ class Catalog:
             head = (await self.current()).revision
             refuse_stale(head, if_match)
             made = await self._commits.write(head, name, content, author)
+            await self.current()
+            return made
+
+    async def _edit(self, name: str, edit: Edit, message: str) -> str:
+        async with self._tree.moving:
+            head = (await self.current()).revision
+            if not head:
+                raise NotFound("the catalog has no commit yet")
+            made = await self._commits.edit(head, name, edit, message)
             await self.current()
             return made
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import structlog
 
 from composia.controller.worktree import CatalogState, WorkTree
@@ -11,6 +14,8 @@ from composia.tools.git import Entry, Person, plain_file, reason
 #: How often a write starts again because somebody else pushed first.
 ATTEMPTS = 5
 
+#: What a file becomes, wherever it stands by then. Raises Conflict.
+Edit = Callable[[bytes], bytes]
 log = structlog.get_logger()
 
 
@@ -32,6 +37,32 @@ class Commits:
         message = f"{'Add' if before is None else 'Change'} {name}"
         return await self._commit(head or None, name, content, who, message)
 
+    async def edit(self, head: str, name: str, edit: Edit, message: str) -> str:
+        """A commit with the file changed on top of `head`, or of what others have pushed since.
+
+        Where nothing is to be changed, the commit that has it so.
+        """
+        self._refuse_while_stuck(name)
+        who = Person(self._config.author_name, self._config.author_email)
+        parent = head
+        for _ in range(ATTEMPTS):
+            made = await self._edited(parent, name, edit, who, message)
+            if made == parent or not self._config.remote_url or await self._push(made):
+                await self._land(head, made)
+                return made
+            parent = await self._theirs(head, parent)
+        raise _again_and_again()
+
+    async def _edited(self, parent: str, name: str, edit: Edit, who: Person, message: str) -> str:
+        entry = await self._before(parent, name)
+        if entry is None:
+            raise Conflict(f"{name} is not in the catalog any more", hint="Did somebody rename it?")
+        before = (await self._git.blobs([entry.sha]))[entry.sha]
+        after = await asyncio.to_thread(edit, before)
+        if after == before:
+            return parent
+        return await self._git.commit_files(parent, {name: after}, author=who, message=message)
+
     async def _commit(
         self, head: str | None, name: str, content: bytes, who: Person, message: str
     ) -> str:
@@ -44,7 +75,7 @@ class Commits:
                 await self._land(head, made)
                 return made
             parent = await self._overtaken(head, parent, name)
-        raise Failure("others pushed to the catalog's remote again and again", hint="Try it again.")
+        raise _again_and_again()
 
     async def _push(self, made: str) -> bool:
         try:
@@ -57,18 +88,23 @@ class Commits:
 
     async def _overtaken(self, head: str | None, parent: str | None, name: str) -> str:
         """The commit to start from again. Raises Stale when it has another file of that name."""
-        theirs = await self._git.fetch(self._config.branch)
-        if theirs is None or theirs == parent:
-            raise Failure("the catalog's remote refuses the push", hint=self._tree.push_hint)
-        if head and not await self._git.is_ancestor(head, theirs):
-            self._tree.diverged()
-            raise Conflict(self._tree.status.message or "", hint=self._tree.status.hint)
+        theirs = await self._theirs(head, parent)
         now = plain_file(name, await self._git.tree(theirs, name))
         if now != (await self._before(head, name) if head else None):
             raise Stale(
                 f"{name} was changed by somebody else meanwhile",
                 hint="Read it again, and make the change on top of it.",
             )
+        return theirs
+
+    async def _theirs(self, head: str | None, parent: str | None) -> str:
+        """The commit that others have pushed. Raises Conflict when it is not on top of ours."""
+        theirs = await self._git.fetch(self._config.branch)
+        if theirs is None or theirs == parent:
+            raise Failure("the catalog's remote refuses the push", hint=self._tree.push_hint)
+        if head and not await self._git.is_ancestor(head, theirs):
+            self._tree.diverged()
+            raise Conflict(self._tree.status.message or "", hint=self._tree.status.hint)
         return theirs
 
     async def _land(self, head: str | None, made: str) -> None:
@@ -104,6 +140,10 @@ class Commits:
                 f"{name} was edited in {folder} and is not committed",
                 hint=f"Commit it there, or take it back: git -C {folder} checkout -- {name}",
             )
+
+
+def _again_and_again() -> Failure:
+    return Failure("others pushed to the catalog's remote again and again", hint="Try it again.")
 
 
 def refuse_stale(head: str, if_match: str | None) -> None:

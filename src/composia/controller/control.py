@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+from composia.controller.dns.names import Names
 from composia.controller.events import Event, Events
 from composia.controller.store.store import Store
 from composia.controller.store.times import now
 from composia.errors import Failure
 from composia.model.backup import Backup
+from composia.model.dns import DnsTarget, DnsUpdated
+
+
+class Writable(Protocol):
+    """A catalog that takes commits."""
+
+    async def write_back(
+        self, service: str, folder: str, nodes: Sequence[str], was: Sequence[str]
+    ) -> str:
+        """See `Catalog.write_back`."""
+        ...
 
 
 class StoreControl:
-    """Control, on the store. Every method may be called twice with one meaning."""
+    """Control, on the store, the catalog and whoever serves DNS zones.
 
-    def __init__(self, store: Store, events: Events) -> None:
+    Every method may be called twice with one meaning.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        events: Events,
+        names: Callable[[], Names],
+        catalog: Writable,
+    ) -> None:
         self._store = store
         self._events = events
+        self._names = names
+        self._catalog = catalog
 
     async def record_backups(self, backups: Sequence[Any]) -> None:
         """Keep the records; a record of the same id is replaced."""
@@ -40,6 +63,17 @@ class StoreControl:
                 f"this is repository {repository_id[:12]}, and we know {str(known)[:12]}",
                 hint="Is the right disk mounted, and does the profile name the right place?",
             )
+
+    async def update_dns(self, records: Sequence[Any], ours: Sequence[str]) -> DnsUpdated:
+        """Bring the records to what they should be; see `Control.update_dns`."""
+        targets = [DnsTarget.model_validate(record) for record in records]
+        return await self._names().update(targets, ours)
+
+    async def write_back(
+        self, service: str, folder: str, nodes: Sequence[str], was: Sequence[str]
+    ) -> dict[str, str]:
+        """`nodes` in the service's meta file; see `Control.write_back`."""
+        return {"revision": await self._catalog.write_back(service, folder, nodes, was)}
 
     async def now(self) -> str:
         """The time, RFC 3339 in UTC."""

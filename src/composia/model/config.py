@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from composia.errors import Invalid
+from composia.model.dns import DnsSetup
 from composia.model.meta import Keep
 from composia.model.names import Misfit, Name, Noun, refuse, repeated
 from composia.tools.cron import Schedule
@@ -315,6 +316,16 @@ class ControllerConfig(Noun):
         """Host and port to listen on; every address where no host is named."""
         host, _, port = self.listen_addr.rpartition(":")
         return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  # what `:7001` means
+
+    @property
+    def dns_setup(self) -> DnsSetup:
+        """What plans need to know of names."""
+        providers = {"cloudflare": self.dns.cloudflare, "ddns": self.dns.ddns}
+        return DnsSetup(
+            zones={name: found.zones for name, found in providers.items() if found},
+            ipv4={node.id: node.public_ipv4 for node in self.nodes if node.public_ipv4},
+            ipv6={node.id: node.public_ipv6 for node in self.nodes if node.public_ipv6},
+        )
 
     def node(self, node_id: str) -> NodeConfig | None:
         """The node of that id."""

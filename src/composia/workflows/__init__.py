@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from composia.workflows.backup import BackupPlan
 from composia.workflows.caddy import CaddySyncPlan
+from composia.workflows.dns import DnsUpdatePlan
 from composia.workflows.repository import (
     CheckRepositoryPlan,
     ForgetBackupPlan,
@@ -25,6 +26,7 @@ AnyPlan = Annotated[
     | RestorePlan
     | RollbackPlan
     | CaddySyncPlan
+    | DnsUpdatePlan
     | InitRepositoryPlan
     | CheckRepositoryPlan
     | ForgetBackupPlan,

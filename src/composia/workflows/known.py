@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from composia.errors import Conflict, Invalid
 from composia.model.catalog import CatalogView, Service
+from composia.model.dns import DnsSetup
 from composia.model.node import Container, NodeState
 from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.workflows.objections import Objections, Place, not_found
@@ -23,6 +24,8 @@ class Known:
     #: The nodes that hold the repository; empty: those of the service with `infra.rustic`.
     main_nodes: Sequence[str] = field(default=())
     repository_id: str | None = None
+    #: Zones and addresses, as config.yaml has them.
+    dns: DnsSetup = field(default_factory=DnsSetup)
 
     def service(self, name: str) -> Service:
         """Raises NotFound, or Invalid with its problems for one that is broken."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from composia.errors import ComposiaError
 from composia.model.backup import Backup
+from composia.model.dns import DnsTarget, DnsUpdated
 from composia.operations.base import Operation
 
 Result = TypeVar("Result", bound=BaseModel)
@@ -70,6 +71,24 @@ class Control(Protocol):
         """Write down the repository's id when it is seen for the first time."""
         ...
 
+    async def update_dns(self, records: Sequence[DnsTarget], ours: Sequence[str]) -> DnsUpdated:
+        """Bring the records to what they should be, read back from who serves them.
+
+        A value in `ours`, or one that we wrote before, is replaced. Raises Conflict for records of
+        somebody else, Failure when a server does not take it; what could be done was done.
+        """
+        ...
+
+    async def write_back(
+        self, service: str, folder: str, nodes: Sequence[str], was: Sequence[str]
+    ) -> dict[str, str]:
+        """`nodes` in the service's meta file, committed and pushed; the catalog's `revision`.
+
+        Raises Conflict where they are neither as they were nor as wanted, or the catalog cannot
+        take commits, and Failure when its remote does not take it. Nothing is lost then.
+        """
+        ...
+
     async def now(self) -> str:
         """The time, RFC 3339 in UTC; as a step, so that it stays the same after a crash."""
         ...
@@ -82,6 +101,11 @@ class Hold(BaseModel):
 
     name: str
     shared: bool = False
+
+
+def placement(service: str) -> str:
+    """The word for where a service is to run: a move has it alone, a backup does not need it."""
+    return f"{service}: placement"
 
 
 class Plan(BaseModel, ABC):

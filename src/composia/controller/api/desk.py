@@ -51,6 +51,7 @@ class Desk:
             nodes=self.office.nodes.states(),
             main_nodes=self.office.config.rustic.main_nodes,
             repository_id=await self.office.store.repository_id(),
+            dns=self.office.config.dns_setup,
         )
 
     def services(self, wanted: str | None) -> tuple[str, ...] | None:

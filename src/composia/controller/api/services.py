@@ -19,6 +19,7 @@ from composia.model.shown import Page, ServiceView
 from composia.operations.readings import ContainerLogs
 from composia.workflows.backup import BackupRequest, plan_backup
 from composia.workflows.caddy import plan_caddy_sync
+from composia.workflows.dns import plan_dns_update
 from composia.workflows.restore import RestoreRequest, plan_restore
 from composia.workflows.service import (
     ServiceRequest,
@@ -128,6 +129,13 @@ async def restore(
     desk.caller.must(Scope.OPERATE, service)
     records = await desk.backups_of(service)
     return await submit.hand_in(plan_restore(await desk.known(), service, wanted, records))
+
+
+@router.post("/{service}/dns-update", **hands_in(ServiceRequest))
+async def update_dns(desk: AtDesk, service: ServiceName, wanted: Nodes, submit: Submit) -> Response:
+    """Point its names to its nodes."""
+    desk.caller.must(Scope.OPERATE, service)
+    return await submit.hand_in(plan_dns_update(await desk.known(), service, wanted))
 
 
 @router.post("/{service}/caddy-sync", **hands_in(ServiceRequest))

@@ -103,7 +103,7 @@ AUDIT = Table(
     Column("client", String),
 )
 
-#: What there is only one of, by its name: the repository's id.
+#: What there is only one of, by its name: the repository's id, what was written under a DNS name.
 FACTS = Table(
     "facts",
     METADATA,

@@ -7,11 +7,12 @@ from pathlib import Path
 from composia.controller.store.audit import Audit
 from composia.controller.store.backups import Backups
 from composia.controller.store.database import Database, open_database
+from composia.controller.store.dns import DnsMemory
 from composia.controller.store.steps import Steps
 from composia.controller.store.tasks import Tasks
 
 
-class Store(Tasks, Steps, Backups, Audit):
+class Store(Tasks, Steps, Backups, DnsMemory, Audit):
     """The tables of `composia.db`."""
 
     def __init__(self, db: Database) -> None:

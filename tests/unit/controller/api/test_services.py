@@ -69,7 +69,9 @@ async def test_a_list_goes_on_where_its_page_ended(admin: Client) -> None:
     assert names == ["Bad", "infra-backup", "my-app", "other"]
 
 
-@pytest.mark.parametrize("verb", ["deploy", "update", "stop", "restart", "backup", "restore"])
+@pytest.mark.parametrize(
+    "verb", ["deploy", "update", "stop", "restart", "backup", "restore", "dns-update"]
+)
 async def test_a_missing_body_means_all_defaults(admin: Client, verb: str) -> None:
     answer = await admin.post(f"/services/my-app/{verb}")
     assert answer.status_code == 202

@@ -1,0 +1,1 @@
+"""DNS records of services, at whoever serves their zones."""
