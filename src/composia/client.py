@@ -119,7 +119,7 @@ class Client:
     async def act(
         self, verb: str, service: str, *, dry_run: bool = False, **body: Any
     ) -> Task | Planned:
-        """deploy, update, stop, restart, backup or restore a service."""
+        """deploy, update, stop, restart, backup, restore or caddy-sync a service."""
         return await self.ask(f"/services/{_part(service)}/{verb}", body, dry_run=dry_run)
 
     @asynccontextmanager

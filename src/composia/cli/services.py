@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from composia.model.shown import ServiceView
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @as_json
-def services(*, json_: bool) -> None:
+@click.pass_context
+def services(ctx: click.Context, /, *, json_: bool) -> None:
     """List the services: where they run, their last backups, and what is wrong.
 
     \b
     Examples:
       composia services
       composia services --json | jq '.[] | select(.problems != []) | .name'
+      composia services caddy-sync my-app
     """
+    if ctx.invoked_subcommand:
+        return
     found = call(lambda client: client.services())
     if json_:
         tables.show_json(found)
@@ -58,6 +62,24 @@ def _backups(service: ServiceView) -> str:
 def _remarks(service: ServiceView) -> str:
     remarks = [str(problem) for problem in service.problems]
     return "\n".join([*remarks, *(warning.message for warning in service.warnings)])
+
+
+@services.command()
+@service_argument
+@node_options
+@waits
+def caddy_sync(
+    service: str, nodes: tuple[str, ...], *, json_: bool, wait: bool, dry_run: bool
+) -> None:
+    """Bring a service's fragment on its nodes' Caddy to what the catalog has.
+
+    Caddy validates it first: what it refuses changes nothing.
+
+    \b
+    Example:
+      composia services caddy-sync my-app
+    """
+    _act("caddy-sync", service, nodes, json_=json_, wait=wait, dry_run=dry_run)
 
 
 @click.group()
