@@ -156,11 +156,16 @@ def _caller(request: Request) -> tuple[Controller, str]:
 
 
 def _asked_about(controller: Controller, node: str, key: str) -> list[ServiceRef]:
-    """The services of a question or a reading. Raises NotFound."""
+    """The services of a question, a reading or a call. Raises NotFound."""
     if question := controller.nodes.question(node, key):
         asked = question.operation
-        others: tuple[RepositoryRef | CaddyRef | None, ...] = (asked.repository, asked.caddy)
+        repository = asked.repository
+        # Its profile may have the password: a node that does not read it does not get it.
+        own = None if repository is None or repository.through(node) else repository
+        others: tuple[RepositoryRef | CaddyRef | None, ...] = (own, asked.caddy)
         return [asked.service, *(other.service for other in others if other)]
+    if relay := controller.nodes.relay(node, key):
+        return [relay.repository.service]
     reading = controller.nodes.stream(node, key).reading
     return [reading.service, *([reading.repository.service] if reading.repository else [])]
 

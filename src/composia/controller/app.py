@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from structlog import get_logger
 
 from composia import __version__
-from composia.controller import agents, api
+from composia.controller import agents, api, repository
 from composia.controller.admit import Admit
 from composia.controller.agents import NodeGate
 from composia.controller.auth import Gate
@@ -142,6 +142,7 @@ def create_app(config: ControllerConfig, config_file: Path | None = None) -> Fas
     )
     api.mount(app)
     app.include_router(agents.router)
+    app.include_router(repository.router)
     app.add_middleware(Noted)
     _watch(app)
     return app

@@ -19,11 +19,13 @@ from composia.controller.events import Event, Events
 from composia.controller.keys import place_of
 from composia.controller.node import KnownNode
 from composia.controller.questions import Questions
+from composia.controller.relays import Call, Relay, Relays
 from composia.controller.store.store import Store
 from composia.controller.streams import Stream, Streams
 from composia.errors import NotFound
 from composia.model.config import NodeConfig
 from composia.model.node import NodeState
+from composia.model.service import RepositoryRef
 from composia.operations.messages import (
     PROTOCOL,
     Acknowledge,
@@ -65,6 +67,7 @@ class Agents:
         self._nodes = {config.id: KnownNode(config) for config in configs}
         self._questions = Questions(self._nodes, patience)
         self._streams = Streams()
+        self._relays = Relays()
 
     async def open(self) -> None:
         """Recall the nodes as they were last seen."""
@@ -135,6 +138,19 @@ class Agents:
     def stream(self, node: str, stream: str) -> Stream:
         """A reading that this node was asked for. Raises NotFound."""
         return self._streams.stream(node, stream)
+
+    def relayed(
+        self, node: str, repository: RepositoryRef, call: Call
+    ) -> AbstractAsyncContextManager[Relay]:
+        """A call for the repository on its way to a node that holds it. Raises NotFound."""
+        found = self._nodes.get(node)
+        if found is None:
+            raise NotFound(f"there is no node `{node}`")
+        return self._relays.relayed(found, repository, call)
+
+    def relay(self, node: str, relay: str) -> Relay | None:
+        """A call that this node was asked to answer; None where nobody waits for it."""
+        return self._relays.relay(node, relay)
 
     async def serve(self, node_id: str, socket: WebSocket) -> None:
         """One connection of a node's agent, from Hello to its end."""

@@ -19,6 +19,9 @@ PRUNING = 3600.0
 #: So many uses may wait to be written; a flood of calls costs no memory.
 WAITING = 10_000
 PREFIXES = ("/api/v1/", "/api/agent/")
+#: Objects of the repository come by the thousand: of those only what was refused is noted.
+OBJECTS = ("/api/agent/repository/", "/api/agent/relays/")
+REFUSED = 400
 
 _log = get_logger("composia.trail")
 
@@ -98,7 +101,7 @@ _STATUS = {
 
 def _note(scope: Scope, status: int) -> None:
     state = scope.setdefault("state", {})
-    if state.get("noted"):
+    if state.get("noted") or (scope["path"].startswith(OBJECTS) and status < REFUSED):
         return
     state["noted"] = True
     client = scope.get("client") or (None,)
