@@ -84,7 +84,9 @@ class Sites:
 
     async def check_out(self, errand: Errand, files: Files) -> bool:
         """Have the files there; answers whether the service's own have changed."""
-        changed = await self._bring(errand, errand.service, files)
+        changed = False
+        if not self._is_away(errand):
+            changed = await self._bring(errand, errand.service, files)
         for other in (self._own(errand.repository), errand.caddy if self._generated else None):
             if other and other.service.name != errand.service.name:
                 await self._bring(errand, other.service, Files.IF_ABSENT)
@@ -142,6 +144,11 @@ class Sites:
             origin=task,
             note=notes.note,
         )
+
+    def _is_away(self, errand: Errand) -> bool:
+        """Whether it is about the repository's service itself, which this node goes without."""
+        away = errand.repository if errand.repository and not self._own(errand.repository) else None
+        return away is not None and away.service.name == errand.service.name
 
     def _own(self, repository: RepositoryRef | None) -> RepositoryRef | None:
         """The repository's service, where this node needs its files: they may hold its password."""

@@ -159,11 +159,12 @@ def _asked_about(controller: Controller, node: str, key: str) -> list[ServiceRef
     """The services of a question, a reading or a call. Raises NotFound."""
     if question := controller.nodes.question(node, key):
         asked = question.operation
-        repository = asked.repository
+        others: tuple[RepositoryRef | CaddyRef | None, ...] = (asked.repository, asked.caddy)
+        asked_about = [asked.service, *(other.service for other in others if other)]
+        if asked.repository is None or not asked.repository.through(node):
+            return asked_about
         # Its profile may have the password: a node that does not read it does not get it.
-        own = None if repository is None or repository.through(node) else repository
-        others: tuple[RepositoryRef | CaddyRef | None, ...] = (own, asked.caddy)
-        return [asked.service, *(other.service for other in others if other)]
+        return [one for one in asked_about if one.name != asked.repository.service.name]
     if relay := controller.nodes.relay(node, key):
         return [relay.repository.service]
     reading = controller.nodes.stream(node, key).reading

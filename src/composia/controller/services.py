@@ -13,6 +13,7 @@ from composia.model.catalog import META_FILE, Broken, CatalogView, Service, in_f
 from composia.model.meta import Meta
 from composia.model.names import FOLDER_PATTERN
 from composia.model.service import ServiceRef
+from composia.tools import rustic_places
 from composia.tools.git import Entry, Git
 from composia.tools.parsing import parse
 from composia.tools.yaml import MAX_BYTES, Document, Loc, load
@@ -36,6 +37,8 @@ class Reader:
     """Reads services from Git; what has not changed since is not parsed again."""
 
     _known: dict[tuple[str, str], _Read] = field(default_factory=dict)
+    #: What rustic profiles name as the repository, by their contents.
+    _places: dict[str, str | None] = field(default_factory=dict)
 
     async def view(self, git: Git, revision: str, nodes: Iterable[str]) -> CatalogView:
         """The services at a revision; empty: none."""
@@ -47,7 +50,29 @@ class Reader:
         read = await self._read(git, metas)
         self._known = {(folder, metas[folder].sha): one for folder, one in read.items()}
         found = [_service(folder, one, folders[folder], revision) for folder, one in read.items()]
-        return settled(revision, found, nodes, _warnings(entries), _locator(read))
+        view = settled(revision, found, nodes, _warnings(entries), _locator(read))
+        remote = await self._is_remote(git, view, folders)
+        return view.model_copy(update={"remote_repository": remote})
+
+    async def _is_remote(
+        self, git: Git, view: CatalogView, folders: Mapping[str, Mapping[str, Entry]]
+    ) -> bool:
+        holder = next((one for one in view.services.values() if "rustic" in one.infra), None)
+        if holder is None or holder.meta.infra.rustic is None:
+            return False
+        inside = folders[holder.ref.folder]
+        shas = [
+            inside[path].sha
+            for path in rustic_places.profiles(inside, holder.meta.infra.rustic.profile)
+            if _is_readable(inside[path])
+        ]
+        contents = await git.blobs({*shas} - self._places.keys())
+        new = {
+            sha: rustic_places.place(content.decode(errors="replace"))
+            for sha, content in contents.items()
+        }
+        self._places = {sha: {**self._places, **new}[sha] for sha in shas}
+        return rustic_places.are_remote(self._places.values())
 
     async def _read(self, git: Git, metas: Mapping[str, Entry]) -> dict[str, _Read]:
         new = {

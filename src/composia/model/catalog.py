@@ -58,6 +58,8 @@ class CatalogView(BaseModel):
     broken: tuple[Broken, ...] = ()
     #: Remarks that break nothing: a meta file where none is looked for.
     warnings: tuple[str, ...] = ()
+    #: Whether the rustic profile in the catalog names a repository that every node reaches itself.
+    remote_repository: bool = False
 
     def service(self, name: str) -> Service:
         """The service of that name. Raises Invalid where it is broken, NotFound where it is not."""

@@ -24,6 +24,8 @@ class Known:
     #: The nodes that hold the repository; empty: those of the service with `infra.rustic`.
     main_nodes: Sequence[str] = field(default=())
     repository_id: str | None = None
+    #: The nodes that can be asked now; None: not known.
+    online: Collection[str] | None = None
     #: Zones and addresses, as config.yaml has them.
     dns: DnsSetup = field(default_factory=DnsSetup)
 
@@ -51,16 +53,21 @@ class Known:
             compose_service=rustic.compose_service,
             profile=rustic.profile,
             repository_id=self.repository_id,
+            main_nodes=() if self.catalog.remote_repository else self._holders(),
         )
+
+    def _holders(self) -> tuple[str, ...]:
+        """The same nodes, the one to go through first."""
+        return tuple(sorted(self.repository_nodes(), key=lambda node: not self._answers(node)))
+
+    def _answers(self, node: str) -> bool:
+        return self.online is None or node in self.online
 
     def repository_nodes(self) -> tuple[str, ...]:
         """The nodes that hold the repository."""
         holder = self.catalog.infra_rustic
         return tuple(self.main_nodes) or (holder.meta.nodes if holder else ())
 
-    def nodes_meant_for(
-        self, service: Service, wanted: Sequence[str] | None, wrong: Objections
-    ) -> tuple[str, ...]:
     def caddy(self, service: Service, on: Collection[str] | None = None) -> Mapping[str, CaddyRef]:
         """The nodes with a Caddy, and what it is to have of the service there.
 
@@ -96,6 +103,9 @@ class Known:
         except (Conflict, Invalid):
             return {}
 
+    def nodes_meant_for(
+        self, service: Service, wanted: Sequence[str] | None, wrong: Objections
+    ) -> tuple[str, ...]:
         """The nodes to start on: only such as the service is meant for."""
         on = self._existing(service, wanted, wrong)
         for place, node in enumerate(on):
@@ -180,17 +190,28 @@ class Known:
                 f"--node {node}`.",
             )
 
-    def object_to_nodes_without_repository(
+    def object_to_an_unreachable_repository(
         self, on: Mapping[Place, str], wrong: Objections
     ) -> None:
-        """Only some nodes hold the repository. `on`: nodes by their place in the request."""
-        holders = self.repository_nodes()
+        """A node without the repository needs one with it. `on`: by their place in the request."""
+        if self.catalog.remote_repository:
+            return
+        holders = self._holders()
         for place, node in on.items():
-            if node in self.nodes and node not in holders:
+            if node not in self.nodes or node in holders:
+                continue
+            if not holders:
                 wrong.conflict(
                     place,
-                    f"node {node} does not hold the repository",
-                    "Only these do: " + ", ".join(holders) + " (controller.rustic.main_nodes).",
+                    "no node holds the repository",
+                    "Name some in controller.rustic.main_nodes of config.yaml.",
+                )
+            elif not self._answers(holders[0]):
+                wrong.conflict(
+                    place,
+                    f"node {node} reaches the repository through {', '.join(holders)}, "
+                    "which is not online",
+                    "Start its agent with `composia agent`.",
                 )
 
 

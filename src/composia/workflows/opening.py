@@ -15,15 +15,39 @@ async def open_repository(
 ) -> dict[str, RepositoryOpened | ComposiaError]:
     """Open it on each node; its id is remembered when it was never seen before.
 
-    Nodes that show another repository than the one that is known get Failure.
+    Nodes that show another repository than the one that is known get Failure. A node without it
+    comes after the one that it goes through, which may have to make it.
     """
+    through = {node: holder for node in on if (holder := repository.through(node))}
+    holders = tuple(
+        dict.fromkeys((*(node for node in on if node not in through), *through.values()))
+    )
     operation = OpenRepository(service=repository.service, repository=repository)
-    if repository.repository_id or len(on) == 1:
-        opened = dict(await run.on_each("open_repository", dict.fromkeys(on, operation)))
+    if repository.repository_id or len(holders) == 1:
+        opened = dict(await run.on_each("open_repository", dict.fromkeys(holders, operation)))
     else:
-        opened = await _open_for_the_first_time(run, operation, on)
+        opened = await _open_for_the_first_time(run, operation, holders)
     await _remember(run, repository, opened)
-    return opened
+    opened |= await _open_through(run, operation, through, opened)
+    return {node: opened[node] for node in on}
+
+
+async def _open_through(
+    run: Run,
+    operation: OpenRepository,
+    through: Mapping[str, str],
+    opened: Mapping[str, RepositoryOpened | ComposiaError],
+) -> Mapping[str, RepositoryOpened | ComposiaError]:
+    """Over the whole way, before anything stops for it."""
+    asked, failed = {}, {}
+    for node, holder in through.items():
+        found = opened[holder]
+        if isinstance(found, ComposiaError):
+            failed[node] = found
+        elif operation.repository:
+            known = with_id(operation.repository, found)
+            asked[node] = operation.model_copy(update={"repository": known})
+    return {**(await run.on_each("open_repository", asked) if asked else {}), **failed}
 
 
 async def _open_for_the_first_time(

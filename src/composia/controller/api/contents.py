@@ -93,7 +93,8 @@ def _snapshot(backup: Backup) -> str:
 
 def _reader(desk: Desk, known: Known, backup: Backup) -> str:
     # The node that made it, when it holds the repository; else any of them that can be asked.
-    holders = [node for node in known.repository_nodes() if desk.office.nodes.online(node)]
+    reaching = known.nodes if known.catalog.remote_repository else known.repository_nodes()
+    holders = [node for node in reaching if desk.office.nodes.online(node)]
     if not holders:
         raise Conflict(
             "no node that holds the repository is online",

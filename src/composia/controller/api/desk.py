@@ -46,9 +46,11 @@ class Desk:
 
     async def known(self) -> Known:
         """What plans are made from."""
+        states = self.office.nodes.states()
         return Known(
             catalog=self.office.catalog.view(),
-            nodes=self.office.nodes.states(),
+            nodes=states,
+            online=frozenset(node for node in states if self.office.nodes.online(node)),
             main_nodes=self.office.config.rustic.main_nodes,
             repository_id=await self.office.store.repository_id(),
             dns=self.office.config.dns_setup,
