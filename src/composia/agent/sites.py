@@ -106,7 +106,7 @@ class Sites:
             docker=self.docker,
             notes=notes,
             repository=self._engine(errand, notes),
-            caddy=self._caddy(errand.caddy),
+            caddy=self._caddy(errand.caddy, notes),
             files_changed=files_changed,
             keep_manifest=partial(self._bulk.keep_manifest, errand.key),
             read_manifest=partial(self._bulk.read_manifest, errand.key),
@@ -162,7 +162,7 @@ class Sites:
         passage = Passage(self._gateway, self._bulk, errand.key, self._state_dir / PROFILES)
         return GatewayEngine(passage, self.docker, self._shell, origin=errand.task, note=notes.note)
 
-    def _caddy(self, ref: CaddyRef | None) -> Caddy | None:
+    def _caddy(self, ref: CaddyRef | None, notes: Notes) -> Caddy | None:
         if ref is None or self._generated is None:
             return None
         return Caddy(
@@ -173,6 +173,7 @@ class Sites:
             generated=self._generated,
             scratch=self._state_dir / CHECKED,
             turn=self._turn,
+            note=notes.note,
         )
 
     async def _read_catalog(self, errand: Errand, path: str) -> bytes | None:

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,7 +18,7 @@ from composia.errors import CommandFailed, ComposiaError, Failure, Invalid
 from composia.tools import durable
 from composia.tools.compose import Compose, explained
 from composia.tools.docker import ContainerInfo, Docker
-from composia.tools.shell import Finished
+from composia.tools.shell import Command, Finished
 
 SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
@@ -32,6 +32,8 @@ OWN_WORD = "Error: "
 Changes = Mapping[str, bytes | None]
 #: A place on this machine, and the same in the container.
 Mounted = tuple[Path, PurePosixPath]
+#: Writes down the name of a container before it is started.
+Note = Callable[..., Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,12 @@ class Caddy:
         generated: Path,
         scratch: Path,
         turn: asyncio.Lock,
+        note: Note,
     ) -> None:
         self.generated = generated
         self.turn = turn
         self._scratch = scratch
+        self._note = note
         self._compose = compose
         self._docker = docker
         self._service = compose_service
@@ -176,18 +180,28 @@ class Caddy:
     async def _on_a_copy(self, verb: str, changes: Changes) -> Finished:
         """Run Caddy beside the one that serves, on a copy of the fragments with the changes."""
         inside = await self._generated_inside()
+        name = f"composia-caddy-{secrets.token_hex(6)}"
         with _folder(self._scratch, self._fragments(changes, caddyfile=False)) as copy:
             command = self._compose.run(
                 self._service,
                 *(verb, "--config", self._config, "--adapter", "caddyfile"),
-                name=f"composia-caddy-{secrets.token_hex(6)}",
+                name=name,
                 mounts={copy: f"{inside}:ro"},
                 entrypoint="caddy",
             )
-            finished = await self._compose.shell.run(command, check=False)
+            await self._note("asking_caddy", container=name)
+            finished = await self._finished(command, name)
         if finished.code != 0:
             raise _refusal(finished)
         return finished
+
+    async def _finished(self, command: Command, container: str) -> Finished:
+        try:
+            return await self._compose.shell.run(command, check=False)
+        except asyncio.CancelledError:
+            # The client has gone, what it had started has not.
+            await asyncio.shield(self._docker.kill_and_remove(container))
+            raise
 
     def _fragments(self, changes: Changes, *, caddyfile: bool = True) -> dict[str, bytes]:
         there = {}
