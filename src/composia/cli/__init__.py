@@ -16,6 +16,7 @@ COMMANDS = {
     "update": ("services:update", "Pull newer images, then deploy."),
     "stop": ("services:stop", "Stop a service; containers and volumes stay."),
     "restart": ("services:restart", "Stop and start the same containers."),
+    "dns-update": ("services:dns_update", "Point a service's names to its nodes."),
     "backup": ("backups:backup", "Back a service's data items up."),
     "backups": ("backups:backups", "List the backups, look into one, or forget it."),
     "restore": ("backups:restore", "Bring a service's data back."),

@@ -193,6 +193,25 @@ def restart(
     _act("restart", service, nodes, json_=json_, wait=wait, dry_run=dry_run)
 
 
+@click.command("dns-update")
+@service_argument
+@node_options
+@waits
+def dns_update(
+    service: str, nodes: tuple[str, ...], *, json_: bool, wait: bool, dry_run: bool
+) -> None:
+    """Point a service's names to the nodes where it runs.
+
+    Records that somebody else made are left alone and named.
+
+    \b
+    Examples:
+      composia dns-update my-app
+      composia dns-update my-app --dry-run
+    """
+    _act("dns-update", service, nodes, json_=json_, wait=wait, dry_run=dry_run)
+
+
 def _act(
     verb: str, service: str, nodes: tuple[str, ...], *, json_: bool, wait: bool, dry_run: bool
 ) -> None:

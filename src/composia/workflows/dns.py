@@ -51,9 +51,17 @@ class DnsUpdatePlan(Plan):
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The step of docs/design.md, "DNS"."""
-        return (await update_dns(run, "update_dns", self.records, self.ours)).model_dump(
-            mode="json"
-        )
+        updated = await update_dns(run, "update_dns", self.records, self.ours)
+        return as_result(updated)
+
+
+def as_result(updated: DnsUpdated) -> dict[str, Any]:
+    """The records, and until when somebody may go to where they pointed before."""
+    return {
+        **updated.model_dump(mode="json"),
+        "longest_ttl_before": updated.longest_ttl_before,
+        "forgotten_at": updated.forgotten_at and updated.forgotten_at.isoformat(),
+    }
 
 
 async def update_dns(
