@@ -6,10 +6,18 @@ from typing import Annotated
 
 from pydantic import Field
 
+from composia.operations.arriving import (
+    ClearTarget,
+    PrepareTarget,
+    RestoreData,
+    StartOnTarget,
+)
 from composia.operations.backup import SaveData
 from composia.operations.caddy import PlaceFragment, ReloadCaddy, RemoveFragment
+from composia.operations.carrying import PreCopy, Receive
 from composia.operations.certificates import ReceiveCertificates, SendCertificates
 from composia.operations.forward import EndForward, ForwardHosts
+from composia.operations.leaving import ExportData, ResumeSource, RetireSource, StopSource
 from composia.operations.readings import ContainerLogs, ListSnapshot, ReadSnapshot
 from composia.operations.repository import (
     CheckRepository,
@@ -19,6 +27,7 @@ from composia.operations.repository import (
 )
 from composia.operations.restore import ExchangeBack, ExchangeData, FetchData
 from composia.operations.service import Deploy, Restart, Stop
+from composia.operations.surveying import SurveySource, SurveyTarget
 
 AnyOperation = Annotated[
     Deploy
@@ -32,6 +41,18 @@ AnyOperation = Annotated[
     | FetchData
     | ExchangeData
     | ExchangeBack
+    | SurveySource
+    | SurveyTarget
+    | PreCopy
+    | Receive
+    | PrepareTarget
+    | RestoreData
+    | StartOnTarget
+    | ClearTarget
+    | ExportData
+    | StopSource
+    | ResumeSource
+    | RetireSource
     | PlaceFragment
     | RemoveFragment
     | ReloadCaddy
@@ -42,4 +63,7 @@ AnyOperation = Annotated[
     Field(discriminator="op"),
 ]
 
-AnyReading = Annotated[ListSnapshot | ReadSnapshot | ContainerLogs, Field(discriminator="reading")]
+AnyReading = Annotated[
+    ListSnapshot | ReadSnapshot | ContainerLogs | SurveySource | SurveyTarget,
+    Field(discriminator="reading"),
+]
