@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from composia.errors import Failure
@@ -18,6 +18,7 @@ class MemoryControl:
         self.repository_id: str | None = None
         self.records: list[DnsTarget] = []
         self.written_back: dict[str, tuple[str, ...]] = {}
+        self.moves: dict[str, tuple[str, dict[str, Any]]] = {}
         self.time = "2026-01-02T03:04:05.000000Z"
 
     async def record_backups(self, backups: Sequence[Any]) -> None:
@@ -48,6 +49,25 @@ class MemoryControl:
         """See `Control`."""
         self.written_back[service] = tuple(nodes)
         return {"revision": "b" * 40}
+
+    async def begin_move(
+        self, task: str, service: str, source: str, target: str
+    ) -> dict[str, Any]:
+        """See `Control`."""
+        answered = self.moves.get(task, ("", {}))[0] == "answered"
+        return {"answered": answered, "facts": self.moves.get(task, ("", {}))[1]}
+
+    async def answer_move(
+        self, task: str, held_seconds: float, start_seconds: float, facts: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """See `Control`."""
+        found = {**facts, "downtime_seconds": held_seconds + start_seconds}
+        self.moves[task] = ("answered", found)
+        return found
+
+    async def note_move(self, task: str, stage: str, facts: Mapping[str, Any]) -> None:
+        """See `Control`."""
+        self.moves[task] = (stage, {**self.moves.get(task, ("", {}))[1], **facts})
 
     async def now(self) -> str:
         """See `Control`."""

@@ -87,6 +87,8 @@ class Checkouts:
 
         Raises NotFound, or Conflict for a file that is in the way and not ours.
         """
+        if files is Files.NOT_NEEDED:
+            return False
         there = self.manifest(service)
         usable = there is not None and self._can_be_read(there)
         if files is Files.AS_THEY_ARE and not usable:

@@ -17,10 +17,11 @@ COMMANDS = {
     "stop": ("services:stop", "Stop a service; containers and volumes stay."),
     "restart": ("services:restart", "Stop and start the same containers."),
     "dns-update": ("services:dns_update", "Point a service's names to its nodes."),
+    "migrate": ("migrate:migrate", "Move a service to another node, with its data."),
     "backup": ("backups:backup", "Back a service's data items up."),
     "backups": ("backups:backups", "List the backups, look into one, or forget it."),
     "restore": ("backups:restore", "Bring a service's data back."),
-    "rollback": ("tasks:rollback", "Bring back the data that a restore replaced."),
+    "rollback": ("tasks:rollback", "Bring back what a restore replaced, or take back a move."),
     "tasks": ("tasks:tasks", "List the tasks, the newest first."),
     "task": ("tasks:task", "Look at one task, cancel it, or try it again."),
     "logs": ("tasks:logs", "Show the log of a task, or of a service's containers."),
@@ -78,6 +79,7 @@ def cli(ctx: click.Context, url: str | None, token_file: str | None) -> None:
       composia deploy my-app               from the catalog to its nodes
       composia backup my-app               all its data items, with progress
       composia restore my-app --at 2026-11-20T10:00:00Z
+      composia migrate my-app --from main --to edge
       composia logs -f TASK                follow a task
     """
     ctx.obj = {**(ctx.obj or {}), "url": url, "token_file": token_file}

@@ -114,19 +114,28 @@ def abandon(task: str, *, yes: bool, json_: bool) -> None:
 
 @click.command()
 @click.argument("task", shell_complete=names_of("tasks"))
+@click.option(
+    "--data",
+    type=click.Choice(["carry", "discard"]),
+    help="Of a move: what was written since goes back along (the default), or stays there.",
+)
 @asks_first
 @waits
-def rollback(task: str, *, yes: bool, json_: bool, wait: bool, dry_run: bool) -> None:
-    """Bring back the data that a restore replaced.
+def rollback(
+    task: str, data: str | None, *, yes: bool, json_: bool, wait: bool, dry_run: bool
+) -> None:
+    """Bring back the data that a restore replaced, or take back a move that was left open.
 
     \b
-    Example:
+    Examples:
       composia rollback TASK
+      composia rollback TASK --data discard
     """
     if not dry_run:
-        sure(f"Exchange the data again, undoing task {task}?", yes=yes)
+        sure(f"Undo what task {task} did?", yes=yes)
+    body = {"data": data} if data else None
     hand_in(
-        lambda client: client.ask(f"/tasks/{task}/rollback", dry_run=dry_run),
+        lambda client: client.ask(f"/tasks/{task}/rollback", body, dry_run=dry_run),
         wait=wait,
         json_=json_,
     )

@@ -64,9 +64,11 @@ def tell(task: Task) -> None:
         if value not in (None, [], (), {}):
             click.echo(f"  {name}: {_short(value)}")
     if "rollback" in task.actions:
-        click.echo(f"  `composia rollback {task.id}` brings back what it replaced.")
+        click.echo(f"  `composia rollback {task.id}` brings back what was before.")
     if "retry" in task.actions:
         click.echo(f"  `composia task retry {task.id}` tries again.")
+    if task.status.ended and "abandon" in task.actions:
+        click.echo(f"  `composia task abandon {task.id}` leaves it as it stands.")
 
 
 def _short(value: object) -> str:

@@ -17,11 +17,15 @@ def actions_of(
     *,
     cancel_asked: bool,
     waiting: bool,
+    holds: bool = False,
 ) -> tuple[str, ...]:
     """`plan` is None for one that this version cannot read any more."""
     if not status.ended:
         # Only a person can know that a node will never answer again.
         return ("abandon",) if cancel_asked and waiting else () if cancel_asked else ("cancel",)
+    if holds:
+        # It has ended half-way: what was begun goes on, goes back, or is left as it stands.
+        return ("retry", "rollback", "abandon")
     if status is Status.SUCCEEDED:
         return ("rollback",) if isinstance(plan, RestorePlan) and _kept(plan, result) else ()
     return ("retry",) if plan is not None and plan.may_retry else ()

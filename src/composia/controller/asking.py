@@ -25,6 +25,8 @@ class Question(ABC):
         self.sent = sent
         #: Set when a person wants it to end.
         self.cancelled = asyncio.Event()
+        #: Whether it is asked until it is answered, however long the node is away.
+        self.insists = False
         #: Set when a person says that the node will never answer.
         self.abandoned = asyncio.Event()
         #: Set when nobody waits for its outcome any more.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from composia.controller.dns.names import Names
 from composia.controller.events import Event, Events
+from composia.controller.store.moves import ANSWERED
 from composia.controller.store.store import Store
 from composia.controller.store.times import now
 from composia.errors import Failure
@@ -74,6 +75,24 @@ class StoreControl:
     ) -> dict[str, str]:
         """`nodes` in the service's meta file; see `Control.write_back`."""
         return {"revision": await self._catalog.write_back(service, folder, nodes, was)}
+
+    async def begin_move(self, task: str, service: str, source: str, target: str) -> dict[str, Any]:
+        """Note that a move begins; see `Control.begin_move`."""
+        stage, facts = await self._store.begin_move(task, service, source, target)
+        return {"answered": stage == ANSWERED, "facts": facts}
+
+    async def answer_move(
+        self, task: str, held_seconds: float, start_seconds: float, facts: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The target has answered; see `Control.answer_move`."""
+        between = await self._store.between_steps(task, "1_export_data", "5_start_on_target")
+        found = {**facts, "downtime_seconds": round(held_seconds + between + start_seconds, 3)}
+        await self._store.note_move(task, ANSWERED, found)
+        return found
+
+    async def note_move(self, task: str, stage: str, facts: Mapping[str, Any]) -> None:
+        """How far a move has come; see `Control.note_move`."""
+        await self._store.note_move(task, stage, facts)
 
     async def now(self) -> str:
         """The time, RFC 3339 in UTC."""

@@ -102,7 +102,7 @@ class Questions:
         if not question.cancelled.is_set():
             watched.append(question.cancelled.wait())
         left = max(deadline - asyncio.get_running_loop().time(), 0.0)
-        if not await first(*watched, timeout=None if question.sent else left):
+        if not await first(*watched, timeout=None if question.sent or question.insists else left):
             raise NodeLost(
                 f"{node.absence}: it did not take the question within {self._patience:.0f} s",
                 hint=node.hint,

@@ -77,7 +77,9 @@ class TaskRun:
         self._parts = parts
         self._reserve = reserve
         self._cancelled = False
-        self._questions: set[Question] = set()
+        self._questions: set[_Asking] = set()
+        #: Steps, by name and node, that are not worth their end any more.
+        self._unwanted: set[tuple[str, str]] = set()
         self._waiting: dict[Place, Waiting] = {}
 
     @property
@@ -94,16 +96,39 @@ class TaskRun:
         """End as soon as it is safe."""
         self._cancelled = True
         for question in self._questions:
-            question.cancelled.set()
+            if not question.insists:
+                question.cancelled.set()
 
     def abandon(self) -> None:
         """Wait no more for nodes that are not connected."""
         for question in self._questions:
             question.abandoned.set()
 
-    async def on(self, node: str, step: str, operation: Operation[Result]) -> Result:
+    async def on(
+        self, node: str, step: str, operation: Operation[Result], *, insist: bool = False
+    ) -> Result:
         """Ask a node; see `Run.on`."""
-        return await self._on(node, step, operation, self._reserve(step))
+        return await self._on(node, step, operation, self._reserve(step), insist=insist)
+
+    async def on_both(self, step: str, operations: Mapping[str, Operation[Any]]) -> dict[str, Any]:
+        """Ask nodes that work with one another; see `Run.on_both`."""
+        places = {node: self._reserve(step) for node in operations}
+        asking = {
+            node: asyncio.ensure_future(self._on(node, step, operation, places[node]))
+            for node, operation in operations.items()
+        }
+        _, others = await asyncio.wait(asking.values(), return_when=asyncio.FIRST_EXCEPTION)
+        if others:
+            self._unwanted |= {(step, node) for node, one in asking.items() if one in others}
+            for question in self._questions:
+                if (question.step, question.node) in self._unwanted:
+                    question.cancelled.set()
+        answers = await asyncio.gather(*asking.values(), return_exceptions=True)
+        errors = [answer for answer in answers if isinstance(answer, BaseException)]
+        # Who was cancelled for the other's sake has nothing to tell.
+        for error in sorted(errors, key=lambda error: isinstance(error, Cancelled)):
+            raise error
+        return dict(zip(asking, answers, strict=True))
 
     async def on_each(
         self, step: str, operations: Mapping[str, Operation[Result]]
@@ -137,10 +162,17 @@ class TaskRun:
             return error
 
     async def _on(
-        self, node: str, step: str, operation: Operation[Result], checkpoint: Checkpoint
+        self,
+        node: str,
+        step: str,
+        operation: Operation[Result],
+        checkpoint: Checkpoint,
+        *,
+        insist: bool = False,
     ) -> Result:
         place = Place(task=self._task, attempt=self.attempt, name=step, node=node)
-        answer = await self._done(place, checkpoint, partial(self._asked, place, operation))
+        work = partial(self._asked, place, operation, insist=insist)
+        answer = await self._done(place, checkpoint, work)
         if key := answer.get("key"):
             self._parts.nodes.acknowledge(node, key)
         try:
@@ -188,28 +220,34 @@ class TaskRun:
             raise Failure(f"{place.name}: a failure point was armed")
         return {"result": pydantic_core.to_jsonable_python(found)}
 
-    async def _asked(self, place: Place, operation: Operation[Any]) -> Answer:
+    async def _asked(self, place: Place, operation: Operation[Any], *, insist: bool) -> Answer:
+        epoch = await self._parts.store.epoch(operation.service.name)
+        operation = operation.model_copy(update={"epoch": epoch})
         begun = await self._parts.store.begin_step(place, sent=False)
         await self._parts.tell(self._task)
         _fire(place.name, "before")
-        if self._cancelled and not begun.sent:
+        if self._is_unwanted(place, insist=insist) and not begun.sent:
             raise Cancelled(f"cancelled before {place.name}")
         self._say(place, "asked again" if begun.sent else "begun")
         while True:
             key = key_of(place, begun.tries)
-            outcome = await self._answer(place, key, operation, sent=begun.sent)
-            again = self._again(place, begun, outcome)
+            outcome = await self._answer(place, key, operation, begun, insist=insist)
+            again = self._again(place, begun, outcome, insist=insist)
             if again is None:
-                return _answer(outcome, cancelled=self._cancelled)
+                return _answer(outcome, cancelled=self._is_unwanted(place, insist=insist))
             await self._parts.store.ask_step_again(place, again.tries)
             self._parts.nodes.acknowledge(place.node, key)
             begun = again
 
+    def _is_unwanted(self, place: Place, *, insist: bool) -> bool:
+        return not insist and (self._cancelled or (place.name, place.node) in self._unwanted)
+
     async def _answer(
-        self, place: Place, key: str, operation: Operation[Any], *, sent: bool
+        self, place: Place, key: str, operation: Operation[Any], begun: Begun, *, insist: bool
     ) -> Outcome:
-        question = _Asking(key, place, operation, self._parts, self._wait, sent=sent)
-        if self._cancelled:
+        question = _Asking(key, place, operation, self._parts, self._wait, sent=begun.sent)
+        question.insists = insist
+        if self._is_unwanted(place, insist=insist):
             question.cancelled.set()
         self._questions.add(question)
         try:
@@ -219,9 +257,13 @@ class TaskRun:
             await question.end()
             await self._wait(place, None)
 
-    def _again(self, place: Place, begun: Begun, outcome: Outcome) -> Begun | None:
+    def _again(
+        self, place: Place, begun: Begun, outcome: Outcome, *, insist: bool
+    ) -> Begun | None:
         error = outcome.error.as_error() if outcome.error else None
-        if error is None or not error.may_retry or self._cancelled or begun.tries >= TRIES:
+        if error is None or not error.may_retry or self._is_unwanted(place, insist=insist):
+            return None
+        if begun.tries >= TRIES and not insist:
             return None
         self._say(place, f"{error.message}; asked once more ({begun.tries + 1} of {TRIES})")
         return Begun(tries=begun.tries + 1)
@@ -255,6 +297,7 @@ class _Asking(Question):
         sent: bool,
     ) -> None:
         super().__init__(key, place.task, place.name, operation, sent=sent)
+        self.node = place.node
         self._place = place
         self._parts = parts
         self._wait = wait

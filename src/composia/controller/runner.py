@@ -20,7 +20,7 @@ from structlog import get_logger
 from composia.controller.run import Answer, Checkpoint, Parts, TaskRun, Work
 from composia.errors import Cancelled, ComposiaError, Conflict, NotFound, told
 from composia.model.task import Status, Task, TaskError
-from composia.workflows.plan import PartlyDone, Plan
+from composia.workflows.plan import LeftOpen, PartlyDone, Plan
 
 FILE = "workflows.db"
 #: Grows when stored workflows of older versions cannot be carried on.
@@ -102,6 +102,11 @@ class Runner:
     async def abandon(self, task: str) -> Task:
         """Wait no more for a node that will never answer. Raises NotFound, Conflict."""
         found = await self._found(task)
+        if found.status.ended and "abandon" in found.actions:
+            self._parts.logs.write(task, "Abandoned: the service is free again, as it stands")
+            await self._parts.store.let_go(task)
+            await self._parts.tell(task)
+            return await self._found(task)
         if "abandon" not in found.actions:
             raise Conflict(
                 f"task {task} does not wait for a lost node: there is nothing to abandon",
@@ -168,10 +173,16 @@ class Runner:
         cancelled = run.cancelled and isinstance(error, Cancelled)
         status = Status.CANCELLED if cancelled else Status.FAILED
         what = told(error)
-        result = error.result if isinstance(error, PartlyDone) else None
+        result = error.result if isinstance(error, PartlyDone | LeftOpen) else None
         run.log(f"{status.capitalize()}: {what.message}" + (f" ({what.hint})" if what.hint else ""))
         shown = TaskError(step=run.failed, message=what.message, hint=what.hint)
-        await self._parts.store.end(run.task, status, error=shown, result=result)
+        await self._parts.store.end(
+            run.task,
+            status,
+            error=shown,
+            result=result,
+            keeps=error.keeps if isinstance(error, LeftOpen) else None,
+        )
 
     async def _carry_on(self, task: str, attempt: int) -> None:
         known = await DBOS.get_workflow_status_async(f"{task}:{attempt}")

@@ -24,6 +24,8 @@ class Files(StrEnum):
     IF_ABSENT = "if_absent"
     #: Leave them; a service that was never checked out is NotFound.
     AS_THEY_ARE = "as_they_are"
+    #: Whatever is there: the node is looked at, not the service.
+    NOT_NEEDED = "not_needed"
 
 
 class Nothing(BaseModel):

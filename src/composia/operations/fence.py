@@ -32,6 +32,8 @@ class Fence(BaseModel):
     epoch: int
     #: What ran here when the move stopped it, with its policies.
     held: Held | None = None
+    #: When each container had been started last by then.
+    starts: dict[str, str] = {}
     #: On the target: volumes that were there before the move made its own.
     volumes_before: tuple[str, ...] | None = None
     #: Where the service has gone: until when what it left here is kept, and what that is.

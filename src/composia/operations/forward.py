@@ -18,7 +18,13 @@ from composia.operations.fragments import Placed
 from composia.strategies.base import Site
 from composia.tools.caddy import Caddy, Storage
 from composia.tools.caddy_config import MARK, Forwarding, SiteAddress, forward
-from composia.tools.caddy_storage import LOCAL, Certificate, newest, write_trusted
+from composia.tools.caddy_storage import (
+    LOCAL,
+    Certificate,
+    forget_trusted,
+    newest,
+    write_trusted,
+)
 
 Certificates = Mapping[str, Certificate]
 
@@ -66,6 +72,8 @@ class ForwardHosts(Operation[Placed]):
         except CommandFailed:
             await fragments.put(site, caddy, before, was)
             raise
+        if was and was.trusted:
+            await asyncio.to_thread(forget_trusted, was.trusted, kept=trusted)
         return Placed(changed=before != content)
 
     def _as_kept(self, site: Site, trusted: Path | None) -> Forward:

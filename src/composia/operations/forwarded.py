@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from composia.model.service import CaddyRef, ServiceRef
 from composia.tools import durable
+from composia.tools.caddy_storage import forget_trusted
 
 FILE = "forward.json"
 
@@ -44,7 +45,7 @@ def forget(state: Path) -> None:
     """It has ended, or something else has taken its place; harmless when there is none."""
     if forward := read(state):
         if forward.trusted:
-            forward.trusted.unlink(missing_ok=True)
+            forget_trusted(forward.trusted)
         durable.remove(state / FILE)
 
 

@@ -98,9 +98,16 @@ async def start_again(note: Held, site: Site) -> None:
     await _uninterrupted(_end(note, site))
 
 
-async def refuse_at_work(site: Site) -> None:
-    """Raise Failure while a container of the project may write."""
-    _refuse_at_work(await _there(site, None), site)
+async def prove_stopped(site: Site, since: Mapping[str, str]) -> None:
+    """Raise Failure where a container of the project runs, or has run since `starts` was asked."""
+    there = await _there(site, None)
+    _refuse_at_work(there, site)
+    _refuse_started(since, _starts(there), site)
+
+
+async def starts(site: Site) -> dict[str, str]:
+    """When each container of the project was started last."""
+    return _starts(await _there(site, None))
 
 
 async def release(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:

@@ -151,6 +151,14 @@ class Compose:
         """Make networks, volumes and containers, and start nothing."""
         await self._do("create")
 
+    async def down(self) -> None:
+        """Remove containers and networks; volumes stay, anonymous ones too."""
+        await self._do("down")
+
+    async def pull_missing(self) -> None:
+        """Pull the images that are not here."""
+        await self._do("pull", "--quiet", "--policy", "missing", "--ignore-buildable")
+
     async def pull(self) -> None:
         """Pull newer images; those that are built here are not asked for."""
         await self._do("pull", "--quiet", "--ignore-buildable")

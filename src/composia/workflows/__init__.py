@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter
 from composia.workflows.backup import BackupPlan
 from composia.workflows.caddy import CaddySyncPlan
 from composia.workflows.dns import DnsUpdatePlan
+from composia.workflows.migrate import MigratePlan
 from composia.workflows.repository import (
     CheckRepositoryPlan,
     ForgetBackupPlan,
@@ -25,6 +26,7 @@ AnyPlan = Annotated[
     | BackupPlan
     | RestorePlan
     | RollbackPlan
+    | MigratePlan
     | CaddySyncPlan
     | DnsUpdatePlan
     | InitRepositoryPlan

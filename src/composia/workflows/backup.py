@@ -83,8 +83,12 @@ class BackupPlan(Plan):
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Backup", under the same numbers."""
+        return await self.save(run, "save_data")
+
+    async def save(self, run: Run, step: str) -> dict[str, Any]:
+        """The same, with another name for its longest step: for plans that save something too."""
         opened = await open_repository(run, self.repository, self.on)
-        saved = await run.on_each("save_data", self._saves(run.task, opened))
+        saved = await run.on_each(step, self._saves(run.task, opened))
         outcomes = {**errors_of(opened), **saved}
         records = await self._records(run, outcomes)
         await run.control(
@@ -171,7 +175,7 @@ def plan_backup(
     items = _items(found, request.data_items, wrong)
     known.object_to_a_disabled(found, wrong)
     places: dict[Place, str] = {("nodes", number): node for number, node in enumerate(on)}
-    known.object_to_nodes_without_repository(places, wrong)
+    known.object_to_an_unreachable_repository(places, wrong)
     known.object_to_foreign_projects(found.ref, on, wrong)
     wrong.settle()
     return BackupPlan(service=found.ref, repository=repository, on=on, items=items, kind=kind)

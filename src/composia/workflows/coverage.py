@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from composia.model.catalog import Service
 from composia.model.node import Mount, NodeState
+from composia.strategies import AnyBackupStrategy
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.tools.paths import parse_include
@@ -16,7 +17,7 @@ def unprotected(service: Service, nodes: Mapping[str, NodeState | None]) -> dict
     if service.meta.infra.rustic is not None:
         # Its data is the backups.
         return {}
-    covered = _Covered(service)
+    covered = _saved(service)
     return {
         mount.source: mount
         for state in nodes.values()
@@ -27,22 +28,36 @@ def unprotected(service: Service, nodes: Mapping[str, NodeState | None]) -> dict
     }
 
 
-class _Covered:
-    def __init__(self, service: Service) -> None:
-        saved = {entry.name for entry in service.meta.backup.data}
-        ways = [item.backup for item in service.meta.data_protect.data if item.name in saved]
+class Covered:
+    """What some ways of saving keep between them."""
+
+    def __init__(self, ways: Iterable[AnyBackupStrategy | None], excused: Iterable[str]) -> None:
+        kept = list(ways)
         self._included = {
-            _tidy(include) for way in ways if isinstance(way, FilesCopy) for include in way.include
+            _tidy(include) for way in kept if isinstance(way, FilesCopy) for include in way.include
         }
-        self._dumped = {way.service for way in ways if isinstance(way, PgDumpAll)}
-        self._excused = {_tidy(one.source) for one in service.meta.data_protect.unprotected}
+        self._dumped = {way.service for way in kept if isinstance(way, PgDumpAll)}
+        self._excused = {_tidy(source) for source in excused}
 
     def covers(self, mount: Mount) -> bool:
+        """Whether a mount's data is among it, or excused."""
         source = _tidy(mount.source)
         if any(_within(source, include) for include in self._included | self._excused):
             return True
         # A dump stands for all that only the dumped database keeps.
         return bool(mount.used_by) and set(mount.used_by) <= self._dumped
+
+
+def _saved(service: Service) -> Covered:
+    saved = {entry.name for entry in service.meta.backup.data}
+    protected = service.meta.data_protect
+    ways = [item.backup for item in protected.data if item.name in saved]
+    return Covered(ways, [one.source for one in protected.unprotected])
+
+
+def same_source(one: str, other: str) -> bool:
+    """Whether two ways of writing a mount's source mean the same."""
+    return _tidy(one) == _tidy(other)
 
 
 def _tidy(source: str) -> str:

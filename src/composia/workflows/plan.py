@@ -30,11 +30,21 @@ class Run(Protocol):
         """The task's id."""
         ...
 
-    async def on(self, node: str, step: str, operation: Operation[Result]) -> Result:
+    async def on(
+        self, node: str, step: str, operation: Operation[Result], *, insist: bool = False
+    ) -> Result:
         """Ask a node, and wait as long as it takes; shown as a step of the task.
 
         Raises what the operation raised; NodeLost when the node did not take the question in time;
-        Cancelled when a person cancelled the task (never after the operation has succeeded).
+        Cancelled when a person cancelled the task (never after the operation has succeeded). With
+        `insist` neither: an undo is asked for until the node has done it, or a person gives it up.
+        """
+        ...
+
+    async def on_both(self, step: str, operations: Mapping[str, Operation[Any]]) -> dict[str, Any]:
+        """Ask nodes that work with one another, side by side, each a step of that name.
+
+        When one fails the others are cancelled; then raises the first error.
         """
         ...
 
@@ -89,6 +99,31 @@ class Control(Protocol):
         """
         ...
 
+    async def begin_move(
+        self, task: str, service: str, source: str, target: str
+    ) -> dict[str, Any]:
+        """Note that a move begins, with an epoch of its own; `{"answered": ..., "facts": {...}}`.
+
+        For one that has begun already, and not been undone, it is what was noted of it.
+        """
+        ...
+
+    async def answer_move(
+        self, task: str, held_seconds: float, start_seconds: float, facts: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Note that the target has answered; the facts, with `downtime_seconds`.
+
+        The outage is what the source measured from its stop on, what lay between the two steps by
+        the controller's own clock, and what the target measured up to the first answer.
+        """
+        ...
+
+    async def note_move(self, task: str, stage: str, facts: Mapping[str, Any]) -> None:
+        """How far a move has come: `answered` is the point of no return, `done` and `undone` end
+        it, and with it the placement that older questions were meant for.
+        """
+        ...
+
     async def now(self) -> str:
         """The time, RFC 3339 in UTC; as a step, so that it stays the same after a crash."""
         ...
@@ -122,6 +157,11 @@ class Plan(BaseModel, ABC):
     may_retry: ClassVar[bool] = True
 
     @property
+    def takes_over(self) -> str | None:
+        """The task whose holds this one takes, where it settles what that one has left open."""
+        return None
+
+    @property
     @abstractmethod
     def service_name(self) -> str | None:
         """The service it is about, if it is about one."""
@@ -146,6 +186,17 @@ class Plan(BaseModel, ABC):
 
         Raises ComposiaError when the task has failed; `PartlyDone` where a result goes with it.
         """
+
+
+class LeftOpen(ComposiaError):  # named as all of the tree
+    """The task has failed half-way on purpose: it keeps a hold until a person decides."""
+
+    def __init__(
+        self, message: str, *, keeps: str, result: Mapping[str, Any], hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.keeps = keeps
+        self.result = dict(result)
 
 
 class PartlyDone(ComposiaError):  # named as all of the tree

@@ -21,7 +21,7 @@ from composia.workflows import choice
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
 from composia.workflows.opening import with_id
-from composia.workflows.plan import Hold, Plan, Run
+from composia.workflows.plan import Hold, Plan, Run, placement
 from composia.workflows.sides import names
 
 To = Literal["in_place", "scratch"]
@@ -95,6 +95,7 @@ class RestorePlan(Plan):
     @property
     def holds(self) -> tuple[Hold, ...]:
         return (
+            Hold(name=placement(self.service.name), shared=True),
             Hold(name=f"{self.service.name}@{self.node}"),
             Hold(name="repository", shared=True),
         )
@@ -144,7 +145,10 @@ class RollbackPlan(Plan):
 
     @property
     def holds(self) -> tuple[Hold, ...]:
-        return (Hold(name=f"{self.service.name}@{self.node}"),)
+        return (
+            Hold(name=placement(self.service.name), shared=True),
+            Hold(name=f"{self.service.name}@{self.node}"),
+        )
 
     def __str__(self) -> str:
         return f"Bring back what task {self.of_task} replaced of {self.service} on {self.node}"
@@ -229,7 +233,7 @@ def _plan(
     wrong: Objections,
 ) -> RestorePlan:
     on = [node] if node else []
-    known.object_to_nodes_without_repository({("node",): node} if node else {}, wrong)
+    known.object_to_an_unreachable_repository({("node",): node} if node else {}, wrong)
     known.object_to_foreign_projects(service.ref, on, wrong)
     items = choice.items_to_restore(service, chosen, wrong)
     path = _path(request.path, items, wrong)

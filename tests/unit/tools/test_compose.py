@@ -70,8 +70,11 @@ async def test_the_other_verbs_are_one_call_each(shell: MemoryShell) -> None:
     ]  # fmt: skip
 
 
-async def test_nothing_ever_takes_a_project_down(shell: MemoryShell) -> None:
-    assert not hasattr(compose(shell), "down")
+async def test_taking_a_project_down_leaves_its_volumes(shell: MemoryShell) -> None:
+    await compose(shell).down()
+
+    (command,) = shell.commands
+    assert command.argv == (*START, "down")
 
 
 def test_exec_passes_names_and_no_values(shell: MemoryShell) -> None:

@@ -33,7 +33,7 @@ def asked(*nodes: str) -> ServiceRequest:
 def test_a_deploy_goes_to_the_nodes_of_the_service_by_default(world: World) -> None:
     plan = plan_deploy(world.known, "my-app", asked())
     assert str(plan) == "Deploy my-app on main"
-    assert [hold.name for hold in plan.holds] == ["my-app@main"]
+    assert [hold.name for hold in plan.holds] == ["my-app: placement", "my-app@main"]
 
 
 def test_a_plan_is_read_back_as_it_was_stored(world: World) -> None:

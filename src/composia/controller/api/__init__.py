@@ -11,6 +11,7 @@ from starlette.routing import compile_path
 from composia.controller.api import (
     backups,
     catalog,
+    moves,
     nodes,
     problems,
     repository,
@@ -21,7 +22,7 @@ from composia.controller.api import (
 from composia.controller.api.queries import known_query
 
 PREFIX = "/api/v1"
-ROUTERS = (services, tasks, backups, nodes, repository, catalog, system)
+ROUTERS = (services, moves, tasks, backups, nodes, repository, catalog, system)
 
 
 def mount(app: FastAPI) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import PlainTextResponse
 
 from composia import errors
+from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Cursor, Desk, Id, Limit, Submit, accepted
+from composia.controller.api.moves import RollbackRequest, plan_back
 from composia.controller.api.routes import answers, asks, hands_in, reads
 from composia.controller.api.streams import EVENT_STREAM, event, events
 from composia.model.config import Scope
 from composia.model.shown import Page
 from composia.model.task import Status, Task
+from composia.workflows.migrate import MigratePlan
 from composia.workflows.restore import plan_rollback
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
@@ -85,12 +88,19 @@ async def retry(desk: AtDesk, id: Id) -> Response:  # noqa: A002  # as api.md na
     return accepted(await desk.office.runner.retry(task.id))
 
 
-@router.post("/{id}/rollback", **hands_in())
-async def rollback(desk: AtDesk, id: Id, submit: Submit) -> Response:  # noqa: A002  # see above
-    """Bring back what a restore replaced, while it is kept."""
+@router.post("/{id}/rollback", **hands_in(RollbackRequest, errors.Failure))
+async def rollback(
+    desk: AtDesk,
+    id: Id,  # noqa: A002  # see above
+    wanted: Annotated[RollbackRequest, Depends(parsed(RollbackRequest))],
+    submit: Submit,
+) -> Response:
+    """Bring back what a restore replaced, while it is kept; or take back a move that is open."""
     task = await desk.task(id)
     desk.caller.must(Scope.OPERATE, task.service)
     plan = await desk.plan(task.id)
+    if isinstance(plan, MigratePlan):
+        return await submit.hand_in(await plan_back(desk, task, plan, wanted.data))
     earlier = await desk.brought_back_by(task)
     return await submit.hand_in(plan_rollback(await desk.known(), task, plan, earlier))
 

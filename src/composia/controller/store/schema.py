@@ -103,6 +103,28 @@ AUDIT = Table(
     Column("client", String),
 )
 
+#: Moves, by their tasks: how far each has come, and what a later attempt must know.
+MOVES = Table(
+    "moves",
+    METADATA,
+    Column("task", String(26), ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    Column("service", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("target", String, nullable=False),
+    #: begun, answered, done, undone
+    Column("stage", String, nullable=False),
+    Column("facts", Text, nullable=False),
+    Index("ix_moves_service", "service"),
+)
+
+#: How many times each service has been placed anew.
+EPOCHS = Table(
+    "epochs",
+    METADATA,
+    Column("service", String, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+)
+
 #: What there is only one of, by its name: the repository's id, what was written under a DNS name.
 FACTS = Table(
     "facts",

@@ -40,9 +40,16 @@ class Holder(BaseModel):
     task: str
     type: str
     since: str
+    #: It has ended half-way, and holds on until a person decides.
+    ended: bool = False
 
     def conflict(self) -> Conflict:
         """The error for whoever wants it too."""
+        if self.ended:
+            return Conflict(
+                f"{self.word} is held by task {self.task} ({self.type}), which has ended half-way",
+                hint=f"`composia task retry|rollback|abandon {self.task}` settles it.",
+            )
         return Conflict(
             f"{self.word} is held by task {self.task} ({self.type}), which runs since {self.since}",
             hint=f"Wait until it has ended, or cancel it: `composia task cancel {self.task}`.",
@@ -58,8 +65,10 @@ class Tasks:
     async def admit(self, new: NewTask, plan: Plan) -> Holder | None:
         """Store the task with its holds, or tell who holds one of them."""
         async with self._db.write() as db:
-            if holder := await _holder(db, plan.holds):
+            if holder := await _holder(db, plan.holds, plan.takes_over):
                 return holder
+            if plan.takes_over:
+                await db.execute(delete(HOLDS).where(HOLDS.c.task == plan.takes_over))
             await db.execute(insert(TASKS).values(_values(new, plan)))
             await _take(db, new.id, plan.holds)
         return None
@@ -67,8 +76,9 @@ class Tasks:
     async def readmit(self, task: str, plan: Plan) -> Holder | None:
         """Give a task that has ended one attempt more, or tell who holds what it needs."""
         async with self._db.write() as db:
-            if holder := await _holder(db, plan.holds):
+            if holder := await _holder(db, plan.holds, task):
                 return holder
+            await db.execute(delete(HOLDS).where(HOLDS.c.task == task))
             blank: dict[str, Any] = dict.fromkeys(("finished_at", "error", "result", "waiting"))
             changes = {"status": Status.PENDING, "cancel_asked": False, **blank}
             await db.execute(
@@ -95,8 +105,9 @@ class Tasks:
         *,
         error: TaskError | None = None,
         result: Mapping[str, Any] | None = None,
+        keeps: str | None = None,
     ) -> None:
-        """How it ended, and nothing held any more: one transaction."""
+        """How it ended, and nothing held any more but what it `keeps`: one transaction."""
         stamp = now()
         async with self._db.write() as db:
             ended = await db.execute(
@@ -116,7 +127,12 @@ class Tasks:
                     .where(STEPS.c.task == task, STEPS.c.status.in_(NOT_ENDED))
                     .values(status=Status.CANCELLED, finished_at=stamp)
                 )
-                await db.execute(delete(HOLDS).where(HOLDS.c.task == task))
+                await db.execute(delete(HOLDS).where(HOLDS.c.task == task, HOLDS.c.name != keeps))
+
+    async def let_go(self, task: str) -> None:
+        """What a task that has ended still holds is free."""
+        async with self._db.write() as db:
+            await db.execute(delete(HOLDS).where(HOLDS.c.task == task))
 
     async def ask_to_cancel(self, task: str) -> None:
         """Write down that somebody asked for it."""
@@ -210,26 +226,42 @@ class Tasks:
     async def _shown(self, query: Select[Any]) -> list[Task]:
         async with self._db.read() as db:
             rows = (await db.execute(query)).all()
+            held = await db.scalars(
+                select(HOLDS.c.task).where(HOLDS.c.task.in_([row.id for row in rows])).distinct()
+            )
+            holding = set(held)
             steps = await db.execute(
                 select(STEPS).where(STEPS.c.task.in_([row.id for row in rows])).order_by(STEPS.c.id)
             )
         of_task: dict[tuple[str, int], list[Step]] = {}
         for step in steps:
             of_task.setdefault((step.task, step.attempt), []).append(_step(step))
-        return [_task(row, of_task.get((row.id, row.attempt), [])) for row in rows]
+        return [
+            _task(row, of_task.get((row.id, row.attempt), []), holds=row.id in holding)
+            for row in rows
+        ]
 
 
-async def _holder(db: AsyncConnection, holds: Sequence[Hold]) -> Holder | None:
+async def _holder(
+    db: AsyncConnection, holds: Sequence[Hold], but: str | None = None
+) -> Holder | None:
+    """Who holds one of them, other than the task `but`."""
     for hold in holds:
         query = (
-            select(HOLDS.c.task, TASKS.c.type, TASKS.c.created_at)
+            select(HOLDS.c.task, TASKS.c.type, TASKS.c.created_at, TASKS.c.status)
             .join(TASKS, TASKS.c.id == HOLDS.c.task)
-            .where(HOLDS.c.name == hold.name)
+            .where(HOLDS.c.name == hold.name, HOLDS.c.task != (but or ""))
         )
         if hold.shared:
             query = query.where(HOLDS.c.shared.is_(False))
         if row := (await db.execute(query.limit(1))).first():
-            return Holder(word=hold.name, task=row.task, type=row.type, since=row.created_at)
+            return Holder(
+                word=hold.name,
+                task=row.task,
+                type=row.type,
+                since=row.created_at,
+                ended=Status(row.status).ended,
+            )
     return None
 
 
@@ -252,7 +284,7 @@ def _values(new: NewTask, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _task(row: Row[Any], steps: Sequence[Step]) -> Task:
+def _task(row: Row[Any], steps: Sequence[Step], *, holds: bool) -> Task:
     status, result = Status(row.status), json.loads(row.result) if row.result else None
     return Task(
         id=row.id,
@@ -276,6 +308,7 @@ def _task(row: Row[Any], steps: Sequence[Step]) -> Task:
             result,
             cancel_asked=row.cancel_asked,
             waiting=row.waiting is not None,
+            holds=holds,
         ),
     )
 

@@ -1,0 +1,95 @@
+"""Asking a service itself whether it works, instead of waiting for Docker's next health check."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from composia.errors import Failure
+from composia.operations.project import containers_of, is_one_off
+from composia.strategies.base import Site
+from composia.tools.docker import ContainerInfo
+from composia.tools.shell import Command
+
+#: Seconds between two questions, for one answer, and for all of them.
+POLL = 0.1
+ANSWER = 10.0
+PATIENCE = 90.0
+#: Seconds in which a container that cannot be asked shows that it cannot run.
+FIRST_MOMENT = 0.5
+
+
+async def wait_until_it_answers(site: Site) -> float:
+    """Wait for every container that runs: its health command, or else one of its TCP ports.
+
+    Answers the loop's time of the last answer that was waited for. Raises Failure for a container
+    that ends or is restarted, and after 90 s.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    silent = [one for one in await _to_ask(site) if _can_be_asked(one)]
+    last = began
+    while silent or loop.time() - began < FIRST_MOMENT:
+        _refuse_dead(await _all(site))
+        silent = [one for one in silent if not await _answers(one, site)]
+        if silent:
+            last = loop.time()
+        if loop.time() - began > PATIENCE:
+            raise Failure(
+                f"{', '.join(one.name for one in silent)} of {site.service} did not answer on"
+                f" {site.node} within {PATIENCE:g} s",
+                hint=f"Look at its log on {site.node}: docker logs {silent[0].name}",
+            )
+        await asyncio.sleep(POLL)
+    return last
+
+
+async def _all(site: Site) -> list[ContainerInfo]:
+    return [one for one in await containers_of(site) if not is_one_off(one)]
+
+
+async def _to_ask(site: Site) -> list[ContainerInfo]:
+    return [one for one in await _all(site) if one.state == "running"]
+
+
+def _can_be_asked(container: ContainerInfo) -> bool:
+    return bool(_health(container)) or bool(container.ports and container.address)
+
+
+def _health(container: ContainerInfo) -> tuple[str, ...]:
+    kind, *words = container.health_command or ("NONE",)
+    if kind == "CMD":
+        return tuple(words)
+    return ("sh", "-c", *words) if kind == "CMD-SHELL" else ()
+
+
+def _refuse_dead(containers: Sequence[ContainerInfo]) -> None:
+    dead = [one for one in containers if one.state in ("restarting", "dead") or one.exit_code]
+    if dead:
+        how = "; ".join(f"{one.name} ended with code {one.exit_code}" for one in dead)
+        raise Failure(f"{how} after its start", hint=f"See its log: docker logs {dead[0].name}")
+
+
+async def _answers(container: ContainerInfo, site: Site) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER):
+            if words := _health(container):
+                command = Command(("docker", "exec", container.id, *words))
+                return (await site.compose.shell.run(command, check=False)).code == 0
+            assert container.address
+            return any(
+                [await _accepts(container.address, port) for port in sorted(container.ports)]
+            )
+    return False
+
+
+async def _accepts(address: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except OSError:
+        return False
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return True

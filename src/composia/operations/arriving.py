@@ -1,0 +1,235 @@
+"""The target of a move: made ready beside, filled, started, or cleared again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.errors import Conflict, Failure, NotFound
+from composia.operations import answering, fence, kept, replacing
+from composia.operations.base import Files, Nothing, Operation
+from composia.operations.cargo import dump_of
+from composia.operations.carrying import compare_received
+from composia.operations.fence import Fence
+from composia.operations.kept import Replaced
+from composia.operations.project import AT_WORK, containers_of, is_one_off
+from composia.operations.replacing import Replacing
+from composia.operations.restore import Ready
+from composia.operations.stopped import forget_stopped
+from composia.strategies import dump
+from composia.strategies.aside import Aside
+from composia.strategies.base import Site, Swap
+from composia.strategies.pgimport import PgImport
+
+
+class PrepareTarget(Operation[Nothing]):
+    """Files, images, volumes and containers made ready behind a fence; nothing is started."""
+
+    op: Literal["prepare_target"] = "prepare_target"
+    #: The images that run on the source, by their names.
+    images: Mapping[str, str]
+
+    files: ClassVar[Files] = Files.UPDATE
+
+    async def perform(self, site: Site) -> Nothing:
+        there = await containers_of(site)
+        if up := [one.name for one in there if one.state in AT_WORK and not is_one_off(one)]:
+            raise Conflict(
+                f"{', '.join(up)} of {site.service} runs on {site.node} already",
+                hint=f"Stop it there first: composia stop {site.service} --node {site.node}",
+            )
+        fence.put_up(site.state, await self._fence(site))
+        await self._bring_images(site)
+        await site.compose.create()
+        return Nothing()
+
+    async def _fence(self, site: Site) -> Fence:
+        before = fence.read(site.state)
+        if before and before.task == site.task and before.side == "target":
+            return before
+        return Fence(
+            task=site.task,
+            side="target",
+            epoch=self.epoch,
+            held=before.held if before else None,
+            volumes_before=tuple(await _volumes(site)),
+        )
+
+    async def _bring_images(self, site: Site) -> None:
+        if any([await site.docker.image_id(name) is None for name in self.images]):
+            site.notes.log(f"Pulling the images of {site.service}")
+            await site.compose.pull_missing()
+        for name, wanted in self.images.items():
+            found = await site.docker.image_id(name)
+            if found is not None and found != wanted:
+                raise Conflict(
+                    f"image {name} on {site.node} is another one than on the source",
+                    hint=f"Update {site.service} where it runs first, or pull the same image on"
+                    f" {site.node}.",
+                )
+
+
+class DumpToLoad(BaseModel):
+    """A database that arrives as a dump."""
+
+    model_config = ConfigDict(frozen=True)
+
+    item: str
+    strategy: PgImport
+
+
+class DataRestored(BaseModel):
+    """What stands in its place on the target."""
+
+    model_config = ConfigDict(frozen=True)
+
+    placed: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class RestoreData(Operation[DataRestored]):
+    """Compare what arrived with the source, import dumps beside, then exchange all of it."""
+
+    op: Literal["restore_data"] = "restore_data"
+    dumps: tuple[DumpToLoad, ...] = ()
+
+    result: ClassVar[type[BaseModel]] = DataRestored
+
+    async def perform(self, site: Site) -> DataRestored:
+        aside = Aside(site.aside, site.task)
+        if done := aside.read(kept.REPLACED, Replaced):
+            return DataRestored(placed=done.known_as)
+        await compare_received(site)
+        ready = aside.read(kept.STAGED, Ready)
+        imported, warnings = await self._imported(site)
+        swaps = (*(ready.swaps if ready else ()), *imported)
+        if not swaps:
+            return DataRestored(placed=())
+        done = await Replacing(site, aside, swaps, None).perform()
+        return DataRestored(placed=done.known_as, warnings=warnings)
+
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        for facts in notes.values():
+            if container := facts.get("container"):
+                await site.docker.kill_and_remove(str(container))
+        await replacing.put_right(site, Aside(site.aside, site.task), notes)
+
+    async def _imported(self, site: Site) -> tuple[tuple[Swap, ...], tuple[str, ...]]:
+        swaps: list[Swap] = []
+        warnings: list[str] = []
+        for one in self.dumps:
+            path = dump_of(site, one.item)
+            size = (await asyncio.to_thread(path.stat)).st_size
+            site.notes.log(f"Importing {one.item}")
+            pieces = dump.of_file(path, one.item, site)
+            staged = await one.strategy.load(one.item, size, pieces, site)
+            swaps += staged.swaps
+            warnings += staged.warnings
+        return tuple(swaps), tuple(warnings)
+
+
+class Started(BaseModel):
+    """The service answers here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: Seconds from the question to the first answer of the service itself.
+    start_seconds: float
+
+
+class StartOnTarget(Operation[Started]):
+    """Start everything, and wait until it answers; then the fence comes down."""
+
+    op: Literal["start_on_target"] = "start_on_target"
+
+    result: ClassVar[type[BaseModel]] = Started
+
+    async def perform(self, site: Site) -> Started:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        found = fence.read(site.state)
+        await site.notes.note("starting")
+        if found and found.held:
+            await _give_back_policies(found, site)
+        await site.compose.up()
+        await site.notes.note("started")
+        answered = await answering.wait_until_it_answers(site)
+        forget_stopped(site.state)
+        fence.take_down(site.state)
+        return Started(start_seconds=answered - began)
+
+
+class ClearTarget(Operation[Nothing]):
+    """Undo of a move: nothing of it runs or lies on the target. Harmless when it was done."""
+
+    op: Literal["clear_target"] = "clear_target"
+
+    async def perform(self, site: Site) -> Nothing:
+        found = fence.read(site.state)
+        if found and found.task != site.task:
+            raise Failure(f"{site.service} is fenced on {site.node} by task {found.task}")
+        await _stop(site)
+        aside = Aside(site.aside, site.task)
+        replaced = aside.read(kept.REPLACED, Replaced)
+        if replaced and replaced.brought_back_by is None:
+            await Replacing(site, aside, replaced.swaps, replaced).perform()
+        if found and found.held is None:
+            await site.compose.down()
+            await _remove_new_volumes(found, site)
+        await aside.discard(site.docker)
+        if found:
+            _leave_fence(found, site)
+        return Nothing()
+
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        await replacing.put_right(site, Aside(site.aside, site.task), notes)
+
+
+def _leave_fence(found: Fence, site: Site) -> None:
+    """As it was before: where the service had been held by an earlier move, it stays held."""
+    if found.held:
+        fence.put_up(site.state, found.model_copy(update={"side": "source"}))
+    else:
+        fence.take_down(site.state)
+
+
+async def _stop(site: Site) -> None:
+    try:
+        there = await containers_of(site)
+    except NotFound:
+        return
+    own = [one for one in there if not is_one_off(one)]
+    await site.docker.set_restart_policy(
+        [one.id for one in own if one.restart_policy != "no"], "no"
+    )
+    await site.docker.stop([one.id for one in own if one.state in AT_WORK])
+    up = [one.name for one in await containers_of(site) if one.state in AT_WORK]
+    if up:
+        raise Failure(
+            f"{', '.join(up)} of {site.service} did not stop on {site.node}",
+            hint="Something starts it again: a program that watches it, perhaps.",
+        )
+
+
+async def _give_back_policies(found: Fence, site: Site) -> None:
+    assert found.held
+    present = {one.id for one in await containers_of(site)}
+    kept_ = [one for one in found.held.containers if one.id in present]
+    for policy in sorted({one.policy for one in kept_}):
+        ids = [one.id for one in kept_ if one.policy == policy]
+        await site.docker.set_restart_policy(ids, policy)
+
+
+async def _volumes(site: Site) -> list[str]:
+    """The real names of the project's volumes that are there."""
+    declared = (await site.compose.config()).volumes.values()
+    return [one.name for one in declared if await site.docker.volume(one.name)]
+
+
+async def _remove_new_volumes(found: Fence, site: Site) -> None:
+    for name in await _volumes(site):
+        if name not in (found.volumes_before or ()):
+            await site.docker.remove_volume(name)

@@ -1,0 +1,180 @@
+"""The source of a move: what it sends, what holds it down, and how it comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.operations import fence, hold
+from composia.operations.base import Nothing, Operation
+from composia.operations.caddy import RemoveFragment
+from composia.operations.cargo import Cargo, dump_of
+from composia.operations.carrying import send_last
+from composia.operations.fence import Fence
+from composia.operations.project import containers_of
+from composia.strategies.base import Site
+from composia.strategies.pgdumpall import PgDumpAll
+from composia.strategies.put_back import target
+from composia.tools.paths import parse_include
+
+#: How long the data stays that a service has left behind.
+KEPT = timedelta(days=7)
+
+
+class DumpToTake(BaseModel):
+    """A database that moves by dump and import."""
+
+    model_config = ConfigDict(frozen=True)
+
+    item: str
+    strategy: PgDumpAll
+
+
+class DataExported(BaseModel):
+    """What left the source after the stop."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: Seconds from the first stop signal to the end of it.
+    held_seconds: float
+    #: Seconds of it that dumps took, and that the last round took.
+    dump_seconds: float
+    send_seconds: float
+    bytes_sent: int
+
+
+class ExportData(Operation[DataExported]):
+    """Put up the fence, stop everything for good, dump what is dumped, send what has changed.
+
+    Whatever goes wrong here, the same containers start again with their policies.
+    """
+
+    op: Literal["export_data"] = "export_data"
+    wire: str
+    cargo: tuple[Cargo, ...]
+    dumps: tuple[DumpToTake, ...] = ()
+
+    result: ClassVar[type[BaseModel]] = DataExported
+
+    async def perform(self, site: Site) -> DataExported:
+        await containers_of(site)
+        there = Fence(task=site.task, side="source", epoch=self.epoch)
+        fence.put_up(site.state, there)
+        began = time.monotonic()
+        try:
+            held = await hold.leave_stopped(site)
+            starts = await hold.starts(site)
+            fence.put_up(site.state, there.model_copy(update={"held": held, "starts": starts}))
+            try:
+                exported = await self._export(site, began)
+                await hold.prove_stopped(site, starts)
+            except BaseException:
+                await hold.start_again(held, site)
+                raise
+        except BaseException:
+            fence.take_down(site.state)
+            raise
+        return exported
+
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Start again what was stopped: nobody was told that it was."""
+        try:
+            await hold.release(site, notes)
+        finally:
+            fence.take_down(site.state)
+
+    async def _export(self, site: Site, began: float) -> DataExported:
+        stopped = time.monotonic()
+        for dump in self.dumps:
+            site.notes.log(f"Dumping {dump.item}")
+            await dump.strategy.dump_alone(dump.item, dump_of(site, dump.item), site)
+        dumped = time.monotonic()
+        await site.notes.note("exported")
+        sent = await send_last(self.cargo, site, self.wire) if self.cargo else None
+        now = time.monotonic()
+        return DataExported(
+            held_seconds=now - began,
+            dump_seconds=dumped - stopped,
+            send_seconds=now - dumped,
+            bytes_sent=sent.bytes if sent else 0,
+        )
+
+
+class StopSource(Operation[Nothing]):
+    """Prove that it is stopped for good: every container has exited, and none has run since.
+
+    Then Caddy's fragment is taken away.
+    """
+
+    op: Literal["stop_source"] = "stop_source"
+
+    async def perform(self, site: Site) -> Nothing:
+        if found := fence.read(site.state):
+            await hold.prove_stopped(site, found.starts)
+        if site.caddy:
+            await RemoveFragment(service=self.service, caddy=self.caddy).perform(site)
+        return Nothing()
+
+
+class ResumeSource(Operation[Nothing]):
+    """Undo of a move: the same containers with the same policies. Harmless when it was done."""
+
+    op: Literal["resume_source"] = "resume_source"
+
+    async def perform(self, site: Site) -> Nothing:
+        found = fence.read(site.state)
+        if found and found.task == site.task:
+            try:
+                if found.held:
+                    await hold.start_again(found.held, site)
+            finally:
+                fence.take_down(site.state)
+        return Nothing()
+
+
+class SourceRetired(BaseModel):
+    """What is left on the source, and until when."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kept_until: datetime
+    kept: tuple[str, ...]
+
+
+class RetireSource(Operation[SourceRetired]):
+    """Remove containers and networks; the data stays for 7 days, and a return starts from it."""
+
+    op: Literal["retire_source"] = "retire_source"
+    cargo: tuple[Cargo, ...]
+
+    result: ClassVar[type[BaseModel]] = SourceRetired
+
+    async def perform(self, site: Site) -> SourceRetired:
+        there = await containers_of(site)
+        before = fence.read(site.state)
+        await hold.prove_stopped(site, await hold.starts(site))
+        volumes = {m.name for one in there for m in one.mounts if m.type == "volume" and m.name}
+        left = Fence(
+            task=site.task,
+            side="left",
+            epoch=self.epoch,
+            kept_until=datetime.now(UTC) + KEPT,
+            volumes_left=tuple(sorted(volumes | set(before.volumes_left if before else ()))),
+            paths_left=tuple([str(path) for path in await self._paths(site)]),
+        )
+        fence.put_up(site.state, left)
+        await site.compose.down()
+        assert left.kept_until
+        return SourceRetired(
+            kept_until=left.kept_until, kept=(*left.paths_left, *left.volumes_left)
+        )
+
+    async def _paths(self, site: Site) -> list[Path]:
+        named = [parse_include(text) for one in self.cargo for text in one.include]
+        found = [await target(one, site) for one in named]
+        return [one.path for one in found if one.volume is None]

@@ -1,0 +1,148 @@
+"""What a node looks like to a move: asked by the plan, and once more by its first step."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.errors import ComposiaError
+from composia.operations.base import Files, Operation
+from composia.operations.cargo import Cargo
+from composia.operations.project import AT_WORK, containers_of, is_one_off
+from composia.operations.readings import Reading
+from composia.strategies import sources
+from composia.strategies.base import Site
+from composia.tools.exchange import existing
+
+#: The state of a socket that listens, as the kernel writes it.
+_LISTENS = "0A"
+
+
+class Size(BaseModel):
+    """What an item's files are. In bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    size: int
+    files: int
+
+
+class SourceSeen(BaseModel):
+    """The service where it runs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: Image ids by the names under which containers were made from them.
+    images: Mapping[str, str] = {}
+    #: Ports of the machine that its containers take.
+    published: tuple[int, ...] = ()
+    running: tuple[str, ...] = ()
+    sizes: Mapping[str, Size] = {}
+    #: What would stop it from leaving, each with what to do.
+    problems: tuple[str, ...] = ()
+
+
+class TargetSeen(BaseModel):
+    """The node that it is to run on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: Ids of those images that are here.
+    images: Mapping[str, str] = {}
+    #: TCP ports that somebody listens on.
+    taken: tuple[int, ...] = ()
+    #: Bytes free where services' folders are, and where Docker keeps volumes.
+    free: int = 0
+    free_for_volumes: int = 0
+    running: tuple[str, ...] = ()
+
+
+class SurveySource(Reading, Operation[SourceSeen]):
+    """Look at the service where it runs."""
+
+    op: Literal["survey_source"] = "survey_source"
+    reading: Literal["survey_source"] = "survey_source"
+    cargo: tuple[Cargo, ...]
+
+    files: ClassVar[Files] = Files.AS_THEY_ARE
+    result: ClassVar[type[BaseModel]] = SourceSeen
+
+    async def read(self, site: Site) -> AsyncIterator[bytes]:
+        yield (await self.perform(site)).model_dump_json().encode()
+
+    async def perform(self, site: Site) -> SourceSeen:
+        own = [one for one in await containers_of(site) if not is_one_off(one)]
+        problems = [
+            f"container {one.name} is paused: wake it up (docker unpause {one.name})"
+            for one in own
+            if one.state == "paused"
+        ]
+        sizes: dict[str, Size] = {}
+        for one in self.cargo:
+            try:
+                sizes[one.item] = await _size(one, site)
+            except ComposiaError as error:
+                problems.append(" ".join(filter(None, (error.message, error.hint))))
+        return SourceSeen(
+            images={one.image: one.image_id for one in own},
+            published=tuple(sorted({port for one in own for port in one.published})),
+            running=tuple(sorted(one.name for one in own if one.state in AT_WORK)),
+            sizes=sizes,
+            problems=tuple(problems),
+        )
+
+
+class SurveyTarget(Reading, Operation[TargetSeen]):
+    """Look at the node that the service is to run on; nothing is checked out for it."""
+
+    op: Literal["survey_target"] = "survey_target"
+    reading: Literal["survey_target"] = "survey_target"
+    #: Names of images.
+    images: tuple[str, ...] = ()
+
+    files: ClassVar[Files] = Files.NOT_NEEDED
+    result: ClassVar[type[BaseModel]] = TargetSeen
+
+    async def read(self, site: Site) -> AsyncIterator[bytes]:
+        yield (await self.perform(site)).model_dump_json().encode()
+
+    async def perform(self, site: Site) -> TargetSeen:
+        own = [one for one in await containers_of(site) if not is_one_off(one)]
+        here = {name: await site.docker.image_id(name) for name in self.images}
+        root = await site.docker.root()
+        return TargetSeen(
+            images={name: found for name, found in here.items() if found},
+            taken=await asyncio.to_thread(_taken),
+            free=shutil.disk_usage(existing(site.folder)).free,
+            free_for_volumes=shutil.disk_usage(existing(root)).free,
+            running=tuple(sorted(one.name for one in own if one.state in AT_WORK)),
+        )
+
+
+async def _size(cargo: Cargo, site: Site) -> Size:
+    if cargo.dump:
+        return Size(size=0, files=0)
+    found = await sources.resolve(site, cargo.include, cargo.exclude)
+    seen = await sources.look(found)
+    entries = seen.entries.values()
+    return Size(
+        size=sum(entry.size for entry in entries),
+        files=sum(entry.type != "dir" for entry in entries),
+    )
+
+
+def _taken() -> tuple[int, ...]:
+    """The ports that somebody listens on, from the kernel's own table."""
+    ports: set[int] = set()
+    for table in ("tcp", "tcp6"):
+        path = Path("/proc/net", table)
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            fields = line.split()
+            if fields[3] == _LISTENS:
+                ports.add(int(fields[1].rpartition(":")[2], 16))
+    return tuple(sorted(ports))

@@ -1,0 +1,300 @@
+"""Moving a service to another node: with its data, its site and its names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.errors import ComposiaError, NodeLost
+from composia.model.dns import DnsTarget
+from composia.model.service import CaddyRef, ServiceRef
+from composia.operations.arriving import (
+    ClearTarget,
+    DumpToLoad,
+    PrepareTarget,
+    RestoreData,
+    StartOnTarget,
+)
+from composia.operations.base import Operation
+from composia.operations.caddy import PlaceFragment, ReloadCaddy
+from composia.operations.cargo import Cargo
+from composia.operations.carrying import PreCopy, Receive
+from composia.operations.certificates import ReceiveCertificates, SendCertificates
+from composia.operations.forward import ForwardHosts
+from composia.operations.leaving import (
+    DumpToTake,
+    ExportData,
+    ResumeSource,
+    RetireSource,
+    StopSource,
+)
+from composia.operations.surveying import SurveySource, SurveyTarget
+from composia.workflows.backup import BackupPlan
+from composia.workflows.check import Checked, Downtime, check
+from composia.workflows.dns import update_dns
+from composia.workflows.plan import Hold, LeftOpen, Plan, Run, placement
+
+
+class Kept(BaseModel):
+    """A place that holds data, and what becomes of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    #: How it moves, or why it stays.
+    how: str
+
+
+@dataclass
+class _Reached:
+    """How far it has come: what an undo has to undo."""
+
+    prepared: bool = False
+    exported: bool = False
+    unplugged: bool = False
+    started: bool = False
+
+
+class MigratePlan(Plan):
+    """Source to target; the other way round it is the rollback of such a move."""
+
+    plan: Literal["migrate"] = "migrate"
+    service: ServiceRef
+    source: str
+    target: str
+    #: The nodes in composia-meta.yaml, as they are and as they will be.
+    nodes_before: tuple[str, ...]
+    nodes_after: tuple[str, ...]
+    cargo: tuple[Cargo, ...]
+    dumps_out: tuple[DumpToTake, ...] = ()
+    dumps_in: tuple[DumpToLoad, ...] = ()
+    #: The safety copy; none where nothing moves.
+    backup: BackupPlan | None = None
+    caddy_on_source: CaddyRef | None = None
+    caddy_on_target: CaddyRef | None = None
+    target_address: str | None = None
+    records: tuple[DnsTarget, ...] = ()
+    our_addresses: tuple[str, ...] = ()
+    #: For people: every volume and writable bind, and what the outage is expected to be.
+    moves: tuple[Kept, ...] = ()
+    stays: tuple[Kept, ...] = ()
+    downtime: Downtime
+    #: The move that this one takes back.
+    of_task: str | None = None
+
+    @property
+    def service_name(self) -> str:
+        return self.service.name
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return (self.source, self.target)
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        name = self.service.name
+        return (
+            Hold(name=placement(name)),
+            Hold(name=f"{name}@{self.source}"),
+            Hold(name=f"{name}@{self.target}"),
+            *(hold for hold in (self.backup.holds if self.backup else ()) if "@" not in hold.name),
+        )
+
+    @property
+    def takes_over(self) -> str | None:
+        return self.of_task
+
+    def __str__(self) -> str:
+        back = "Roll back" if self.of_task else "Migrate"
+        return f"{back} {self.service} from {self.source} to {self.target}"
+
+    async def carry_out(self, run: Run) -> dict[str, Any]:
+        """The steps of docs/design.md, "Migrate", under the same numbers."""
+        begun = await run.control(
+            "0_begin",
+            "begin_move",
+            task=run.task,
+            service=self.service.name,
+            source=self.source,
+            target=self.target,
+        )
+        facts = begun["facts"] if begun["answered"] else await self._until_it_answers(run)
+        try:
+            return await self._settle(run, facts)
+        except ComposiaError as error:
+            raise self._left_open(error, facts) from error
+
+    async def _until_it_answers(self, run: Run) -> dict[str, Any]:
+        reached = _Reached()
+        try:
+            checked = await self._prepare(run, reached)
+            return await self._cross(run, reached, checked)
+        except ComposiaError as error:
+            await self._undo(run, reached, error)
+            raise
+
+    async def _prepare(self, run: Run, reached: _Reached) -> Checked:
+        """Nothing has stopped yet."""
+        source, target = self.source, self.target
+        survey = SurveySource(service=self.service, cargo=self.cargo)
+        seen = await run.on(source, "0_check", survey)
+        names = tuple(seen.images)
+        found = await run.on(target, "0_check", SurveyTarget(service=self.service, images=names))
+        check(self.service, source, target, seen, found)
+        if self.backup:
+            await self.backup.save(run, "0_back_up")
+        reached.prepared = True
+        prepare = PrepareTarget(service=self.service, images=seen.images)
+        await run.on(target, "0_prepare", prepare)
+        facts = await self._bring_certificates(run)
+        if self.cargo:
+            wire = f"{run.task}-0"
+            copying = PreCopy(service=self.service, wire=wire, cargo=self.cargo)
+            receiving = Receive(service=self.service, wire=wire, cargo=self.cargo, last=False)
+            both: dict[str, Operation[Any]] = {source: copying, target: receiving}
+            await run.on_both("0_pre_copy", both)
+        return facts
+
+    async def _bring_certificates(self, run: Run) -> Checked:
+        """So that HTTPS answers at once; and a broken fragment is found while nothing stops."""
+        caddy = self.caddy_on_target
+        if caddy is None:
+            return Checked()
+        service, target = self.service, self.target
+        rehearsal = PlaceFragment(service=service, caddy=caddy, rehearse=True)
+        await run.on(target, "0_check_caddy", rehearsal)
+        if self.caddy_on_source is None:
+            return Checked()
+        wire = f"{run.task}-certificates"
+        sending = SendCertificates(service=service, caddy=self.caddy_on_source, wire=wire)
+        receiving = ReceiveCertificates(service=service, caddy=caddy, wire=wire)
+        both: dict[str, Operation[Any]] = {self.source: sending, target: receiving}
+        done = await run.on_both("0_bring_certificates", both)
+        return Checked(sites=done[self.source].sites, trust=done[target].authorities)
+
+    async def _cross(self, run: Run, reached: _Reached, checked: Checked) -> dict[str, Any]:
+        """The outage."""
+        service, source, target = self.service, self.source, self.target
+        reached.exported = True
+        wire = f"{run.task}-1"
+        export = ExportData(service=service, wire=wire, cargo=self.cargo, dumps=self.dumps_out)
+        receive = Receive(service=service, wire=wire, cargo=self.cargo, last=True)
+        both: dict[str, Operation[Any]] = {source: export}
+        if self.cargo:
+            both[target] = receive
+        exported = (await run.on_both("1_export_data", both))[source]
+        reached.unplugged = True
+        stopping = StopSource(service=service, caddy=self.caddy_on_source)
+        await run.on(source, "2_stop_source", stopping)
+        if self.caddy_on_source:
+            reload = ReloadCaddy(service=service, caddy=self.caddy_on_source)
+            await run.on(source, "3_reload_caddy", reload)
+        if self.cargo:
+            restore = RestoreData(service=service, dumps=self.dumps_in)
+            await run.on(target, "4_restore_data", restore)
+        reached.started = True
+        started = await run.on(target, "5_start_on_target", StartOnTarget(service=service))
+        answered: dict[str, Any] = await run.control(
+            "5_answered",
+            "answer_move",
+            task=run.task,
+            held_seconds=exported.held_seconds,
+            start_seconds=started.start_seconds,
+            facts={
+                **checked.model_dump(mode="json"),
+                "bytes_sent_last": exported.bytes_sent,
+                "dump_seconds": exported.dump_seconds,
+                "predicted_seconds": self.downtime.total_seconds,
+            },
+        )
+        return answered
+
+    async def _settle(self, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
+        """Nothing is undone any more; every step may be repeated."""
+        checked = Checked.model_validate({name: facts[name] for name in Checked.model_fields})
+        if self.caddy_on_target:
+            place = PlaceFragment(service=self.service, caddy=self.caddy_on_target)
+            await run.on(self.target, "6_reload_caddy", place)
+            await self._forward(run, checked, timedelta(days=1), "6_forward")
+        updated = await update_dns(run, "7_update_dns", self.records, self.our_addresses)
+        written = await run.control(
+            "8_write_back",
+            "write_back",
+            service=self.service.name,
+            folder=self.service.folder,
+            nodes=list(self.nodes_after),
+            was=list(self.nodes_before),
+        )
+        await self._forward(
+            run, checked, timedelta(seconds=updated.longest_ttl_before), "9_end_forward"
+        )
+        retire = RetireSource(service=self.service, cargo=self.cargo)
+        retired = await run.on(self.source, "9_retire_source", retire)
+        await run.control("9_done", "note_move", task=run.task, stage="done", facts={})
+        shown = {name: facts[name] for name in _SHOWN if name in facts}
+        dns = [record.model_dump(mode="json") for record in updated.records]
+        kept_until = retired.kept_until.isoformat()
+        return {**shown, "dns": dns, "revision": written["revision"], "kept_until": kept_until}
+
+    async def _forward(self, run: Run, checked: Checked, span: timedelta, step: str) -> None:
+        """For clients with the old address: until they have heard of the new one."""
+        if not (self.caddy_on_source and self.target_address and checked.sites):
+            return
+        now = datetime.fromisoformat(await run.control(f"{step}_at", "now"))
+        forward = ForwardHosts(
+            service=self.service,
+            caddy=self.caddy_on_source,
+            sites=checked.sites,
+            to=self.target_address,
+            until=now.astimezone(UTC) + span,
+            trust=checked.trust,
+        )
+        await run.on(self.source, step, forward)
+
+    async def _undo(self, run: Run, reached: _Reached, error: ComposiaError) -> None:
+        """Back to how it was: first nothing runs on the target, then the source starts again."""
+        run.log(f"Undoing: {error.message}")
+        clear = ClearTarget(service=self.service)
+        try:
+            if reached.started:
+                await run.on(self.target, "undo_target", clear, insist=True)
+            if reached.exported:
+                resume = ResumeSource(service=self.service)
+                await run.on(self.source, "undo_source", resume, insist=True)
+            if reached.unplugged and self.caddy_on_source:
+                place = PlaceFragment(service=self.service, caddy=self.caddy_on_source)
+                await run.on(self.source, "undo_caddy", place, insist=True)
+        except ComposiaError as second:
+            message = f"{error.message}; and it could not be undone: {second.message}"
+            raise LeftOpen(
+                message, keeps=placement(self.service.name), result={}, hint=second.hint
+            ) from second
+        if reached.prepared and not reached.started:
+            await self._clear(run, clear)
+        await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
+        if self.of_task:
+            raise self._left_open(error, {})
+
+    async def _clear(self, run: Run, clear: ClearTarget) -> None:
+        try:
+            await run.on(self.target, "undo_target", clear)
+        except NodeLost as error:
+            # Nothing was ever started there; what lies aside is removed by its agent in a day.
+            run.log(f"{self.target} was not cleared: {error.message}")
+
+    def _left_open(self, error: ComposiaError, facts: dict[str, Any]) -> LeftOpen:
+        shown = {name: facts[name] for name in _SHOWN if name in facts}
+        where = f"{self.service} runs on {self.target}" if facts else "nothing has changed"
+        hint = f"{where}. Retry goes on from here, rollback goes back, abandon leaves it so."
+        return LeftOpen(
+            error.message,
+            keeps=placement(self.service.name),
+            result=shown,
+            hint=" ".join(filter(None, (error.hint, hint))),
+        )
+
+
+_SHOWN = ("downtime_seconds", "predicted_seconds", "dump_seconds", "bytes_sent_last")

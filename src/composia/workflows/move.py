@@ -1,0 +1,353 @@
+"""Planning a move: from a request and what two nodes look like, or from a move that is open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from composia.errors import Conflict
+from composia.model.backup import Backup, BackupKind
+from composia.model.catalog import Service
+from composia.model.meta import DataItem
+from composia.model.names import Name
+from composia.model.node import Mount
+from composia.model.service import CaddyRef
+from composia.operations.arriving import DumpToLoad
+from composia.operations.cargo import Cargo
+from composia.operations.leaving import DumpToTake
+from composia.operations.surveying import SourceSeen, TargetSeen
+from composia.strategies.files_copy import FilesCopy
+from composia.strategies.pgdumpall import PgDumpAll
+from composia.strategies.pgimport import PgImport
+from composia.workflows.backup import BackupRequest, plan_backup
+from composia.workflows.check import expected, problems_of
+from composia.workflows.coverage import Covered, same_source
+from composia.workflows.dns import dns_targets, object_to_dns
+from composia.workflows.known import Known
+from composia.workflows.migrate import Kept, MigratePlan
+from composia.workflows.objections import Objections
+
+Data = Literal["carry", "discard"]
+
+
+class MigrateRequest(BaseModel):
+    """Where from, where to, and with what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source_node: Name | None = Field(
+        default=None, description="By default the service's node, where it has only one."
+    )
+    target_node: Name = Field(description="The node to move to.")
+    data_items: tuple[Name, ...] | None = Field(
+        default=None, description="By default all items under `migrate.data`."
+    )
+    leave_behind: tuple[str, ...] = Field(
+        default=(), description="Volumes and binds whose data is not needed on the target."
+    )
+    source_is_gone: bool = Field(
+        default=False, description="A person has seen that the source will never start again."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What is to move, as far as it can be told without asking the nodes."""
+
+    service: Service
+    source: str
+    target: str
+    items: tuple[DataItem, ...]
+    request: MigrateRequest
+
+    @property
+    def cargo(self) -> tuple[Cargo, ...]:
+        """The data of the items."""
+        return tuple(cargo for item in self.items if (cargo := _cargo(item)))
+
+
+def begin(known: Known, service: str, request: MigrateRequest) -> tuple[Move, Objections]:
+    """The first half of a plan: which nodes are to be asked about what.
+
+    Raises ComposiaError where not even that can be told.
+    """
+    found, wrong = known.service(service), Objections()
+    source = _source(known, found, request, wrong)
+    if request.target_node not in known.nodes:
+        wrong.unknown(("target_node",), "node", request.target_node, known.nodes)
+    elif source == request.target_node:
+        wrong.invalid(("target_node",), f"{service} is on {source} already: source = target")
+    elif request.target_node in found.meta.nodes:
+        wrong.conflict(("target_node",), f"{service} is meant for {request.target_node} already")
+    known.object_to_a_disabled(found, wrong)
+    items = _items(found, request, wrong)
+    return Move(found, source or "", request.target_node, items, request), wrong
+
+
+def _source(
+    known: Known, service: Service, request: MigrateRequest, wrong: Objections
+) -> str | None:
+    nodes = service.meta.nodes
+    source = request.source_node or (nodes[0] if len(nodes) == 1 else None)
+    if source is None:
+        wrong.invalid(("source_node",), f"{service.name} has {len(nodes)} nodes: name the source")
+    elif source not in known.nodes:
+        wrong.unknown(("source_node",), "node", source, known.nodes)
+    elif source not in nodes:
+        wrong.conflict(("source_node",), f"{service.name} is not meant for node {source}")
+    return source
+
+
+def _items(service: Service, request: MigrateRequest, wrong: Objections) -> tuple[DataItem, ...]:
+    meta = service.meta
+    wanted = request.data_items
+    chosen = [one.name for one in meta.migrate.data] if wanted is None else list(wanted)
+    items = []
+    for place, name in enumerate(dict.fromkeys(chosen)):
+        item = meta.item(name)
+        loc = ("data_items", place)
+        if item is None:
+            known = [one.name for one in meta.data_protect.data]
+            wrong.unknown(loc, f"data item of {service.name}", name, known)
+        elif item.backup is None or item.restore is None:
+            missing = "backup" if item.backup is None else "restore"
+            wrong.invalid(
+                loc,
+                f"data item {name} has no `{missing}`: it could not be moved",
+                "An item that moves needs both in its composia-meta.yaml.",
+            )
+        else:
+            items.append(item)
+    return tuple(items)
+
+
+def _cargo(item: DataItem) -> Cargo | None:
+    match item.backup:
+        case FilesCopy():
+            return Cargo(item=item.name, include=item.backup.include, exclude=item.backup.exclude)
+        case PgDumpAll():
+            return Cargo(item=item.name, dump=True)
+    return None
+
+
+def plan_migrate(
+    known: Known,
+    move: Move,
+    wrong: Objections,
+    seen: tuple[SourceSeen, TargetSeen] | None,
+    backups: Sequence[Backup] = (),
+) -> MigratePlan:
+    """The second half. `seen`: None where a node could not be asked, which is objected to already.
+
+    Raises ComposiaError, with everything that stands in the way.
+    """
+    service, source, target = move.service, move.source, move.target
+    _object_to_what_stays(known, move, wrong)
+    _object_to_dumps(move, wrong)
+    after = tuple(target if node == source else node for node in service.meta.nodes)
+    object_to_dns(known, service, after, wrong)
+    if source in known.nodes and target in known.nodes:
+        known.object_to_foreign_projects(service.ref, [source, target], wrong)
+    if seen:
+        for problem, hint in problems_of(service.ref, source, target, *seen):
+            wrong.conflict((), problem, hint)
+    caddy = _caddy(known, service, wrong) if source in known.nodes else {}
+    wrong.settle()
+    return _plan(known, move, after, seen, caddy, backups)
+
+
+def plan_move_back(
+    known: Known,
+    of: MigratePlan,
+    of_task: str,
+    data: Data,
+    seen: tuple[SourceSeen, TargetSeen],
+) -> MigratePlan:
+    """The same the other way round. Raises ComposiaError, with all that stands in the way."""
+    wrong = Objections()
+    found = known.service(of.service.name)
+    for problem, hint in problems_of(of.service, of.target, of.source, *seen):
+        wrong.conflict((), problem, hint)
+    nodes = found.meta.nodes
+    after = tuple(of.source if node == of.target else node for node in nodes)
+    object_to_dns(known, found, after, wrong)
+    wrong.settle()
+    carries = data == "carry"
+    backup = None
+    if carries and of.cargo:
+        items = tuple(one.item for one in of.cargo)
+        backup = plan_backup(
+            known, found.name, BackupRequest(nodes=(of.target,), data_items=items),
+            BackupKind.MIGRATION,
+        )  # fmt: skip
+    return MigratePlan(
+        service=found.ref,
+        source=of.target,
+        target=of.source,
+        nodes_before=nodes,
+        nodes_after=after,
+        cargo=of.cargo if carries else (),
+        dumps_out=of.dumps_out if carries else (),
+        dumps_in=of.dumps_in if carries else (),
+        backup=backup,
+        caddy_on_source=of.caddy_on_target,
+        caddy_on_target=of.caddy_on_source,
+        target_address=known.dns.ipv4.get(of.source),
+        records=dns_targets(known, found, after),
+        our_addresses=known.dns.addresses,
+        moves=of.moves if carries else (),
+        stays=of.stays if carries else (*of.moves, *of.stays),
+        downtime=of.downtime,
+        of_task=of_task,
+    )
+
+
+def _plan(
+    known: Known,
+    move: Move,
+    after: tuple[str, ...],
+    seen: tuple[SourceSeen, TargetSeen] | None,
+    caddy: Mapping[str, CaddyRef],
+    backups: Sequence[Backup],
+) -> MigratePlan:
+    service, source = move.service, move.source
+    items = tuple(item.name for item in move.items)
+    backup = (
+        plan_backup(
+            known, service.name, BackupRequest(nodes=(source,), data_items=items),
+            BackupKind.MIGRATION,
+        )
+        if items
+        else None
+    )  # fmt: skip
+    dumps = {one.item: _last_size(one.item, backups) for one in move.cargo if one.dump}
+    sizes = seen[0].sizes if seen else {}
+    return MigratePlan(
+        service=service.ref,
+        source=source,
+        target=move.target,
+        nodes_before=service.meta.nodes,
+        nodes_after=after,
+        cargo=move.cargo,
+        dumps_out=_dumps_out(move.items),
+        dumps_in=_dumps_in(move.items),
+        backup=backup,
+        caddy_on_source=caddy.get(source),
+        caddy_on_target=caddy.get(move.target),
+        target_address=known.dns.ipv4.get(move.target),
+        records=dns_targets(known, service, after),
+        our_addresses=known.dns.addresses,
+        moves=_moving(known, move),
+        stays=_staying(known, move),
+        downtime=expected({name: sizes[name] for name in sizes if name not in dumps}, dumps),
+    )
+
+
+def _dumps_out(items: Sequence[DataItem]) -> tuple[DumpToTake, ...]:
+    return tuple(
+        DumpToTake(item=item.name, strategy=item.backup)
+        for item in items
+        if isinstance(item.backup, PgDumpAll)
+    )
+
+
+def _dumps_in(items: Sequence[DataItem]) -> tuple[DumpToLoad, ...]:
+    return tuple(
+        DumpToLoad(item=item.name, strategy=item.restore)
+        for item in items
+        if isinstance(item.restore, PgImport)
+    )
+
+
+def _last_size(item: str, backups: Sequence[Backup]) -> int | None:
+    return next((one.size for one in backups if one.data_item == item and one.size), None)
+
+
+def _object_to_dumps(move: Move, wrong: Objections) -> None:
+    for item in move.items:
+        dumped, loaded = isinstance(item.backup, PgDumpAll), isinstance(item.restore, PgImport)
+        if dumped and not loaded:
+            wrong.invalid(
+                ("data_items",),
+                f"data item {item.name} is saved as a dump, and its `restore` would not load it",
+                "Write `restore: {strategy: database.pgimport, service: ...}`, or save the "
+                "database's volume with files.tar_after_stop.",
+            )
+        elif loaded and not dumped:
+            wrong.invalid(("data_items",), f"data item {item.name} is loaded, but not dumped")
+
+
+def _mounts(known: Known, move: Move) -> list[Mount]:
+    state = known.nodes.get(move.source)
+    return [
+        mount
+        for instance in (state.instances if state else ())
+        if instance.service == move.service.name
+        for mount in instance.mounts
+    ]
+
+
+def _covered(move: Move) -> Covered:
+    return Covered([item.backup for item in move.items], ())
+
+
+def _left(move: Move, mount: Mount) -> str | None:
+    """Why a mount's data stays where it is; None where nobody said so."""
+    if any(same_source(mount.source, one) for one in move.request.leave_behind):
+        return "left behind, as asked for"
+    for one in move.service.meta.data_protect.unprotected:
+        if same_source(mount.source, one.source):
+            return f"left behind: {one.reason}"
+    return None
+
+
+def _object_to_what_stays(known: Known, move: Move, wrong: Objections) -> None:
+    mounts, covered = _mounts(known, move), _covered(move)
+    open_ = [one for one in mounts if not covered.covers(one) and _left(move, one) is None]
+    for mount in open_:
+        wrong.invalid(
+            ("leave_behind",),
+            f"`{mount.source}` of {move.service.name} would not move: no data item covers it",
+            f"Add an item for it under `migrate.data`, or leave it: leave_behind "
+            f'["{mount.source}"].',
+        )
+    for place, one in enumerate(move.request.leave_behind):
+        if not any(same_source(one, mount.source) for mount in mounts):
+            known_sources = [mount.source for mount in mounts]
+            wrong.unknown(("leave_behind", place), "volume or bind", one, known_sources)
+
+
+def _moving(known: Known, move: Move) -> tuple[Kept, ...]:
+    found = []
+    for mount in _mounts(known, move):
+        for item in move.items:
+            if Covered([item.backup], ()).covers(mount):
+                dumped = isinstance(item.backup, PgDumpAll)
+                how = "by dump and import" if dumped else "as files"
+                found.append(Kept(source=mount.source, how=f"{item.name}, {how}"))
+                break
+    return tuple(found)
+
+
+def _staying(known: Known, move: Move) -> tuple[Kept, ...]:
+    covered = _covered(move)
+    return tuple(
+        Kept(source=mount.source, how=_left(move, mount) or "")
+        for mount in _mounts(known, move)
+        if not covered.covers(mount)
+    )
+
+
+def _caddy(known: Known, service: Service, wrong: Objections) -> Mapping[str, CaddyRef]:
+    fragment = service.meta.network.caddy
+    if fragment is None or not fragment.enabled:
+        return {}
+    try:
+        found = known.caddy(service)
+    except Conflict as error:
+        wrong.conflict(("network", "caddy"), error.message, error.hint)
+        return {}
+    return {node: ref.model_copy(update={"source": fragment.source}) for node, ref in found.items()}
