@@ -6,7 +6,13 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from composia.agent.bulk import Bulk
 from composia.agent.gateway import Gateway
@@ -44,6 +50,13 @@ class Passage:
             durable.write(file, text.encode())
         return file
 
+    async def certificates(self) -> Path:
+        """A file with a certificate that nobody has the key of: nothing can be signed with it."""
+        file = self._profiles / "nobody.pem"
+        if not file.is_file():
+            durable.write(file, _nobodys())
+        return file
+
     def opened(self) -> AbstractAsyncContextManager[str]:
         """The repository's address, good within the context."""
         return self._gateway.opened(self._key)
@@ -51,3 +64,20 @@ class Passage:
     async def forget(self, ids: Sequence[str]) -> None:
         """Have snapshots of this task taken out. Raises Failure."""
         await self._bulk.forget(self._key, ids)
+
+
+def _nobodys() -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Composia: nobody")])
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM)

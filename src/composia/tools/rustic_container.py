@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -17,6 +18,8 @@ from composia.tools.shell import Command, Finished, Running, Shell
 #: Without the first, errors have colours even in a pipe; without the second, a crash hides why;
 #: without the third, an image that has no time zones makes rustic complain about every file.
 ENVIRONMENT = {"NO_COLOR": "1", "RUST_BACKTRACE": "0", "TZ": "UTC0"}
+
+_CREDENTIALS = re.compile(rb"://[^/@\s]+@")
 
 
 class Note(Protocol):
@@ -47,7 +50,8 @@ class Working:
     async def wait(self, stdout: bytes = b"") -> Finished:
         """How it ended, when it has; `stdout` is what was read of its output."""
         code = await self._process.wait()
-        stderr = await self._complaining
+        # What it says of an address has the password in it.
+        stderr = _CREDENTIALS.sub(b"://***@", await self._complaining)
         self.ended = True
         return Finished(self._command, code, stdout, stderr)
 

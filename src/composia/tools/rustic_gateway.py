@@ -16,8 +16,11 @@ from composia.tools.rustic_engine import ContainerEngine
 from composia.tools.rustic_way import Way
 from composia.tools.shell import Command, Shell
 
-#: Where the profile lies inside the container.
+#: Where the profile and the certificates lie inside the container.
 PROFILE = "/etc/rustic/composia.toml"
+CERTIFICATES = "/etc/rustic/composia.pem"
+#: In an image without any certificates rustic does not even speak plain HTTP.
+TRUSTS = ("SSL_CERT_FILE", CERTIFICATES)
 
 
 class Gateway(Protocol):
@@ -29,6 +32,10 @@ class Gateway(Protocol):
 
     async def profile(self) -> Path:
         """A file of this node with the way's profile."""
+        ...
+
+    async def certificates(self) -> Path:
+        """A file of this node with a certificate that nobody has the key of."""
         ...
 
     def opened(self) -> AbstractAsyncContextManager[str]:
@@ -84,7 +91,10 @@ class GatewayContainer(Container):
         self, name: str, arguments: Sequence[str], mounts: Sequence[Mount]
     ) -> AsyncIterator[Command]:
         way = await self._gateway.way()
-        profile = Mount(await self._gateway.profile(), PROFILE, True)
+        files = [
+            Mount(await self._gateway.profile(), PROFILE, True),
+            Mount(await self._gateway.certificates(), CERTIFICATES, True),
+        ]
         options = ("-P", PROFILE, "--log-level", "info")
         async with self._gateway.opened() as address:
             # Both win over any profile, and neither is in an argument or in a file.
@@ -93,7 +103,7 @@ class GatewayContainer(Container):
                 "RUSTIC_PASSWORD": way.password.get_secret_value(),
             }
             words = (*way.program, *options, *arguments)
-            yield _docker_run(name, way, words, [profile, *mounts], secrets)
+            yield _docker_run(name, way, words, [*files, *mounts], secrets)
 
 
 def _docker_run(
@@ -108,7 +118,7 @@ def _docker_run(
         *("docker", "run", "--rm", "-i", "--name", name),
         *("--network", "host", "--log-driver", "none"),
         *(word for secret in secrets for word in ("-e", secret)),
-        *(word for pair in ENVIRONMENT.items() for word in ("-e", "=".join(pair))),
+        *(word for pair in (*ENVIRONMENT.items(), TRUSTS) for word in ("-e", "=".join(pair))),
         *(word for mount in mounts for word in ("--mount", _long_form(mount))),
         *first,
         way.image,
