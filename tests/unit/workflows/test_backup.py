@@ -91,11 +91,77 @@ def test_an_item_that_cannot_be_saved_says_what_it_needs(world: World) -> None:
         planned(world, BackupRequest(data_items=("legacy",)))
 
 
-def test_a_node_without_the_repository_says_so(world: World) -> None:
+async def test_a_node_without_the_repository_goes_through_one_with_it(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]}, INFRA)
+    run = MemoryRun(node())
+
+    await planned(world).carry_out(run)
+
+    assert run.steps[:3] == [
+        ("open_repository", "main"), ("open_repository", "edge"), ("save_data", "edge"),
+    ]  # fmt: skip
+    asked = run.asked[1].repository
+    assert asked is not None
+    assert (asked.through("edge"), asked.through("main")) == ("main", None)
+    assert {record["node"] for record in records(run).values()} == {"edge"}
+
+
+async def test_the_repository_is_made_on_the_node_that_holds_it(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]}, INFRA)
+    world.change(repository_id=None)
+    run = MemoryRun(node(made=True))
+
+    await planned(world).carry_out(run)
+
+    ids = [one.repository.repository_id for one in run.asked[:2] if one.repository]
+    assert ids == [None, REPOSITORY]
+    assert run.told["remember_repository"] == {"repository_id": REPOSITORY}
+
+
+async def test_a_way_that_does_not_open_fails_the_node_behind_it(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]}, INFRA)
+    run = MemoryRun(lambda node, operation: Failure("the disk is not mounted"))
+
+    with pytest.raises(PartlyDone, match="the disk is not mounted"):
+        await planned(world).carry_out(run)
+
+    assert [step for step, _ in run.steps].count("open_repository") == 1
+
+
+def test_it_goes_through_a_node_that_is_online(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]}, INFRA)
+    world.sees(third=node_state())
+    world.change(main_nodes=("main", "third"), online={"third", "edge"})
+
+    assert planned(world).repository.through("edge") == "third"
+
+
+def test_while_no_node_with_the_repository_is_online_it_says_so(world: World) -> None:
     world.has(TWICE, INFRA)
-    with pytest.raises(Conflict, match="edge does not hold the repository") as caught:
+    world.change(online={"edge"})
+
+    with pytest.raises(Conflict, match="edge reaches the repository through main") as caught:
         planned(world)
+
+    assert "agent" in str(caught.value.hint)
+
+
+def test_a_node_without_any_that_holds_the_repository_says_so(world: World) -> None:
+    world.has(TWICE, {**INFRA, "nodes": []})
+    world.change(main_nodes=())
+
+    with pytest.raises(Conflict, match="no node holds the repository") as caught:
+        planned(world)
+
     assert "main_nodes" in str(caught.value.hint)
+
+
+def test_a_remote_repository_is_used_directly(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]}, INFRA)
+    catalog = world.known.catalog.model_copy(update={"remote_repository": True})
+    world.change(catalog=catalog, online={"edge"})
+
+    assert planned(world).repository.through("edge") is None
 
 
 def test_the_nodes_of_the_rustic_service_hold_the_repository_by_default(world: World) -> None:

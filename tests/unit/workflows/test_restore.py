@@ -163,8 +163,13 @@ def test_an_unknown_node_is_answered_with_the_closest_name(world: World) -> None
     assert "main" in str(caught.value.hint)
 
 
-def test_a_node_without_the_repository_is_refused(world: World) -> None:
-    with pytest.raises(Conflict, match="edge does not hold the repository"):
+def test_a_node_without_the_repository_goes_through_one_with_it(world: World) -> None:
+    assert planned(world, backup("a"), node="edge").repository.through("edge") == "main"
+
+
+def test_without_a_way_to_the_repository_nothing_is_restored(world: World) -> None:
+    world.change(online=())
+    with pytest.raises(Conflict, match="edge reaches the repository through main"):
         planned(world, backup("a"), node="edge")
 
 
