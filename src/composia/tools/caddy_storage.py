@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import re
@@ -31,8 +32,8 @@ OURS = "composia"
 LOCAL = "local"
 #: Issuers whose certificates every system trusts.
 PUBLIC = re.compile(
-    r"^(acme-v02\.api\.letsencrypt\.org|acme\.zerossl\.com|dv\.acme-v02\.api\.pki\.goog"
-    r"|api\.buypass\.com|acme\.ssl\.com|zerossl$)"
+    r"(acme-v02\.api\.letsencrypt\.org|acme\.zerossl\.com|dv\.acme-v02\.api\.pki\.goog"
+    r"|api\.buypass\.com|acme\.ssl\.com)-|zerossl$"
 )
 _ISSUER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,199}")
 _WILDCARD = "wildcard_"
@@ -144,16 +145,27 @@ def put(storage: Path, certificate: Certificate) -> bool:
     return True
 
 
-def write_trusted(storage: Path, name: str, certificates: Sequence[str]) -> Path:
-    """A file of certificates to trust that Caddy can read; the same again is left alone."""
-    path = storage / OURS / f"{name}.pem"
+def write_trusted(storage: Path, service: str, certificates: Sequence[str]) -> Path:
+    """A file of certificates to trust that Caddy can read.
+
+    Named by its content: Caddy takes a configuration that has not changed for loaded.
+    """
     content = "".join(dict.fromkeys(one.strip() + "\n" for one in certificates)).encode()
-    if not path.exists() or path.read_bytes() != content:
+    path = storage / OURS / f"{service}.{hashlib.sha256(content).hexdigest()[:16]}.pem"
+    if not path.exists():
         _own_folders(storage, path.parent)
         scratch = path.with_suffix(".new")
         _file(scratch, content, storage)
         scratch.replace(path)
     return path
+
+
+def forget_trusted(path: Path, *, kept: Path | None = None) -> None:
+    """Remove what `write_trusted` has written for the same service, except one."""
+    service = path.name.partition(".")[0]
+    for other in path.parent.glob(f"{service}.*.pem"):
+        if other != kept:
+            other.unlink(missing_ok=True)
 
 
 def folder_name(host: str) -> str:

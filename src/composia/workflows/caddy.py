@@ -18,7 +18,7 @@ from composia.workflows.sides import names, settle
 class CaddySyncPlan(Plan):
     """The service's fragment where it is to be served, and none where it is not."""
 
-    plan: Literal["caddy_sync"] = "caddy_sync"
+    plan: Literal["caddy-sync"] = "caddy-sync"
     service: ServiceRef
     caddy: Mapping[str, CaddyRef]
 
