@@ -40,7 +40,7 @@ class Sent(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    bytes_sent: int
+    bytes: int
     files: int
     seconds: float
 
@@ -128,7 +128,7 @@ class LastSend:
             f"last round: {this.bytes_sent} bytes in {this.files} files, {this.seconds:.1f} s"
         )
         return Sent(
-            bytes_sent=sum(one.bytes_sent for one in sender.rounds),
+            bytes=sum(one.bytes_sent for one in sender.rounds),
             files=this.files,
             seconds=this.seconds,
         )

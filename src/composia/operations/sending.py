@@ -117,11 +117,12 @@ class Talk:
     async def learn(self) -> None:
         """Take the manifests of what the target has."""
         for root in self._sender.roots:
-            told = await self._ear.said("manifest")
+            told = peer.heard(await self._ear.turn())
             with frames.understood():
-                if told["key"] != root.key:
-                    raise ValueError
-            written = await peer.receive_manifest(self._ear.turn, told["size"])
+                key, size = told["manifest"]["key"], told["size"]
+                if key != root.key:
+                    raise ValueError(key)
+            written = await peer.receive_manifest(self._ear.turn, size)
             self._copies[root.key] = await in_thread(peer.read_manifest, written)
 
     async def send(self, *, more: bool) -> bool:

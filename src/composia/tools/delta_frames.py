@@ -54,7 +54,7 @@ def read_steps(frame: bytes) -> tuple[list[Row], memoryview]:
     (length,) = _LENGTH.unpack_from(frame, 1)
     start = 1 + _LENGTH.size
     rows = json.loads(frame[start : start + length])
-    if not isinstance(rows, list):
+    if not isinstance(rows, list) or start + length > len(frame):
         raise ValueError
     return rows, memoryview(frame)[start + length :]
 

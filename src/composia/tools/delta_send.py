@@ -17,6 +17,7 @@ from composia.tools.delta_tree import Tree
 from composia.tools.manifest import Entry, Manifest, as_text
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SECTOR = 512
 _ZEROS = bytes(frames.PIECE)
 
 
@@ -49,7 +50,7 @@ class Original:
             max(0, self._seen.entries[path].size - copy.entries[path].size)
             for path in self.plan.compared
         )
-        return size(self._seen, self.plan.whole) + grown
+        return sum(map(self._room, self.plan.whole)) + grown
 
     def close(self) -> None:
         """Let go of the tree."""
@@ -104,6 +105,18 @@ class Original:
             seen.ctime,
         ):
             raise _changed(path)
+
+    def _room(self, path: bytes) -> int:
+        """Bytes that a file takes, without its holes."""
+        known = self._seen.entries[path].size
+        if known <= BLOCK:
+            return known
+        try:
+            name, folder = self._tree.at(path)
+            taken = os.stat(name, dir_fd=folder, follow_symlinks=False).st_blocks * _SECTOR
+        except OSError:
+            return known
+        return min(known, taken)
 
     def _row(self, path: bytes) -> frames.Row:
         return frames.row(path, self._seen.entries[path])
