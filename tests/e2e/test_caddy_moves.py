@@ -34,7 +34,7 @@ from tests.e2e.world import World, until
 from tests.lab import engines
 from tests.lab.node import Node
 from tests.twins.site import MemoryNotes
-from tests.twins.wire import dialled, joined
+from tests.twins.wire import MemoryWires
 
 FRAGMENT = """NAME.lab.test, www.NAME.lab.test {
 	respond "{system.hostname} {host}"
@@ -112,11 +112,11 @@ class Pair:
         """The certificates from one to the other."""
 
         async def carry() -> Carried:
-            one, other = joined()
+            wires = MemoryWires()
             send = SendCertificates(wire="w", **self.refs)
             receive = ReceiveCertificates(wire="w", **self.refs)
-            here = replace(self.site(source), wire=dialled(one))
-            there = replace(self.site(target), wire=dialled(other))
+            here = replace(self.site(source), wire=wires.of(source))
+            there = replace(self.site(target), wire=wires.of(target))
             try:
                 sent, received = await asyncio.gather(send.perform(here), receive.perform(there))
             finally:

@@ -1,0 +1,255 @@
+"""The order of writes around a service's fragment: what is there after each thing that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composia.errors import CommandFailed, Failure, Invalid
+from composia.model.service import CaddyRef, ServiceRef
+from composia.operations import forwarded
+from composia.operations.caddy import PlaceFragment, ReloadCaddy, RemoveFragment
+from composia.operations.forward import EndForward, ForwardHosts
+from composia.operations.fragments import settle
+from composia.strategies.base import Site
+from composia.tools.caddy import Caddy, Changes, Storage
+from composia.tools.caddy_config import MARK, SiteAddress
+from tests.twins.site import Twins
+
+REF = ServiceRef(
+    name="my-app", folder="my-app", project="app", compose_files=("c.yaml",), revision="r1"
+)
+CADDY = CaddyRef(
+    service=REF, compose_service="caddy", config_dir="/etc/caddy", source="Caddyfile.fragment"
+)
+GONE = CADDY.model_copy(update={"source": None})
+SITES = (SiteAddress(host="a.test", port=80, tls=False),)
+
+
+class MemoryCaddy(Caddy):
+    """Real files, and a Caddy that takes what is not told to be refused."""
+
+    def __init__(self, twins: Twins, generated: Path) -> None:
+        super().__init__(
+            twins.compose,
+            twins.docker,
+            compose_service="caddy",
+            config_dir="/etc/caddy",
+            generated=generated,
+            scratch=generated.parent,
+            turn=asyncio.Lock(),
+            note=twins.notes.note,
+        )
+        self.asked: list[str] = []
+        self.refuses = ""
+        self.up = True
+        self.disk_is_full = False
+
+    async def check(self, changes: Changes) -> None:
+        self.asked.append("check")
+        if self.refuses == "check":
+            raise Invalid("Caddy refuses the configuration: unrecognized directive")
+
+    async def runs(self) -> bool:
+        return self.up
+
+    async def reload(self) -> None:
+        self.asked.append("reload")
+        if self.refuses == "reload":
+            raise CommandFailed("Caddy was not reloaded: port taken")
+
+    async def storage(self) -> Storage | None:
+        return None
+
+    def replace(self, name: str, content: bytes | None) -> None:
+        if self.disk_is_full:
+            raise OSError(28, "No space left on device")
+        super().replace(name, content)
+
+
+class World:
+    """A service with a fragment."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.twins = Twins(tmp_path / "services" / "my-app")
+        self.twins.folder.mkdir(parents=True)
+        self.caddy = MemoryCaddy(self.twins, tmp_path / "generated")
+        self.site: Site = replace(self.twins.site, caddy=self.caddy)
+
+    def says(self, text: str) -> None:
+        (self.twins.folder / "Caddyfile.fragment").write_text(text)
+
+    async def place(self, text: str, **more: Any) -> Any:
+        self.says(text)
+        return await PlaceFragment(service=REF, caddy=CADDY, **more).perform(self.site)
+
+    async def forward(self, until: datetime | None = None) -> None:
+        operation = ForwardHosts(
+            service=REF,
+            caddy=CADDY,
+            sites=SITES,
+            to="10.0.0.2",
+            until=until or datetime.now(UTC),
+        )
+        await operation.perform(self.site)
+
+    async def end(self) -> bool:
+        return (await EndForward(service=REF, caddy=CADDY).perform(self.site)).changed
+
+    @property
+    def there(self) -> str | None:
+        content = self.caddy.read("my-app.caddy")
+        return content.decode() if content is not None else None
+
+    @property
+    def forwards(self) -> bool:
+        return forwarded.read(self.site.state) is not None
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_a_fragment_is_checked_before_it_is_put_and_loaded_afterwards(world: World) -> None:
+    assert (await world.place("one")).changed
+    assert world.there == "one"
+    assert world.caddy.asked == ["check", "reload"]
+    assert world.twins.notes.names == ["placing_fragment", "fragment_placed"]
+
+
+async def test_what_caddy_has_already_is_not_told_again(world: World) -> None:
+    await world.place("one")
+    world.caddy.asked.clear()
+    assert not (await world.place("one")).changed
+    assert not (await settle(world.site, CADDY)).changed
+    assert world.caddy.asked == []
+
+
+async def test_a_service_that_never_had_a_fragment_costs_nothing(world: World) -> None:
+    assert not (await settle(world.site, GONE)).changed
+    assert world.caddy.asked == []
+
+
+@pytest.mark.parametrize("refuses", ["check", "reload"])
+async def test_what_caddy_refuses_leaves_the_old_fragment(world: World, refuses: str) -> None:
+    await world.place("one")
+    world.caddy.refuses = refuses
+    with pytest.raises((Invalid, CommandFailed)):
+        await world.place("two")
+    assert world.there == "one"
+    world.caddy.asked.clear()
+    assert not (await world.place("one")).changed
+    assert world.caddy.asked == []
+
+
+async def test_nothing_but_fragments_ever_lies_in_the_imported_folder(world: World) -> None:
+    await world.place("one")
+    world.caddy.refuses = "reload"
+    with pytest.raises(CommandFailed):
+        await world.place("two")
+    assert [path.name for path in world.caddy.generated.iterdir()] == ["my-app.caddy"]
+
+
+async def test_a_fragment_that_was_put_and_not_loaded_is_loaded_the_next_time(world: World) -> None:
+    await world.place("one")
+    world.caddy.replace("my-app.caddy", b"two")
+    await world.place("two")
+    assert world.caddy.asked[-1] == "reload"
+
+
+async def test_while_caddy_is_down_the_fragment_waits_for_it_and_a_move_fails(world: World) -> None:
+    world.caddy.up = False
+    world.says("one")
+    placed = await settle(world.site, CADDY)
+    assert "does not run" in placed.warnings[0]
+    assert world.there == "one"
+    with pytest.raises(Failure, match="does not run"):
+        await world.place("two")
+    with pytest.raises(Failure, match="does not run"):
+        await ReloadCaddy(service=REF, caddy=CADDY).perform(world.site)
+
+
+async def test_a_node_without_caddy_is_a_warning_only_for_who_has_a_fragment(world: World) -> None:
+    site = replace(world.site, caddy=None)
+    assert "generated_dir" in (await settle(site, CADDY)).warnings[0]
+    assert (await settle(site, GONE)).warnings == ()
+
+
+async def test_a_fragment_that_is_missing_is_named(world: World) -> None:
+    with pytest.raises(Failure, match=r"\./Caddyfile\.fragment"):
+        await settle(world.site, CADDY)
+
+
+async def test_a_removal_is_loaded_by_the_reload_and_known_until_then(world: World) -> None:
+    await world.place("one")
+    assert (await RemoveFragment(service=REF, caddy=CADDY).perform(world.site)).changed
+    assert (world.there, world.caddy.asked) == (None, ["check", "reload"])
+    await ReloadCaddy(service=REF, caddy=CADDY).perform(world.site)
+    world.caddy.asked.clear()
+    assert not (await settle(world.site, GONE)).changed
+    assert world.caddy.asked == []
+
+
+async def test_a_rehearsal_touches_nothing_and_saves_the_check(world: World) -> None:
+    await world.place("one", rehearse=True)
+    assert (world.there, world.caddy.asked) == (None, ["check"])
+    await world.place("one")
+    assert world.caddy.asked == ["check", "reload"]
+
+
+async def test_a_rehearsal_counts_no_more_when_another_fragment_has_changed(world: World) -> None:
+    await world.place("one", rehearse=True)
+    world.caddy.replace("other.caddy", b"new")
+    await world.place("one")
+    assert world.caddy.asked == ["check", "check", "reload"]
+
+
+async def test_a_forward_has_its_end_on_the_disk_before_it_begins(world: World) -> None:
+    world.caddy.disk_is_full = True
+    with pytest.raises(Failure, match="No space left"):
+        await world.forward()
+    assert world.forwards
+    assert [one.to for one in forwarded.due(world.site.state.parent, datetime.now(UTC))] == [
+        "10.0.0.2"
+    ]
+
+
+async def test_the_end_of_a_forward_takes_nothing_but_the_forward(world: World) -> None:
+    await world.forward()
+    assert str(world.there).startswith(MARK)
+    assert await world.end()
+    assert (world.there, world.forwards) == (None, False)
+    await world.place("mine")
+    assert not await world.end()
+    assert world.there == "mine"
+
+
+async def test_an_end_that_caddy_did_not_hear_of_is_told_again(world: World) -> None:
+    await world.forward()
+    world.caddy.refuses = "reload"
+    with pytest.raises(CommandFailed):
+        await world.end()
+    assert world.forwards
+    world.caddy.refuses, world.caddy.asked = "", []
+    await world.end()
+    assert (world.caddy.asked, world.forwards) == (["reload"], False)
+
+
+async def test_a_forward_that_caddy_refuses_brings_back_what_was_there(world: World) -> None:
+    await world.place("one")
+    world.caddy.refuses = "reload"
+    with pytest.raises(CommandFailed):
+        await world.forward()
+    assert (world.there, world.forwards) == ("one", False)
+
+
+async def test_a_placement_takes_the_place_of_a_forward(world: World) -> None:
+    await world.forward()
+    await world.place("one")
+    assert (world.there, world.forwards) == ("one", False)
