@@ -127,6 +127,21 @@ def test_a_fragment_that_is_disabled_is_taken_away(web: Web, action: str) -> Non
     assert web.get("bystander").body == "still here"
 
 
+def test_a_changed_caddyfile_is_taken_by_a_deploy_of_caddy_itself(web: Web) -> None:
+    world = web.world
+    path = world.folder("infra-caddy") / "config/Caddyfile"
+    before, container = path.read_text(), world.containers("infra-caddy")
+    site = '\nowner.lab.test {\n\trespond "by hand"\n}\n'
+
+    world.commit({"infra-caddy/config/Caddyfile": before + site})
+    world.ok("/services/infra-caddy/deploy")
+
+    web.answers("owner", "by hand")
+    assert world.containers("infra-caddy") == container
+    world.commit({"infra-caddy/config/Caddyfile": before})
+    world.ok("/services/infra-caddy/deploy")
+
+
 def test_a_stop_leaves_the_fragment_where_it_is(web: Web) -> None:
     web.deployed("stops", 'HOST {\n\trespond "here"\n}\n')
     web.answers("stops", "here")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection, serve
 
 from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.base import Operation
@@ -56,7 +60,13 @@ class Pair:
             folder = world.folder(name, node)
             folder.mkdir()
             (folder / "docker-compose.yaml").write_text("services: {}\n")
-            (folder / "Caddyfile.fragment").write_text(FRAGMENT.replace("NAME", name))
+        self.writes(FRAGMENT)
+
+    def writes(self, fragment: str) -> None:
+        """What is checked out on both nodes from now on."""
+        for node in self.world.lab.nodes:
+            path = self.world.folder(self.name, node) / "Caddyfile.fragment"
+            path.write_text(fragment.replace("NAME", self.name))
 
     @property
     def refs(self) -> dict[str, Any]:
@@ -259,6 +269,39 @@ def test_a_client_with_the_old_address_is_forwarded_and_sees_the_same_certificat
     assert pair.get("main", f"www.{pair.host}").body == f"{edge} www.{pair.host}"
     plain = https.get_plain(pair.world.lab.nodes["main"].address, f"plain.{pair.host}")
     assert plain.body == f"{edge} plain.{pair.host}"
+
+
+def test_a_websocket_goes_through_the_forward(pair: Pair) -> None:
+    with echoing(pair.world.lab.network.address("controller")) as upstream:
+        pair.serves()
+        pair.writes(f"NAME.lab.test {{\n\treverse_proxy {upstream}\n}}\n")
+        carried = pair.carry()
+        pair.on("edge", PlaceFragment(**pair.refs))
+        pair.forward(carried)
+        address = pair.world.lab.nodes["main"].address
+        secured = https.connect(address, pair.host, pair.root_ca("main"))
+
+        with connect(f"ws://{pair.host}/", sock=secured, proxy=None) as socket:
+            socket.send("through both")
+            assert socket.recv(timeout=20) == "through both"
+
+
+@contextmanager
+def echoing(address: str) -> Iterator[str]:
+    """A WebSocket server that says what it hears; its address."""
+
+    def echo(socket: ServerConnection) -> None:
+        for message in socket:
+            socket.send(message)
+
+    with serve(echo, address, 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"{address}:{server.socket.getsockname()[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_forward_takes_the_certificates_of_the_targets_own_authority_only_when_told(

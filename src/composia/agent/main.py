@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -29,7 +30,7 @@ from composia.agent.journal import Journal
 from composia.agent.outbox import Outbox
 from composia.agent.readings import Readings
 from composia.agent.relays import Relays
-from composia.agent.sites import ASIDE, Doors, Sites
+from composia.agent.sites import ASIDE, CHECKED, Doors, Sites
 from composia.agent.wires import Wires
 from composia.errors import ComposiaError, Conflict, Failure
 from composia.model.config import AgentConfig
@@ -63,6 +64,7 @@ async def run(config: AgentConfig, *, signals: bool = True) -> None:
         )
         if ended := await asyncio.to_thread(leftovers.end_programs, state_dir):
             log.warning("ended programs of an earlier agent", programs=ended)
+        await asyncio.to_thread(shutil.rmtree, state_dir / CHECKED, ignore_errors=True)
         async with _agent(config, state_dir) as work:
             await _until_told(work, signals)
         log.info("agent ends", node=config.node_id)

@@ -49,8 +49,10 @@ def file_name(service: str) -> str:
     return f"{service}.caddy"
 
 
-async def settle(site: Site, ref: CaddyRef | None) -> Placed:
+async def settle(site: Site, ref: CaddyRef | None, *, started: bool = False) -> Placed:
     """Give Caddy what the files of the service say; cheap where it has that.
+
+    `started`: whether containers of the service have just been started.
 
     Without Caddy, or while it is down, that is a warning. Raises Failure for a fragment that is
     missing, and Invalid for one that Caddy refuses.
@@ -60,7 +62,12 @@ async def settle(site: Site, ref: CaddyRef | None) -> Placed:
     caddy = site.caddy
     if caddy is None:
         return Placed(warnings=(without_caddy(site),) if ref.source else ())
-    return await bring(site, caddy, source(site, ref))
+    placed = await bring(site, caddy, source(site, ref))
+    if ref.service.name == site.service and site.files_changed and not started:
+        # Caddy's own files: no container starts anew for a Caddyfile that is mounted.
+        async with caddy.turn:
+            await load(site, caddy)
+    return placed
 
 
 def without_caddy(site: Site) -> str:

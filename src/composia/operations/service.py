@@ -63,7 +63,7 @@ class Deploy(Operation[Deployed]):
         after = await containers_of(site)
         if started := _started(before, after):
             await _refuse_what_died(started, site)
-        placed = await fragments.settle(site, self.caddy)
+        placed = await fragments.settle(site, self.caddy, started=bool(started))
         return Deployed(
             changed=site.files_changed
             or _made(before) != _made(after)
