@@ -120,7 +120,7 @@ async def channel_world(folder: Path) -> AsyncIterator[ChannelWorld]:
     app.include_router(agents.router)
     problems.install(app, lambda _path: set())
     app.state.controller = SimpleNamespace(nodes=nodes, node_gate=NodeGate([config]))
-    async with _served(app) as url:
+    async with served(app) as url:
         agent = StandInAgent(url)
         await agent.connect()
         yield ChannelWorld(nodes, agent)
@@ -129,7 +129,8 @@ async def channel_world(folder: Path) -> AsyncIterator[ChannelWorld]:
 
 
 @asynccontextmanager
-async def _served(app: FastAPI) -> AsyncIterator[str]:
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """The application on a port of its own; its address."""
     with socket.create_server(("127.0.0.1", 0)) as opened:
         config = uvicorn.Config(
             app, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1

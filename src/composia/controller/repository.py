@@ -119,7 +119,13 @@ class _Answer(StreamingResponse):
 
 async def _relayed(request: Request, key: str, call: Call) -> Response:
     controller, node = _caller(request)
-    repository = _asked_about(controller, node, key)
+    try:
+        repository = _asked_about(controller, node, key)
+    except Denied as error:
+        if not isinstance(call, ObjectCall):
+            raise
+        # A controller that has just started will ask the same again: rustic must not give up.
+        return Response(error.message, HTTPStatus.SERVICE_UNAVAILABLE)
     holder = repository.through(node)
     if holder is None:
         raise Denied(f"node {node} reaches the repository by itself")
