@@ -58,7 +58,7 @@ def forward(forwardings: Sequence[Forwarding], to: str) -> str:
 
 def _sites_of(server: Mapping[str, Any]) -> Iterator[SiteAddress]:
     automatic = server.get("automatic_https") or {}
-    for port in {_port(address) for address in server.get("listen") or ()}:
+    for port in _ports(server):
         for host in _hosts(server):
             plain = port == HTTP or automatic.get("disable") or host in automatic.get("skip", ())
             secured = bool(server.get("tls_connection_policies")) or not plain
@@ -76,8 +76,10 @@ def _hosts(server: Mapping[str, Any]) -> set[str]:
     }
 
 
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2])
+def _ports(server: Mapping[str, Any]) -> set[int]:
+    """A socket of Unix, or a range of ports, is nothing that another node could be asked at."""
+    ends = (address.rpartition(":")[2] for address in server.get("listen") or ())
+    return {int(end) for end in ends if end.isascii() and end.isdigit()}
 
 
 def _block(one: Forwarding, to: str) -> Iterator[str]:

@@ -47,6 +47,11 @@ def test_a_host_that_would_mean_something_to_caddy_is_left_out() -> None:
     assert texts(server(443, "{env.HOST}", "a.test\n}", "*.b.test")) == ["https://*.b.test"]
 
 
+def test_what_listens_on_no_single_port_is_left_out() -> None:
+    odd = {**server(0, "a.test"), "listen": ["unix//run/x.sock", ":8000-8010", "tcp/10.0.0.1:443"]}
+    assert texts(odd) == ["https://a.test"]
+
+
 @pytest.mark.parametrize("host", ["a.test {", "", "a b", "*.*.test", "-a.test", "a.test\n"])
 def test_a_hostile_host_is_no_site(host: str) -> None:
     with pytest.raises(ValidationError):
