@@ -96,14 +96,14 @@ class TwoNodes:
 
 async def both(one: Awaitable[One], other: Awaitable[Other]) -> tuple[One, Other]:
     """Both at once; the first error ends the other one."""
-    tasks = [asyncio.ensure_future(one), asyncio.ensure_future(other)]
+    first, second = asyncio.ensure_future(one), asyncio.ensure_future(other)
     try:
         async with asyncio.timeout(30):
-            return await asyncio.gather(*tasks)
+            return await asyncio.gather(first, second)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        first.cancel()
+        second.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from composia.errors import Conflict, Failure, Invalid, WireCut
-from composia.operations import sending
+from composia.operations import cargo, sending
 from composia.operations.carrying import Cargo, compare_received, dump_of
 from composia.tools import manifest
 from composia.tools.delta import BLOCK
+from composia.tools.manifest import Manifest
 from tests.unit.operations.carried import TwoNodes, contents
 
 LARGE = 24 * BLOCK + 5
@@ -90,12 +91,21 @@ async def test_a_return_to_the_old_size_and_time_is_no_return_to_the_old_content
     assert has_arrived(nodes)
 
 
-async def test_a_write_through_a_map_after_the_copy_is_not_lost(nodes: TwoNodes) -> None:
+async def test_a_write_through_a_map_after_the_copy_is_not_lost(
+    nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = nodes.data / "sub" / "large"
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
-        mapped[:5] = b"first"
-        await nodes.pre_copy()
-        # The page is dirty already: neither mtime nor ctime need move.
+
+        def writes_and_looks(root: cargo.Root) -> Manifest:
+            # After everything was flushed: from here on the page is dirty.
+            mapped[:5] = b"first"
+            return cargo.look(root)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("composia.operations.sending.look", writes_and_looks)
+            await nodes.pre_copy()
+        # Unless the kernel has flushed it meanwhile, neither mtime nor ctime move.
         mapped[:5] = b"later"
 
         await nodes.last()
@@ -136,15 +146,13 @@ async def test_names_of_one_file_are_parted_and_joined(nodes: TwoNodes) -> None:
 async def test_what_vanishes_while_the_service_runs_is_left_for_the_next_round(
     nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = sending.look
-
-    def looks_and_loses(root: object) -> object:
-        seen = look(root)  # type: ignore[arg-type]
+    def looks_and_loses(root: cargo.Root) -> Manifest:
+        seen = cargo.look(root)
         for path in (nodes.data / "note", nodes.data / "sub" / "large"):
             path.unlink(missing_ok=True)
         return seen
 
-    monkeypatch.setattr(sending, "look", looks_and_loses)
+    monkeypatch.setattr("composia.operations.sending.look", looks_and_loses)
     rounds, _ = await nodes.pre_copy()
     monkeypatch.undo()
 
@@ -157,14 +165,12 @@ async def test_what_vanishes_while_the_service_runs_is_left_for_the_next_round(
 async def test_what_changes_after_the_stop_ends_the_move(
     nodes: TwoNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = sending.look
-
-    def looks_and_writes(root: object) -> object:
-        seen = look(root)  # type: ignore[arg-type]
+    def looks_and_writes(root: cargo.Root) -> Manifest:
+        seen = cargo.look(root)
         (nodes.data / "note").write_text("still writing")
         return seen
 
-    monkeypatch.setattr(sending, "look", looks_and_writes)
+    monkeypatch.setattr("composia.operations.sending.look", looks_and_writes)
 
     with pytest.raises(Failure, match="note changed while everything was stopped"):
         await nodes.last()
