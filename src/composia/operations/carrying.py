@@ -82,14 +82,15 @@ async def _rounds(sender: Sender, talk: Talk) -> None:
 class LastSend:
     """The last round: prepared while the service still runs, sent when everything has stopped.
 
-    `async with LastSend(...) as last:` dials the target and learns what it has, beside whatever
-    else is done; `await last.send()` sends the rest. Raises WireCut, Failure.
+    `async with LastSend(...) as last:` finds the data, dials the target and learns what it has;
+    `await last.send()` sends the rest. Both raise WireCut and Failure.
     """
 
     def __init__(self, cargo: Sequence[Cargo], site: Site, wire: str) -> None:
         self._cargo = cargo
         self._site = site
         self._wire = wire
+        self._prepared = asyncio.Event()
         self._stopped = asyncio.Event()
         self._sending: asyncio.Task[Sent] | None = None
 
@@ -97,6 +98,16 @@ class LastSend:
         roots = await cargoes.roots(self._cargo, self._site, dumps=True)
         sender = Sender(self._site, roots, live=False)
         self._sending = asyncio.create_task(self._send(sender))
+        prepared = asyncio.create_task(self._prepared.wait())
+        try:
+            await asyncio.wait({self._sending, prepared}, return_when=asyncio.FIRST_COMPLETED)
+            if self._sending.done():
+                self._sending.result()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        finally:
+            prepared.cancel()
         return self
 
     async def __aexit__(
@@ -118,6 +129,7 @@ class LastSend:
     async def _send(self, sender: Sender) -> Sent:
         async def send(wire: Wire) -> None:
             async with talking(sender, wire) as talk:
+                self._prepared.set()
                 await talk.wait_for(self._stopped)
                 if not talk.finished:
                     await talk.send(more=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,7 @@ from composia.operations import fence, hold
 from composia.operations.base import Nothing, Operation
 from composia.operations.caddy import RemoveFragment
 from composia.operations.cargo import Cargo, dump_of
-from composia.operations.carrying import send_last
+from composia.operations.carrying import LastSend
 from composia.operations.fence import Fence
 from composia.operations.project import containers_of
 from composia.strategies.base import Site
@@ -63,6 +64,11 @@ class ExportData(Operation[DataExported]):
 
     async def perform(self, site: Site) -> DataExported:
         await containers_of(site)
+        async with LastSend(self.cargo, site, self.wire) if self.cargo else nullcontext() as last:
+            # The target is there and has told what it has: only now does anything stop.
+            return await self._stop_and_export(site, last)
+
+    async def _stop_and_export(self, site: Site, last: LastSend | None) -> DataExported:
         there = Fence(task=site.task, side="source", epoch=self.epoch)
         fence.put_up(site.state, there)
         began = time.monotonic()
@@ -71,7 +77,7 @@ class ExportData(Operation[DataExported]):
             starts = await hold.starts(site)
             fence.put_up(site.state, there.model_copy(update={"held": held, "starts": starts}))
             try:
-                exported = await self._export(site, began)
+                exported = await self._export(site, began, last)
                 await hold.prove_stopped(site, starts)
             except BaseException:
                 await hold.start_again(held, site)
@@ -88,14 +94,14 @@ class ExportData(Operation[DataExported]):
         finally:
             fence.take_down(site.state)
 
-    async def _export(self, site: Site, began: float) -> DataExported:
+    async def _export(self, site: Site, began: float, last: LastSend | None) -> DataExported:
         stopped = time.monotonic()
         for dump in self.dumps:
             site.notes.log(f"Dumping {dump.item}")
             await dump.strategy.dump_alone(dump.item, dump_of(site, dump.item), site)
         dumped = time.monotonic()
         await site.notes.note("exported")
-        sent = await send_last(self.cargo, site, self.wire) if self.cargo else None
+        sent = await last.send() if last else None
         now = time.monotonic()
         return DataExported(
             held_seconds=now - began,
