@@ -67,12 +67,16 @@ class Web:
 
 @pytest.fixture(scope="module")
 def web(world: World) -> Web:
-    """A Caddy on both nodes, and a site that must never be hurt."""
-    world.ok("/services/infra-caddy/deploy")
+    """A site that must never be hurt, and later a Caddy on both nodes."""
     made = Web(world)
     made.deployed("bystander", 'HOST {\n\trespond "still here"\n}\n')
+    world.ok("/services/infra-caddy/deploy")
     made.answers("bystander", "still here")
     return made
+
+
+def test_a_service_that_was_deployed_before_caddy_is_served_when_caddy_comes(web: Web) -> None:
+    assert web.get("bystander").body == "still here"
 
 
 def test_a_deployed_service_answers_for_its_name_over_https(web: Web) -> None:

@@ -52,6 +52,8 @@ class MemoryCaddy(Caddy):
 
     async def check(self, changes: Changes) -> None:
         self.asked.append("check")
+        if self.refuses == "ask":
+            raise CommandFailed("asking Caddy about its configuration failed: no such image")
         if self.refuses == "check":
             raise Invalid("Caddy refuses the configuration: unrecognized directive")
 
@@ -173,6 +175,16 @@ async def test_while_caddy_is_down_the_fragment_waits_for_it_and_a_move_fails(wo
         await world.place("two")
     with pytest.raises(Failure, match="does not run"):
         await ReloadCaddy(service=REF, caddy=CADDY).perform(world.site)
+
+
+async def test_what_nobody_could_check_is_not_put(world: World) -> None:
+    world.caddy.refuses, world.caddy.up = "ask", False
+    world.says("one")
+    assert "no such image" in (await settle(world.site, CADDY)).warnings[0]
+    assert world.there is None
+    world.caddy.up = True
+    with pytest.raises(CommandFailed, match="no such image"):
+        await settle(world.site, CADDY)
 
 
 async def test_a_node_without_caddy_is_a_warning_only_for_who_has_a_fragment(world: World) -> None:
