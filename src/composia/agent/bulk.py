@@ -7,14 +7,16 @@ import json
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import IO, TypeVar
 from urllib.parse import quote
 
 import aiohttp
+from pydantic import ValidationError
 
 from composia.agent.repository import Answer
-from composia.errors import Failure
+from composia.errors import Failure, Told
 from composia.tools.rustic_way import Way
 
 #: Bytes of a bundle: a service's folder in a catalog is text and small pictures.
@@ -102,7 +104,7 @@ class Bulk:
 
         async def forget() -> None:
             async with self._session.post(url, json=list(ids)) as answer:
-                await _check(answer, "to forget snapshots")
+                await _check_told(answer, "to forget snapshots")
 
         await _patiently(forget, "forgetting snapshots")
 
@@ -111,7 +113,7 @@ class Bulk:
 
     async def _text(self, url: str) -> str:
         async with self._session.get(url) as answer:
-            await _check(answer, "the way to the repository")
+            await _check_told(answer, "the way to the repository")
             return await answer.text()
 
     def _manifest(self, key: str, backup_id: str) -> str:
@@ -175,6 +177,17 @@ async def _spool(answer: aiohttp.ClientResponse, kept: IO[bytes]) -> None:
             )
         kept.write(chunk)
     kept.seek(0)
+
+
+async def _check_told(answer: aiohttp.ClientResponse, what: str) -> None:
+    """The same for what another node answers: raises what it told, or Refused for what may pass."""
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        with suppress(ValidationError):
+            told = Told.model_validate_json(await answer.read())
+            if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise Refused(told.message, answer.status)
+            raise told.as_error()
+    await _check(answer, what)
 
 
 async def _check(answer: aiohttp.ClientResponse, what: str) -> None:

@@ -122,4 +122,4 @@ def _status(error: ComposiaError) -> int:
 
 
 def _said(error: ComposiaError) -> bytes:
-    return "\n".join(filter(None, (error.message, error.hint))).encode()
+    return error.as_told().model_dump_json().encode()
