@@ -54,7 +54,7 @@ class Passage:
         """A file with a certificate that nobody has the key of: nothing can be signed with it."""
         file = self._profiles / "nobody.pem"
         if not file.is_file():
-            durable.write(file, _nobodys())
+            durable.write(file, nobodys_certificate())
         return file
 
     def opened(self) -> AbstractAsyncContextManager[str]:
@@ -66,7 +66,8 @@ class Passage:
         await self._bulk.forget(self._key, ids)
 
 
-def _nobodys() -> bytes:
+def nobodys_certificate() -> bytes:
+    """A new authority as PEM, whose key is thrown away."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Composia: nobody")])
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     made = (
