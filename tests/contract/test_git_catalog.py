@@ -86,6 +86,13 @@ async def test_an_edit_that_is_not_committed_is_never_written_over(alone: World)
     assert (folder / "app/composia-meta.yaml").read_text() == "name: edited\n"
 
 
+async def test_a_writer_may_take_whatever_revision_there_is(alone: World) -> None:
+    catalog = await alone.catalog(remote=False)
+    await catalog.write("app/one.txt", b"one", if_match="")
+    revision = await catalog.write("app/two.txt", b"two", if_match="*")
+    assert git(alone.root / "catalog", "rev-parse", "HEAD") == revision
+
+
 async def test_a_write_leaves_other_edits_of_the_work_tree_alone(alone: World) -> None:
     folder = alone.root / "catalog"
     git(alone.root, "init", "-q", "-b", "main", str(folder))

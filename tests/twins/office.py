@@ -352,7 +352,7 @@ class MemoryCatalog:
     async def write(
         self, path: str, content: bytes, *, if_match: str | None, author: str | None = None
     ) -> str:
-        if if_match not in (self.known.revision, None):
+        if if_match not in (self.known.revision, "*"):
             raise Stale("the catalog has moved on", hint="Read the file again.")
         self.content[path] = content
         revision = f"{len(self.content):040x}"

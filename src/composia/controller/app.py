@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,9 +37,8 @@ from composia.errors import ComposiaError, Conflict
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig, load_config
 from composia.tools.shell import LocalShell
+from composia.workflows.rescue import RescuePlan, StopStalePlan
 
-#: Bytes of a request of the API; each route has a smaller limit of its own.
-LARGEST_BODY = 10 * 1024 * 1024
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 _log = get_logger("composia.controller")
@@ -66,6 +65,7 @@ class Controller:
         self.runner = Runner(parts, config.state_dir)
         self.admit = Admit(parts, ids, self.runner.start)
         self._config_file = config_file
+        self.nodes.on_return(self._returned)
 
     async def reload(self) -> None:
         """Read tokens and nodes from config.yaml again. Raises Invalid, and changes nothing."""
@@ -85,6 +85,20 @@ class Controller:
 
     def _names(self) -> Names:
         return Names(providers(self.config.dns), self.store)
+
+    async def _returned(self, node: str) -> None:
+        """A node that was given up is back: what still runs there of rescued services stops."""
+        for task, name in await self.store.given_up(node):
+            plan = await self.store.plan(task)
+            if isinstance(plan, RescuePlan):
+                stop = StopStalePlan(service=plan.service, node=node, of_task=task)
+                with suppress(Conflict):
+                    await self.admit.submit(
+                        stop,
+                        created_by="controller",
+                        source="node",
+                        idempotency_key=f"stale-{task}-{name}",
+                    )
 
     def _catalog_changed(self, view: CatalogView) -> None:
         for service in view.services:
@@ -138,7 +152,6 @@ def create_app(config: ControllerConfig, config_file: Path | None = None) -> Fas
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
-        max_body_size=LARGEST_BODY,
     )
     api.mount(app)
     app.include_router(agents.router)

@@ -140,9 +140,9 @@ class Catalog:
     ) -> str:
         """Commit a file, and push it; the new revision.
 
-        `if_match` is the revision that the writer has seen, empty for a catalog without a commit.
-        Raises Stale when the catalog has moved on since, Conflict while it cannot take commits,
-        and Failure, with nothing changed, when the remote does not take it.
+        `if_match` is the revision that the writer has seen, empty for a catalog without a commit,
+        `*` for whatever there is. Raises Stale when the catalog has moved on since, Conflict while
+        it cannot take commits, and Failure, with nothing changed, when its remote does not take it.
         """
         name = _inside(path)
         _refuse_large(content)

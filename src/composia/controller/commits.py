@@ -14,6 +14,8 @@ from composia.tools.git import Entry, Person, plain_file, reason
 #: How often a write starts again because somebody else pushed first.
 ATTEMPTS = 5
 
+#: For a writer who takes whatever revision there is.
+ANY = "*"
 #: What a file becomes, wherever it stands by then. Raises Conflict.
 Edit = Callable[[bytes], bytes]
 log = structlog.get_logger()
@@ -152,7 +154,7 @@ def refuse_stale(head: str, if_match: str | None) -> None:
         raise Invalid(
             "If-Match is missing", hint="Send the revision that reading the file answered."
         )
-    if if_match != head:
+    if if_match not in (ANY, head):
         raise Stale(
             f"the catalog moved on from {if_match[:12]} to {head[:12] or 'nothing'}",
             hint="Read the file again, and make the change on top of it.",

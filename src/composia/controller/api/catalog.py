@@ -112,7 +112,7 @@ async def put_file(
     revision = await desk.office.catalog.write(
         path,
         written.content.encode(),
-        if_match=None if if_match == "*" else if_match.strip('"'),
+        if_match=if_match.strip('"'),
         author=desk.caller.name,
     )
     response.headers["ETag"] = f'"{revision}"'
