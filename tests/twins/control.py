@@ -57,6 +57,10 @@ class MemoryControl:
         answered = self.moves.get(task, ("", {}))[0] == "answered"
         return {"answered": answered, "facts": self.moves.get(task, ("", {}))[1]}
 
+    async def give_up(self, task: str) -> None:
+        """See `Control`."""
+        await self.note_move(task, "given_up", {})
+
     async def answer_move(
         self, task: str, held_seconds: float, start_seconds: float, facts: Mapping[str, Any]
     ) -> dict[str, Any]:

@@ -100,6 +100,7 @@ class Channel:
             version=__version__,
             state=self._host.state,
             open_keys=self._executor.open_keys,
+            epochs=self._executor.epochs,
         )
         await socket.send_str(hello.model_dump_json())
         async with asyncio.timeout(WELCOME):

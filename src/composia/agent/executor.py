@@ -57,6 +57,11 @@ class Executor:
         unacknowledged = (outcome.key for outcome in self._journal.unacknowledged())
         return tuple(dict.fromkeys((*self._tasks, *unacknowledged)))
 
+    @property
+    def epochs(self) -> dict[str, int]:
+        """How many times each service has been placed anew."""
+        return self._journal.epochs
+
     async def put_all_right(self) -> None:
         """Begin to end what an earlier agent left; its services are not worked on before."""
         for entry in self._journal.unfinished():

@@ -67,6 +67,11 @@ class Journal:
             if entry.outcome and not entry.acknowledged
         ]
 
+    @property
+    def epochs(self) -> dict[str, int]:
+        """How many times each service has been placed anew."""
+        return dict(self._epochs)
+
     def is_outdated(self, ask: Ask) -> bool:
         """Whether the service has been placed anew since the question was thought of."""
         return ask.operation.epoch < self._epochs.get(ask.operation.service.name, 0)

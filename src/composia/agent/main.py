@@ -34,6 +34,7 @@ from composia.agent.sites import ASIDE, CHECKED, Doors, Sites
 from composia.agent.wires import Wires
 from composia.errors import ComposiaError, Conflict, Failure
 from composia.model.config import AgentConfig
+from composia.operations import leaving
 from composia.operations.kept import expire
 from composia.tools.docker import Docker
 from composia.tools.shell import LocalShell
@@ -144,6 +145,11 @@ async def _tidied(journal: Journal, sites: Sites) -> None:
             await journal.expire(now)
             for task in await expire(sites.checkouts.repo_dir / ASIDE, sites.docker, now):
                 log.info("removed what a restore had replaced", task=task)
+            left = await leaving.expire(
+                sites.instances, sites.checkouts.repo_dir, sites.docker, now
+            )
+            if left:
+                log.info("removed what services had left behind", services=left)
         except (ComposiaError, OSError) as error:
             log.warning("could not tidy up", reason=str(error))
         await asyncio.sleep(TIDY)

@@ -7,6 +7,7 @@ from typing import Any
 
 from composia.model.task import Status
 from composia.workflows.plan import Plan
+from composia.workflows.rescue import RescuePlan
 from composia.workflows.restore import RestorePlan
 
 
@@ -25,7 +26,8 @@ def actions_of(
         return ("abandon",) if cancel_asked and waiting else () if cancel_asked else ("cancel",)
     if holds:
         # It has ended half-way: what was begun goes on, goes back, or is left as it stands.
-        return ("retry", "rollback", "abandon")
+        back = () if isinstance(plan, RescuePlan) else ("rollback",)
+        return ("retry", *back, "abandon")
     if status is Status.SUCCEEDED:
         return ("rollback",) if isinstance(plan, RestorePlan) and _kept(plan, result) else ()
     return ("retry",) if plan is not None and plan.may_retry else ()

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from composia.controller.dns.names import Names
 from composia.controller.events import Event, Events
-from composia.controller.store.moves import ANSWERED
+from composia.controller.store.moves import ANSWERED, GIVEN_UP
 from composia.controller.store.store import Store
 from composia.controller.store.times import now
 from composia.errors import Failure
@@ -80,6 +80,10 @@ class StoreControl:
         """Note that a move begins; see `Control.begin_move`."""
         stage, facts = await self._store.begin_move(task, service, source, target)
         return {"answered": stage == ANSWERED, "facts": facts}
+
+    async def give_up(self, task: str) -> None:
+        """A rescue is over; see `Control.give_up`."""
+        await self._store.note_move(task, GIVEN_UP, {})
 
     async def answer_move(
         self, task: str, held_seconds: float, start_seconds: float, facts: Mapping[str, Any]

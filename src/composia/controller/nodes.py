@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -64,10 +64,15 @@ class Agents:
     ) -> None:
         self._store = store
         self._events = events
+        self._on_return: Callable[[str], Awaitable[None]] = _nothing
         self._nodes = {config.id: KnownNode(config) for config in configs}
         self._questions = Questions(self._nodes, patience)
         self._streams = Streams()
         self._relays = Relays()
+
+    def on_return(self, tell: Callable[[str], Awaitable[None]]) -> None:
+        """Who is told of a node that has said Hello, before it is asked anything."""
+        self._on_return = tell
 
     async def open(self) -> None:
         """Recall the nodes as they were last seen."""
@@ -165,7 +170,9 @@ class Agents:
         _log.info("connected", node=node_id, version=hello.version)
         try:
             await self._learn(node, hello.state)
+            await self._store.know_epochs(hello.epochs)
             self._tell(node_id)
+            await self._on_return(node_id)
             await self._end_leftovers(channel, hello.open_keys)
             await channel.serve(lambda message: self._on_message(channel, message))
         finally:
@@ -247,6 +254,10 @@ class Agents:
     def _tell(self, node: str) -> None:
         data = {"id": node, "online": self.online(node), "needs_update": self.needs_update(node)}
         self._events.publish(Event("node", None, data))
+
+
+async def _nothing(node: str) -> None:
+    return
 
 
 async def _evict(node: KnownNode) -> None:

@@ -17,7 +17,13 @@ from composia.operations.caddy import PlaceFragment, ReloadCaddy, RemoveFragment
 from composia.operations.carrying import PreCopy, Receive
 from composia.operations.certificates import ReceiveCertificates, SendCertificates
 from composia.operations.forward import EndForward, ForwardHosts
-from composia.operations.leaving import ExportData, ResumeSource, RetireSource, StopSource
+from composia.operations.leaving import (
+    ExportData,
+    ResumeSource,
+    RetireSource,
+    StopSource,
+    StopStale,
+)
 from composia.operations.readings import ContainerLogs, ListSnapshot, ReadSnapshot
 from composia.operations.repository import (
     CheckRepository,
@@ -53,6 +59,7 @@ AnyOperation = Annotated[
     | StopSource
     | ResumeSource
     | RetireSource
+    | StopStale
     | PlaceFragment
     | RemoveFragment
     | ReloadCaddy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -12,15 +13,17 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.operations import fence, hold
-from composia.operations.base import Nothing, Operation
+from composia.operations.base import Files, Nothing, Operation
 from composia.operations.caddy import RemoveFragment
 from composia.operations.cargo import Cargo, dump_of
 from composia.operations.carrying import LastSend
 from composia.operations.fence import Fence
-from composia.operations.project import containers_of
+from composia.operations.project import AT_WORK, containers_of, is_one_off
+from composia.strategies.aside import remove
 from composia.strategies.base import Site
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.put_back import target
+from composia.tools.docker import Docker
 from composia.tools.paths import parse_include
 
 #: How long the data stays that a service has left behind.
@@ -184,3 +187,67 @@ class RetireSource(Operation[SourceRetired]):
         named = [parse_include(text) for one in self.cargo for text in one.include]
         found = [await target(one, site) for one in named]
         return [one.path for one in found if one.volume is None]
+
+
+class StaleStopped(BaseModel):
+    """What still ran of a service whose node had been given up."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: The containers that ran beside those on the other node, and since when.
+    ran: dict[str, str]
+    stopped_at: datetime
+
+
+class StopStale(Operation[StaleStopped]):
+    """The source of a rescue has come back: nothing of the service may run here."""
+
+    op: Literal["stop_stale"] = "stop_stale"
+    #: The rescue.
+    of_task: str
+
+    files: ClassVar[Files] = Files.NOT_NEEDED
+    result: ClassVar[type[BaseModel]] = StaleStopped
+
+    async def perform(self, site: Site) -> StaleStopped:
+        there = [one for one in await containers_of(site) if not is_one_off(one)]
+        ran = {one.name: one.started_at for one in there if one.state in AT_WORK}
+        fence.put_up(site.state, Fence(task=self.of_task, side="left", epoch=self.epoch))
+        armed = [one.id for one in there if one.restart_policy != "no"]
+        await site.docker.set_restart_policy(armed, "no")
+        await site.docker.stop([one.id for one in there if one.state in AT_WORK])
+        await hold.prove_stopped(site, await hold.starts(site))
+        return StaleStopped(ran=ran, stopped_at=datetime.now(UTC))
+
+
+async def expire(instances: Path, repo_dir: Path, docker: Docker, now: datetime) -> list[str]:
+    """Remove what services have left behind, when its time is over; their names."""
+    ended = []
+    for state in sorted(instances.glob("*")):
+        found = fence.read(state)
+        if found is None or found.side != "left" or not found.kept_until:
+            continue
+        if found.kept_until < now and not await _is_used(found, docker):
+            for volume in found.volumes_left:
+                await docker.remove_volume(volume)
+            for path in map(Path, found.paths_left):
+                if path.is_relative_to(repo_dir) and path != repo_dir:
+                    await asyncio.to_thread(remove, path)
+            cleared = {"kept_until": None, "volumes_left": (), "paths_left": ()}
+            fence.put_up(state, found.model_copy(update=cleared))
+            ended.append(state.name)
+    return ended
+
+
+async def _is_used(found: Fence, docker: Docker) -> bool:
+    """Whether any container knows a place of it: then it is not ours to remove."""
+    mounts = [mount for one in await docker.containers() for mount in one.mounts]
+    return any(
+        mount.name in found.volumes_left
+        or any(_meet(Path(mount.source), Path(path)) for path in found.paths_left if mount.source)
+        for mount in mounts
+    )
+
+
+def _meet(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)

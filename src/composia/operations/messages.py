@@ -6,6 +6,7 @@ by plain HTTP beside it: see `docs/design.md`, "The channel".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +17,7 @@ from composia.model.service import RepositoryRef
 from composia.operations import AnyOperation, AnyReading
 
 #: Grows with every change that an older peer would misunderstand.
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 class Message(BaseModel):
@@ -36,6 +37,8 @@ class Hello(Message):
     state: NodeState
     #: Keys whose outcome the agent still holds or is working on.
     open_keys: tuple[str, ...] = ()
+    #: How many times each service has been placed anew, as far as this node was asked about it.
+    epochs: Mapping[str, int] = {}
 
 
 class StateChanged(Message):

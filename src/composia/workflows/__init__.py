@@ -15,6 +15,7 @@ from composia.workflows.repository import (
     ForgetBackupPlan,
     InitRepositoryPlan,
 )
+from composia.workflows.rescue import RescuePlan, StopStalePlan
 from composia.workflows.restore import RestorePlan, RollbackPlan
 from composia.workflows.service import DeployPlan, RestartPlan, StopPlan, UpdatePlan
 
@@ -27,6 +28,8 @@ AnyPlan = Annotated[
     | RestorePlan
     | RollbackPlan
     | MigratePlan
+    | RescuePlan
+    | StopStalePlan
     | CaddySyncPlan
     | DnsUpdatePlan
     | InitRepositoryPlan

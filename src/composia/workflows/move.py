@@ -29,6 +29,8 @@ from composia.workflows.dns import dns_targets, object_to_dns
 from composia.workflows.known import Known
 from composia.workflows.migrate import Kept, MigratePlan
 from composia.workflows.objections import Objections
+from composia.workflows.rescue import RescuePlan
+from composia.workflows.restore import RestoreRequest, plan_restore
 
 Data = Literal["carry", "discard"]
 
@@ -157,6 +159,38 @@ def plan_migrate(
     caddy = _caddy(known, service, wrong) if source in known.nodes else {}
     wrong.settle()
     return _plan(known, move, after, seen, caddy, backups)
+
+
+def plan_rescue(
+    known: Known, move: Move, wrong: Objections, backups: Sequence[Backup], *, online: bool
+) -> RescuePlan:
+    """From the last backups, of a source that a person has given up. Raises ComposiaError."""
+    service, target = move.service, move.target
+    if online:
+        wrong.conflict(
+            ("source_is_gone",),
+            f"node {move.source} is connected: it is not gone",
+            "Migrate without it, or end its agent and engine first.",
+        )
+    _object_to_what_stays(known, move, wrong)
+    after = tuple(target if node == move.source else node for node in service.meta.nodes)
+    object_to_dns(known, service, after, wrong)
+    caddy = _caddy(known, service, wrong)
+    wrong.settle()
+    items = tuple(item.name for item in move.items)
+    asked = RestoreRequest(node=target, data_items=items) if items else None
+    of_source = [one for one in backups if one.node == move.source]
+    return RescuePlan(
+        service=service.ref,
+        gone=move.source,
+        target=target,
+        nodes_before=service.meta.nodes,
+        nodes_after=after,
+        restore=plan_restore(known, service.name, asked, of_source) if asked else None,
+        caddy_on_target=caddy.get(target),
+        records=dns_targets(known, service, after),
+        our_addresses=known.dns.addresses,
+    )
 
 
 def plan_move_back(

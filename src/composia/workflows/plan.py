@@ -108,6 +108,10 @@ class Control(Protocol):
         """
         ...
 
+    async def give_up(self, task: str) -> None:
+        """Note that a rescue is over, and that its source must not be let back unseen."""
+        ...
+
     async def answer_move(
         self, task: str, held_seconds: float, start_seconds: float, facts: Mapping[str, Any]
     ) -> dict[str, Any]:

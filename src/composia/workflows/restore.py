@@ -108,12 +108,16 @@ class RestorePlan(Plan):
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Restore", under the same numbers."""
+        return await self.bring(run, "fetch_data", "exchange_data")
+
+    async def bring(self, run: Run, fetch: str, exchange: str) -> dict[str, Any]:
+        """The same, with other names for its steps: for plans that restore something too."""
         opening = OpenRepository(service=self.repository.service, repository=self.repository)
         opened = await run.on(self.node, "open_repository", opening)
-        fetched = await run.on(self.node, "fetch_data", self._fetch(opened))
+        fetched = await run.on(self.node, fetch, self._fetch(opened))
         result = fetched.model_dump(mode="json")
         if self.to == "in_place":
-            exchanged = await run.on(self.node, "exchange_data", ExchangeData(service=self.service))
+            exchanged = await run.on(self.node, exchange, ExchangeData(service=self.service))
             result |= exchanged.model_dump(mode="json")
         return result
 

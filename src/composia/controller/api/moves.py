@@ -20,7 +20,14 @@ from composia.operations.cargo import Cargo
 from composia.operations.readings import Reading
 from composia.operations.surveying import SourceSeen, SurveySource, SurveyTarget, TargetSeen
 from composia.workflows.migrate import MigratePlan
-from composia.workflows.move import Data, MigrateRequest, begin, plan_migrate, plan_move_back
+from composia.workflows.move import (
+    Data,
+    MigrateRequest,
+    begin,
+    plan_migrate,
+    plan_move_back,
+    plan_rescue,
+)
 from composia.workflows.objections import Objections
 
 router = APIRouter(prefix="/services", tags=["services"])
@@ -49,6 +56,10 @@ async def migrate(
     desk.caller.must(Scope.OPERATE, service)
     known = await desk.known()
     move, wrong = begin(known, service, wanted)
+    if wanted.source_is_gone:
+        online = desk.office.nodes.online(move.source)
+        records = await desk.backups_of(service)
+        return await submit.hand_in(plan_rescue(known, move, wrong, records, online=online))
     seen = await _seen(desk, move.service.ref, move.source, move.target, move.cargo, wrong)
     records = await desk.backups_of(service)
     return await submit.hand_in(plan_migrate(known, move, wrong, seen, records))

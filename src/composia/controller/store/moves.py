@@ -14,7 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from composia.controller.store.database import Database
 from composia.controller.store.schema import EPOCHS, MOVES, STEPS
 
-BEGUN, ANSWERED, DONE, UNDONE = "begun", "answered", "done", "undone"
+BEGUN, ANSWERED, GIVEN_UP, DONE, UNDONE = "begun", "answered", "given_up", "done", "undone"
+#: A move that is over: questions of an older placement are refused from then on.
+OVER = (GIVEN_UP, DONE, UNDONE)
 
 
 class Moves:
@@ -46,8 +48,16 @@ class Moves:
             known = json.dumps({**json.loads(row.facts), **facts})
             changed = update(MOVES).where(MOVES.c.task == task).values(stage=stage, facts=known)
             await db.execute(changed)
-            if stage in (DONE, UNDONE) and row.stage not in (DONE, UNDONE):
+            if stage in OVER and row.stage not in OVER:
                 await _raise(db, row.service)
+
+    async def given_up(self, node: str) -> list[tuple[str, str]]:
+        """Tasks and services of rescues from this node, which has not come back since."""
+        query = select(MOVES.c.task, MOVES.c.service).where(
+            MOVES.c.source == node, MOVES.c.stage == GIVEN_UP
+        )
+        async with self._db.read() as db:
+            return [(row.task, row.service) for row in await db.execute(query)]
 
     async def between_steps(self, task: str, first: str, second: str) -> float:
         """Seconds from the end of one step on the source to the begin of another one."""

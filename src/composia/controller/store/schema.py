@@ -111,7 +111,7 @@ MOVES = Table(
     Column("service", String, nullable=False),
     Column("source", String, nullable=False),
     Column("target", String, nullable=False),
-    #: begun, answered, done, undone
+    #: begun, answered, given_up, done, undone
     Column("stage", String, nullable=False),
     Column("facts", Text, nullable=False),
     Index("ix_moves_service", "service"),
