@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import socket
 import stat
@@ -192,3 +193,11 @@ def as_nobody(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def test_a_manifest_with_a_line_for_each_entry_is_read_too(tmp_path: Path) -> None:
+    taken = manifest.take(a_tree(tmp_path))
+    head, *some = gzip.decompress(taken.write()).splitlines()
+    rows = [json.dumps(row).encode() for line in some for row in json.loads(line)]
+
+    assert manifest.read(gzip.compress(b"\n".join([head, *rows]))) == taken
