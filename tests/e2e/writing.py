@@ -8,8 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from typing import Any
 
-PORT = 8080
+from tests.e2e import trees
+from tests.e2e.world import World, until
+
+NODES = ("main", "edge")
 COMPOSE = """
 services:
   web:
@@ -17,7 +21,7 @@ services:
     pull_policy: never
     init: true
     restart: {restart}
-    ports: ["8080:8080"]
+    ports: ["{port}:8080"]
     command:
       - sh
       - -c
@@ -61,19 +65,95 @@ backup:
   data: [{{name: data}}, {{name: pages}}]
 migrate:
   data: [{{name: data}}, {{name: pages}}]
-"""
+{more}"""
 
 
-def files(
-    name: str, restart: str = "unless-stopped", strategy: str = "files.copy", health: str = HEALTH
-) -> dict[str, str | None]:
-    """The service's folder in the catalog."""
-    return {
-        f"{name}/docker-compose.yaml": COMPOSE.format(restart=restart, health=health),
-        f"{name}/composia-meta.yaml": META.format(name=name, strategy=strategy),
-        f"{name}/app/write": WRITE,
-        f"{name}/app/read": READ,
-    }
+class App:
+    """One such service, with a port of its own on every node."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.number = next(App.numbers)
+        self.name = f"app{self.number}"
+        self.port = 8080 + self.number
+
+    def files(
+        self,
+        restart: str = "unless-stopped",
+        strategy: str = "files.copy",
+        health: str = HEALTH,
+        more: str = "",
+    ) -> dict[str, str | None]:
+        """Its folder in the catalog."""
+        compose = COMPOSE.format(restart=restart, health=health, port=self.port)
+        return {
+            f"{self.name}/docker-compose.yaml": compose,
+            f"{self.name}/composia-meta.yaml": META.format(
+                name=self.name, strategy=strategy, more=more
+            ),
+            f"{self.name}/app/write": WRITE,
+            f"{self.name}/app/read": READ,
+        }
+
+    def deploy(self, **options: str) -> None:
+        """Start it on main, with some pages."""
+        self.world.commit(self.files(**options))
+        self.world.ok(f"{self.path}/deploy")
+        trees.fill(self.pages("main"))
+        until(lambda: self.read("main") == [], "the service")
+
+    def end(self) -> None:
+        """Stop it wherever it runs: what it leaves is the lab's."""
+        for node in NODES:
+            if there := self.world.containers(self.name, node=node):
+                self.world.docker("rm", "-f", *there, node=node)
+
+    @property
+    def path(self) -> str:
+        return f"/services/{self.name}"
+
+    @property
+    def meta(self) -> str:
+        """Its composia-meta.yaml."""
+        answer = self.world.get(f"/catalog/files/{self.name}/composia-meta.yaml")
+        return str(answer.json()["content"])
+
+    def pages(self, node: str) -> Any:
+        return self.world.volume(f"{self.name}_pages", node)
+
+    def address(self, node: str) -> tuple[str, int]:
+        return self.world.lab.nodes[node].address, self.port
+
+    def container(self, node: str = "main") -> str:
+        return self.world.container(self.name, "web", node)
+
+    def active(self) -> list[str]:
+        """The nodes on which a container of it runs."""
+        return [one for one in NODES if self.world.containers(self.name, node=one, running=True)]
+
+    def write(self, node: str, text: str) -> None:
+        assert ask(self.address(node), f"/cgi-bin/write?{text}") is not None
+
+    def read(self, node: str) -> list[str] | None:
+        """What was written, as the service there knows it."""
+        answer = ask(self.address(node), "/cgi-bin/read")
+        return None if answer is None else answer.split()
+
+    def client(self) -> Client:
+        """Somebody who writes to wherever it answers."""
+        return Client([self.address(node) for node in NODES])
+
+    def lost(self, client: Client, node: str) -> list[int]:
+        """Acknowledged writes that the service does not know of."""
+        there = set(self.read(node) or ())
+        return [answer.number for answer in client.kept if str(answer.number) not in there]
+
+
+def wanted(source: str = "main", target: str = "edge", **more: Any) -> dict[str, Any]:
+    """The body of a move."""
+    return {"source_node": source, "target_node": target, **more}
 
 
 @dataclass(frozen=True)
@@ -82,13 +162,13 @@ class Answer:
 
     number: int
     at: float
-    address: str
+    address: tuple[str, int]
 
 
 class Client:
     """Writes every few milliseconds, to whichever node answers, from `with` to its end."""
 
-    def __init__(self, addresses: Sequence[str], pause: float = 0.01) -> None:
+    def __init__(self, addresses: Sequence[tuple[str, int]], pause: float = 0.01) -> None:
         self._addresses = list(addresses)
         self._pause = pause
         self._ended = threading.Event()
@@ -105,7 +185,7 @@ class Client:
 
     def _run(self) -> None:
         for number in itertools.count():
-            if self._ended.is_set():
+            if self._ended.wait(self._pause):
                 return
             for address in list(self._addresses):
                 if ask(address, f"/cgi-bin/write?{number}") is not None:
@@ -114,7 +194,6 @@ class Client:
                     self._addresses.remove(address)
                     self._addresses.insert(0, address)
                     break
-            time.sleep(self._pause)
 
     @property
     def outage(self) -> float:
@@ -124,20 +203,13 @@ class Client:
 
     def wait_for(self, more: int) -> None:
         """Wait until so many more writes were acknowledged."""
-        wanted, end = len(self.kept) + more, time.monotonic() + 60
-        while len(self.kept) < wanted:
-            assert time.monotonic() < end, "the service does not answer"
-            time.sleep(0.02)
-
-    def lost(self, address: str) -> list[int]:
-        """Acknowledged writes that the service does not know of."""
-        there = set((ask(address, "/cgi-bin/read") or "").split())
-        return [answer.number for answer in self.kept if str(answer.number) not in there]
+        goal = len(self.kept) + more
+        until(lambda: len(self.kept) >= goal, f"{more} more answers")
 
 
-def ask(address: str, path: str) -> str | None:
+def ask(address: tuple[str, int], path: str) -> str | None:
     """What it answers; None where nobody does."""
-    connection = HTTPConnection(address, PORT, timeout=2)
+    connection = HTTPConnection(*address, timeout=2)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

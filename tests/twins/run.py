@@ -25,8 +25,12 @@ class MemoryRun:
         self.steps: list[tuple[str, str | None]] = []
         self.asked: list[Operation[Any]] = []
         self.told: dict[str, Any] = {}
+        #: What the controller's own steps answer.
+        self.controlled: dict[str, Any] = {"now": "2026-11-24T04:00:00Z"}
 
-    async def on(self, node: str, step: str, operation: Operation[Result]) -> Result:
+    async def on(
+        self, node: str, step: str, operation: Operation[Result], *, insist: bool = False
+    ) -> Result:
         outcome = self._ask(node, step, operation)
         if isinstance(outcome, ComposiaError):
             raise outcome
@@ -38,10 +42,17 @@ class MemoryRun:
     ) -> Mapping[str, Result | ComposiaError]:
         return {node: self._ask(node, step, one) for node, one in operations.items()}
 
+    async def on_both(self, step: str, operations: Mapping[str, Operation[Any]]) -> dict[str, Any]:
+        answers = {node: self._ask(node, step, one) for node, one in operations.items()}
+        for answer in answers.values():
+            if isinstance(answer, ComposiaError):
+                raise answer
+        return answers
+
     async def control(self, step: str, action: str, **arguments: Any) -> Any:
         self.steps.append((step, None))
         self.told[action] = arguments
-        return "2026-11-24T04:00:00Z" if action == "now" else None
+        return self.controlled.get(action)
 
     def log(self, line: str) -> None:
         return

@@ -141,7 +141,7 @@ class Started(BaseModel):
 
 
 class StartOnTarget(Operation[Started]):
-    """Start everything, and wait until it answers; then the fence comes down."""
+    """Start everything, and wait until it answers; then the fence is open."""
 
     op: Literal["start_on_target"] = "start_on_target"
 
@@ -158,7 +158,8 @@ class StartOnTarget(Operation[Started]):
         await site.notes.note("started")
         answered = await answering.wait_until_it_answers(site)
         forget_stopped(site.state)
-        fence.take_down(site.state)
+        if found:
+            fence.put_up(site.state, found.model_copy(update={"open": True}))
         return Started(start_seconds=answered - began)
 
 
@@ -191,7 +192,7 @@ class ClearTarget(Operation[Nothing]):
 def _leave_fence(found: Fence, site: Site) -> None:
     """As it was before: where the service had been held by an earlier move, it stays held."""
     if found.held:
-        fence.put_up(site.state, found.model_copy(update={"side": "source"}))
+        fence.put_up(site.state, found.model_copy(update={"side": "source", "open": False}))
     else:
         fence.take_down(site.state)
 

@@ -28,6 +28,8 @@ class Fence(BaseModel):
     #: The move, and what this node is in it; `left`: the service has gone from here for good.
     task: str
     side: Literal["source", "target", "left"]
+    #: The service has been started behind it: it only tells what the move made here.
+    open: bool = False
     #: Of the question that put it up: one of a newer placement may start the service again.
     epoch: int
     #: What ran here when the move stopped it, with its policies.
@@ -67,7 +69,7 @@ def pass_by(site: Site, epoch: int) -> None:
     Conflict.
     """
     fence = read(site.state)
-    if fence is None:
+    if fence is None or fence.open:
         return
     if epoch > fence.epoch:
         take_down(site.state)

@@ -1,0 +1,193 @@
+"""A move as numbered steps, and its way back from any of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composia.errors import Conflict, Failure, Invalid, NodeLost
+from composia.model.service import CaddyRef
+from composia.operations.arriving import DataRestored, Started
+from composia.operations.base import Nothing, Operation
+from composia.operations.carrying import Received, Rounds
+from composia.operations.certificates import CertificatesReceived, CertificatesSent
+from composia.operations.fragments import Placed
+from composia.operations.leaving import DataExported, SourceRetired
+from composia.operations.surveying import Size, SourceSeen, TargetSeen
+from composia.workflows.migrate import MigratePlan
+from composia.workflows.move import MigrateRequest, begin, plan_migrate, plan_move_back
+from composia.workflows.plan import LeftOpen
+from tests.twins.office import INFRA, MY_APP
+from tests.twins.run import Answer, MemoryRun
+from tests.unit.workflows.conftest import World
+
+SOURCE = SourceSeen(images={"web:1": "sha256:1"}, running=("web",), published=(80,))
+TARGET = TargetSeen(images={"web:1": "sha256:1"}, free=1 << 40, free_for_volumes=1 << 40)
+MOVING: dict[str, Any] = {
+    **MY_APP, "network": {}, "migrate": {"data": [{"name": "uploads"}, {"name": "database"}]},
+}  # fmt: skip
+RESULTS: dict[str, Any] = {
+    "survey_source": SOURCE,
+    "survey_target": TARGET,
+    "pre_copy": Rounds.model_construct(),
+    "receive_data": Received.model_construct(bytes_received=0, rounds=0),
+    "export_data": DataExported(held_seconds=1.0, dump_seconds=0.0, send_seconds=0.1, bytes_sent=7),
+    "restore_data": DataRestored(placed=()),
+    "start_on_target": Started(start_seconds=0.5),
+    "retire_source": SourceRetired(kept_until="2026-12-01T00:00:00Z", kept=()),
+    "place_fragment": Placed(),
+    "forward_hosts": Placed(),
+    "send_certificates": CertificatesSent(sites=(), hosts=()),
+    "receive_certificates": CertificatesReceived(hosts=()),
+}
+
+
+def planned(world: World, **more: Any) -> MigratePlan:
+    world.has(MOVING, INFRA)
+    move, wrong = begin(world.known, "my-app", MigrateRequest(target_node="edge", **more))
+    plan = plan_migrate(world.known, move, wrong, (SOURCE, TARGET))
+    # What the backup does is shown by its own tests.
+    return plan.model_copy(update={"backup": None})
+
+
+def carried(failing: str | None = None, *, error: Exception | None = None) -> MemoryRun:
+    """Every node does what it is asked; one operation, by its word, does not."""
+
+    def answer(node: str, operation: Operation[Any]) -> Answer:
+        if operation.op == failing:
+            found = error or Failure("no luck")
+            assert isinstance(found, Failure)
+            return found
+        result: Answer = RESULTS.get(operation.op, Nothing())
+        return result
+
+    run = MemoryRun(answer)
+    run.controlled |= {
+        "begin_move": {"answered": False, "facts": {}},
+        "answer_move": {"sites": [], "trust": [], "downtime_seconds": 1.6},
+        "update_dns": {"records": []},
+        "write_back": {"revision": "abc"},
+    }
+    return run
+
+
+def done(run: MemoryRun) -> list[str]:
+    return list(dict.fromkeys(name for name, _ in run.steps))
+
+
+async def test_the_steps_are_those_of_the_design(world: World) -> None:
+    caddy = CaddyRef(
+        service=planned(world).service, compose_service="caddy", config_dir="/etc/caddy", source="f"
+    )
+    plan = planned(world).model_copy(update={"caddy_on_source": caddy, "caddy_on_target": caddy})
+    run = carried()
+    await plan.carry_out(run)
+    design = Path("docs/design.md").read_text()
+    named = re.findall(
+        r"`(\d_[a-z_]+)`", design.partition("### Migrate")[2].partition("**Fence")[0]
+    )
+    own = ("0_begin", "0_check_caddy", "0_bring_certificates", "5_answered", "9_done")
+    assert [step for step in done(run) if step not in own] == [
+        step for step in named if step != "0_back_up"
+    ]
+
+
+async def test_the_record_has_the_measured_outage(world: World) -> None:
+    result = await planned(world).carry_out(carried())
+    assert result["downtime_seconds"] == 1.6
+
+
+@pytest.mark.parametrize(
+    "failing", ["survey_target", "prepare_target", "pre_copy", "export_data", "stop_source",
+                "restore_data", "start_on_target"]
+)  # fmt: skip
+async def test_before_the_answer_a_failure_is_undone(world: World, failing: str) -> None:
+    run = carried(failing)
+    with pytest.raises(Failure, match="no luck"):
+        await planned(world).carry_out(run)
+    asked = [operation.op for operation in run.asked]
+    stopped = failing in ("export_data", "stop_source", "restore_data", "start_on_target")
+    assert ("resume_source" in asked) == stopped
+    assert ("clear_target" in asked) == (failing != "survey_target")
+    assert run.told["note_move"]["stage"] == "undone"
+    assert "retire_source" not in asked
+
+
+async def test_the_source_starts_only_when_nothing_runs_on_the_target(world: World) -> None:
+    run = carried("start_on_target")
+    with pytest.raises(Failure):
+        await planned(world).carry_out(run)
+    asked = [operation.op for operation in run.asked]
+    assert asked.index("clear_target") < asked.index("resume_source")
+
+
+async def test_a_lost_target_keeps_no_source_down_that_was_never_started(world: World) -> None:
+    run = carried("clear_target", error=NodeLost("edge is away"))
+    run.controlled["begin_move"] = {"answered": False, "facts": {}}
+    failing = carried("restore_data")
+    answer = failing._answer
+
+    def both(node: str, operation: Operation[Any]) -> Answer:
+        return NodeLost("away") if operation.op == "clear_target" else answer(node, operation)
+
+    failing._answer = both
+    with pytest.raises(Failure, match="no luck"):
+        await planned(world).carry_out(failing)
+    assert "resume_source" in [operation.op for operation in failing.asked]
+
+
+async def test_after_the_answer_nothing_is_undone_and_the_placement_is_kept(world: World) -> None:
+    run = carried("retire_source")
+    with pytest.raises(LeftOpen) as left:
+        await planned(world).carry_out(run)
+    assert left.value.keeps == "my-app: placement"
+    assert "resume_source" not in [operation.op for operation in run.asked]
+
+
+async def test_a_retry_after_the_answer_begins_with_step_6(world: World) -> None:
+    run = carried()
+    facts = run.controlled["answer_move"]
+    run.controlled["begin_move"] = {"answered": True, "facts": facts}
+    await planned(world).carry_out(run)
+    assert done(run) == ["0_begin", "7_update_dns", "8_write_back", "9_retire_source", "9_done"]
+
+
+async def test_a_rollback_without_the_data_carries_none(world: World) -> None:
+    plan = planned(world)
+    seen = (SOURCE, TARGET)
+    back = plan_move_back(world.known, plan, "01TASK", "discard", seen)
+    assert (back.source, back.target) == ("edge", "main")
+    run = carried()
+    await back.carry_out(run)
+    asked = [operation.op for operation in run.asked]
+    assert "pre_copy" not in asked
+    assert "restore_data" not in asked
+    assert back.takes_over == "01TASK"
+
+
+def test_what_no_item_covers_is_refused_by_name(world: World) -> None:
+    from composia.model.node import Instance, Mount
+    from tests.twins.office import container, node_state
+
+    mounts = (Mount(kind="volume", source="cache", used_by=("web",)),)
+    instance = Instance(service="my-app", folder="my-app", project="my-app", mounts=mounts)
+    state = node_state(container("my-app", "web")).model_copy(update={"instances": (instance,)})
+    world.sees(main=state)
+    with pytest.raises(Invalid, match="`cache` of my-app would not move"):
+        planned(world)
+    plan = planned(world, leave_behind=("cache",))
+    assert [one.source for one in plan.stays] == ["cache"]
+
+
+def test_everything_on_the_nodes_is_named_at_once(world: World) -> None:
+    world.has(MOVING, INFRA)
+    move, wrong = begin(world.known, "my-app", MigrateRequest(target_node="edge"))
+    seen = SOURCE.model_copy(update={"sizes": {"uploads": Size(size=1 << 50, files=1)}})
+    found = TARGET.model_copy(update={"taken": (80,), "images": {"web:1": "sha256:2"}})
+    with pytest.raises(Conflict) as refused:
+        plan_migrate(world.known, move, wrong, (seen, found))
+    for word in ("port 80 is taken", "image web:1", "MiB free"):
+        assert word in refused.value.message
