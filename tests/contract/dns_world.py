@@ -155,10 +155,10 @@ class AtCloudflare:
         self.twin = twin
         self.provider: Provider = self.provider_with(TOKEN)
 
-    def provider_with(self, token: str, zone: str = ZONE) -> CloudflareProvider:
-        """With another token."""
-        config = CloudflareConfig.model_validate({"api_token": token, "zones": (zone,)})
-        return CloudflareProvider(config, api=self.twin.url)
+    def provider_with(self, token: str, port: int = 53) -> CloudflareProvider:
+        """With another token, and name servers on another port."""
+        config = CloudflareConfig.model_validate({"api_token": token, "zones": (ZONE,)})
+        return CloudflareProvider(config, api=self.twin.url, port=port)
 
     async def put(self, hostname: str, kind: str, *values: str, ttl: int = 300) -> None:
         for value in values:

@@ -281,6 +281,9 @@ class _Late:
         if callable(happening) and self.after:
             await happening()
 
+    async def shown(self, target: DnsTarget) -> set[str] | None:
+        return await self.real.shown(target)
+
 
 class _Forgetful(_Late):
     """Takes changes, and forgets them."""

@@ -214,3 +214,32 @@ async def test_a_change_of_several_records_is_all_or_nothing(cloudflare: AtCloud
     await cloudflare.put(APP, "A", MAIN)
     await refused(cloudflare.provider, target(APP, MAIN, EDGE, ttl=30))
     assert await cloudflare.records(APP) == {("A", MAIN, 300)}
+
+
+async def test_the_zones_own_name_servers_are_asked_where_they_can_be(
+    server: Bind, cloudflare: AtCloudflare
+) -> None:
+    cloudflare.twin.name_servers = ["127.0.0.1"]
+    provider = cloudflare.provider_with(TOKEN, port=server.port)
+    error = await refused(provider, target(APP, MAIN))
+    assert "does not show it" in error.message
+    await server.put("b.lab.test", "A", MAIN)
+    updated = await update(provider, target("b.lab.test", MAIN))
+    assert updated.records[0].changed
+
+
+async def test_name_servers_out_of_reach_keep_nothing_from_being_done(
+    cloudflare: AtCloudflare,
+) -> None:
+    cloudflare.twin.name_servers = ["no-such-host.invalid"]
+    updated = await update(cloudflare.provider, target(APP, MAIN))
+    assert updated.records[0].changed
+
+
+async def test_the_name_servers_of_a_proxied_name_are_not_asked(
+    server: Bind, cloudflare: AtCloudflare
+) -> None:
+    cloudflare.twin.name_servers = ["127.0.0.1"]
+    provider = cloudflare.provider_with(TOKEN, port=server.port)
+    updated = await update(provider, target(APP, MAIN, proxied=True))
+    assert updated.records[0].changed

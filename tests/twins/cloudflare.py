@@ -43,6 +43,8 @@ class Cloudflare:
         #: Answers to give before any real one: a status and its Retry-After.
         self.busy: list[tuple[int, str | None]] = []
         self.calls: list[str] = []
+        #: Who answers for the zones.
+        self.name_servers: list[str] = []
         self.url = ""
         self._runner: web.AppRunner | None = None
 
@@ -115,7 +117,7 @@ class Cloudflare:
     async def _list_zones(self, request: web.Request) -> web.Response:
         wanted = request.query.get("name")
         found = [
-            {"id": id_, "name": name, "status": "active"}
+            {"id": id_, "name": name, "status": "active", "name_servers": self.name_servers}
             for id_, name in self.zones.items()
             if wanted in (None, name)
         ]

@@ -138,7 +138,8 @@ def test_whatever_the_layout_only_the_list_is_other_afterwards(
     assert load(edited, "f").data == {**load(text, "f").data, "nodes": wanted}
     kept = [line for line in edited.splitlines() if line.lstrip().startswith("#")]
     assert kept == [line for line in text.splitlines() if line.lstrip().startswith("#")]
-    assert ("\r\n" in edited) == ("\r\n" in text)
+    newline = "\r\n" if "\r\n" in text else "\n"
+    assert edited.splitlines(keepends=True) == [line + newline for line in edited.splitlines()]
 
 
 @given(files(), words)

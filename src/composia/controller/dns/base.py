@@ -50,3 +50,7 @@ class Provider(Protocol):
     async def change(self, target: DnsTarget, seen: Sequence[Present], change: Change) -> None:
         """All of the change or nothing. Raises Overtaken where the name is not as it was seen."""
         ...
+
+    async def shown(self, target: DnsTarget) -> set[str] | None:
+        """What the zone's name servers answer for it; None where they cannot be asked."""
+        ...

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from composia.controller.dns.authoritative import answered
 from composia.controller.dns.base import Change, Overtaken, Present
 from composia.errors import Failure
 from composia.model.config import Cloudflare
@@ -45,10 +46,12 @@ class _Refusal:
 class CloudflareProvider:
     """Zones that one API token may edit."""
 
-    def __init__(self, config: Cloudflare, *, api: str = API) -> None:
+    def __init__(self, config: Cloudflare, *, api: str = API, port: int = 53) -> None:
         self._token = config.api_token.get_secret_value().strip()
         self._api = api.rstrip("/")
+        self._port = port
         self._zones: dict[str, str] = {}
+        self._servers: dict[str, list[str]] = {}
 
     async def find(self, zone: str, hostname: str) -> tuple[Present, ...]:
         """See `Provider.find`."""
@@ -71,9 +74,17 @@ class CloudflareProvider:
                 raise Overtaken
             raise self._failure(answer, f"the change of {target.hostname}")
 
+    async def shown(self, target: DnsTarget) -> set[str] | None:
+        """See `Provider.shown`: a proxied name answers with addresses of Cloudflare."""
+        if target.proxied:
+            return None
+        await self._zone(target.zone)
+        return await answered(self._servers[target.zone], self._port, target)
+
     async def _zone(self, name: str) -> str:
         if name not in self._zones:
-            found = await self._all("/zones", {"name": name})
+            zones = await self._all("/zones", {"name": name})
+            found = [zone for zone in zones if normal(zone["name"]) == name]
             if not found:
                 raise Failure(
                     f"Cloudflare shows no zone {name} to this token",
@@ -81,6 +92,7 @@ class CloudflareProvider:
                     "or correct controller.dns.cloudflare.zones.",
                 )
             self._zones[name] = str(found[0]["id"])
+            self._servers[name] = list(found[0].get("name_servers") or ())
         return self._zones[name]
 
     async def _all(self, path: str, filters: Mapping[str, str]) -> list[dict[str, Any]]:

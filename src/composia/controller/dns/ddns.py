@@ -63,6 +63,10 @@ class DdnsProvider:
             raise Overtaken
         self._refuse(code, f"the update of {target.hostname}", target.zone)
 
+    async def shown(self, target: DnsTarget) -> set[str] | None:
+        """See `Provider.shown`: it is the name server that has been asked already."""
+        return None
+
     async def _records(self, hostname: str, type_: str) -> list[Present]:
         query = dns.message.make_query(_name(hostname), type_, flags=dns.flags.Flag(0))
         query.use_tsig(self._key(), algorithm=self._config.algorithm)

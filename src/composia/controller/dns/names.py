@@ -127,8 +127,11 @@ class Names:
         gone = {normal(one.value) for one in change.remove} - set(target.values)
         while True:
             shown = set(_values(await provider.find(target.zone, target.hostname), None))
-            if shown.issuperset(target.values) and not shown & gone:
-                return
+            if _is_met(target, gone, shown):
+                answers = await provider.shown(target)
+                if answers is None or _is_met(target, gone, answers):
+                    return
+                shown = answers
             if asyncio.get_running_loop().time() > end:
                 raise Failure(
                     f"{target.provider} took {target}, and does not show it "
@@ -136,6 +139,10 @@ class Names:
                     hint=f"Look at the records of {target.hostname} there. Asking again is safe.",
                 )
             await asyncio.sleep(PAUSE)
+
+
+def _is_met(target: DnsTarget, gone: set[str], shown: set[str]) -> bool:
+    return shown.issuperset(target.values) and not shown & gone
 
 
 def _unchanged(target: DnsTarget, seen: Sequence[Present], before: Written) -> DnsChange:
