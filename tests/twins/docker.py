@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import shutil
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from composia.errors import CommandFailed, Failure
@@ -17,6 +18,8 @@ class MemoryDocker(Docker):
     def __init__(self) -> None:
         self.there: dict[str, ContainerInfo] = {}
         self.volumes: dict[str, Volume] = {}
+        #: Where volumes lie that are made.
+        self.volumes_at: Path | None = None
         #: What was changed, in order: `policy no web`, `stop web`, `start web`.
         self.done: list[str] = []
         #: Names of containers that go on running, or do not start.
@@ -93,6 +96,20 @@ class MemoryDocker(Docker):
     async def volume(self, name: str) -> Volume | None:
         self._answer()
         return self.volumes.get(name)
+
+    async def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        """Make one where `volumes_at` says, or give the one that has the name."""
+        assert self.volumes_at
+        if name not in self.volumes:
+            mountpoint = self.volumes_at / name / "_data"
+            mountpoint.mkdir(parents=True)
+            self.volumes[name] = a_volume(name, mountpoint)
+        return self.volumes[name]
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove it with what is in it."""
+        if volume := self.volumes.pop(name, None):
+            shutil.rmtree(volume.mountpoint.parent)
 
     async def set_restart_policy(self, containers: Collection[str], policy: str) -> None:
         for name in self._names(containers):

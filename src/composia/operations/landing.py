@@ -14,7 +14,7 @@ from composia.operations.cargo import Cargo, dump_key, dump_of
 from composia.operations.kept import Exchanging, Replaced
 from composia.operations.sending import boot_id
 from composia.strategies import put_back, sources
-from composia.strategies.aside import Aside
+from composia.strategies.aside import Aside, remove
 from composia.strategies.base import Site, Swap
 from composia.strategies.put_back import Target
 from composia.strategies.sources import key_of, known_as
@@ -65,12 +65,19 @@ async def landed(site: Site) -> Landed:
     if aside.read(kept.REPLACED, Replaced) or aside.read(kept.EXCHANGING, Exchanging):
         raise Conflict(f"task {site.task} has put its data in place already")
     known = aside.read(LANDED, Landed)
-    if known is None or not (known.settled or known.boot == boot_id()):
-        if known:
-            site.notes.log("this node was cut off in the middle: the copy is begun anew")
-        await aside.discard(site.docker)
-        known = Landed(copy_id=os.urandom(8).hex(), boot=boot_id())
-    return known
+    if known and not (known.settled or known.boot == boot_id()):
+        site.notes.log("this node was cut off in the middle: the copy is begun anew")
+        await _discard(known, site)
+        known = None
+    return known or Landed(copy_id=os.urandom(8).hex(), boot=boot_id())
+
+
+async def _discard(known: Landed, site: Site) -> None:
+    for one in known.landings:
+        if one.swap and one.swap.staging_volume:
+            await site.docker.remove_volume(one.swap.staging_volume)
+        else:
+            await in_thread(remove, one.path)
 
 
 def keep(site: Site, known: Landed, *, settled: bool) -> Landed:

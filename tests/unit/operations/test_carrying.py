@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from composia.errors import Conflict, Failure, Invalid, WireCut
 from composia.operations import cargo, sending
 from composia.operations.carrying import Cargo, compare_received, dump_of
+from composia.operations.kept import expire
 from composia.tools import manifest
 from composia.tools.delta import BLOCK
 from composia.tools.manifest import Manifest
@@ -211,6 +213,40 @@ async def test_what_is_excluded_does_not_come_along(nodes: TwoNodes) -> None:
 
     assert sorted(os.listdir(nodes.staged)) == ["fifo", "link", "note"]
     assert [str(path) for path in nodes.swaps()[0].carry] == ["sub"]
+
+
+async def test_a_volume_lands_in_a_volume_and_its_root_comes_along(nodes: TwoNodes) -> None:
+    nodes.main.volume("cache", nodes.data)
+    live = nodes.edge.docker.volumes_at = nodes.target.aside.parent / "volumes"
+    (live / "app_cache" / "_data").mkdir(parents=True)
+    nodes.edge.volume("cache", live / "app_cache" / "_data")
+    (live / "app_cache" / "_data" / "from the image").write_text("live")
+    nodes.cargo = (Cargo(item="uploads", include=("cache",)),)
+
+    await nodes.pre_copy()
+    (nodes.data / "new").write_text("new")
+    await nodes.last()
+
+    (swap,) = nodes.swaps()
+    assert (swap.known_as, swap.volume, swap.staging_volume) == (
+        "cache",
+        "app_cache",
+        "composia-01TASK-uploads-0-cache",
+    )
+    assert swap.staged == live / "composia-01TASK-uploads-0-cache" / "_data"
+    assert not manifest.differences(manifest.take(nodes.data), manifest.take(swap.staged))
+    assert contents(swap.staged) == contents(nodes.data)
+    assert contents(swap.live) == {"from the image": b"live"}
+
+
+async def test_what_lies_ready_is_removed_when_its_task_has_long_ended(nodes: TwoNodes) -> None:
+    await nodes.last()
+    soon, later = (datetime.now(UTC) + timedelta(hours=hours) for hours in (23, 25))
+
+    assert await expire(nodes.target.aside, nodes.edge.docker, soon) == []
+    assert await expire(nodes.target.aside, nodes.edge.docker, later) == ["01TASK"]
+    assert not nodes.staged.exists()
+    assert await expire(nodes.source.aside, nodes.main.docker, later) == ["01TASK"]
 
 
 async def test_a_dump_goes_in_the_last_round_and_is_exchanged_with_nothing(
