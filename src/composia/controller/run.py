@@ -261,9 +261,12 @@ class TaskRun:
         self, place: Place, begun: Begun, outcome: Outcome, *, insist: bool
     ) -> Begun | None:
         error = outcome.error.as_error() if outcome.error else None
-        if error is None or not error.may_retry or self._is_unwanted(place, insist=insist):
+        if error is None or self._is_unwanted(place, insist=insist):
             return None
-        if begun.tries >= TRIES and not insist:
+        # What has to be done is asked for as long as its node is there to be asked.
+        for_ever = insist and error.may_retry
+        again = error.may_retry or (insist and not isinstance(error, Cancelled))
+        if not again or (begun.tries >= TRIES and not for_ever):
             return None
         self._say(place, f"{error.message}; asked once more ({begun.tries + 1} of {TRIES})")
         return Begun(tries=begun.tries + 1)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict, Failure, NotFound
-from composia.operations import answering, fence, kept, replacing
+from composia.operations import answering, fence, hold, kept, replacing
 from composia.operations.base import Files, Nothing, Operation
 from composia.operations.cargo import dump_of
 from composia.operations.carrying import compare_received
@@ -172,6 +172,7 @@ class ClearTarget(Operation[Nothing]):
         found = fence.read(site.state)
         if found and found.task != site.task:
             raise Failure(f"{site.service} is fenced on {site.node} by task {found.task}")
+        await hold.wait_for_engine(site)
         await _stop(site)
         aside = Aside(site.aside, site.task)
         replaced = aside.read(kept.REPLACED, Replaced)

@@ -252,8 +252,7 @@ async def _start(together: Sequence[Kept], site: Site) -> None:
             if await _engine_answers(site):
                 raise
         site.notes.log(f"Waiting for the Docker engine of {site.node} to start {site.service}")
-        while not await _engine_answers(site):  # noqa: ASYNC110  # nobody tells when it is back
-            await asyncio.sleep(AWAY_POLL)
+        await wait_for_engine(site)
 
 
 async def _start_once(together: Sequence[Kept], site: Site) -> None:
@@ -266,6 +265,12 @@ async def _start_once(together: Sequence[Kept], site: Site) -> None:
         ids = [one.id for one in together if one.policy == policy and one.id in there]
         await site.docker.set_restart_policy(ids, policy)
     await site.docker.start([one.id for one in together if one.id in there])
+
+
+async def wait_for_engine(site: Site) -> None:
+    """Wait until the engine of this node answers."""
+    while not await _engine_answers(site):  # noqa: ASYNC110  # nobody tells when it is back
+        await asyncio.sleep(AWAY_POLL)
 
 
 async def _engine_answers(site: Site) -> bool:

@@ -31,10 +31,12 @@ def fire(step: str, moment: str, actions: Collection[str] = (KILL_CONTROLLER, ER
 
 
 def _take(path: Path, step: str, moment: str, actions: Collection[str]) -> str | None:
+    # A step of a move may be called without its number.
+    names = (step, step.lstrip("0123456789").removeprefix("_"))
     with _alone(path):
         armed = _read(path)
         for point in armed:
-            if (point.get("step"), point.get("moment")) != (step, moment):
+            if point.get("step") not in names or point.get("moment") != moment:
                 continue
             if point.get("action") in actions:
                 _write(path, [other for other in armed if other is not point])

@@ -32,7 +32,7 @@ MOVING: dict[str, Any] = {
 RESULTS: dict[str, Any] = {
     "survey_source": SOURCE,
     "survey_target": TARGET,
-    "pre_copy": Rounds.model_construct(),
+    "pre_copy": Rounds(rounds=()),
     "receive_data": Received.model_construct(bytes_received=0, rounds=0),
     "export_data": DataExported(held_seconds=1.0, dump_seconds=0.0, send_seconds=0.1, bytes_sent=7),
     "restore_data": DataRestored(placed=()),

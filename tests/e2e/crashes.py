@@ -1,0 +1,169 @@
+"""One move with one misfortune: who dies, when, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.e2e.world import PATIENCE, World, until
+from tests.e2e.writing import NODES, App, ask, wanted
+
+#: The steps of a move with a site: by name, and the nodes that work in each.
+STEPS = {
+    "0_check": NODES,
+    "0_back_up": ("main",),
+    "0_prepare": ("edge",),
+    "0_pre_copy": NODES,
+    "1_export_data": NODES,
+    "2_stop_source": ("main",),
+    "4_restore_data": ("edge",),
+    "5_start_on_target": ("edge",),
+    "7_update_dns": (),
+    "8_write_back": (),
+    "9_retire_source": ("main",),
+}
+VICTIMS = (
+    "controller", "agent:main", "agent:edge", "docker:main", "docker:edge", "machine:main",
+    "machine:edge", "link:main", "link:edge",
+)  # fmt: skip
+MOMENTS = ("before", "middle", "after")
+#: A step that is over before anybody could have looked.
+GLANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Case:
+    """A cell of the matrix."""
+
+    step: str
+    victim: str
+    moment: str
+
+    def __str__(self) -> str:
+        return f"{self.step}-{self.victim}-{self.moment}"
+
+
+def every() -> list[Case]:
+    """The whole matrix."""
+    return [Case(s, v, m) for s in STEPS for v in VICTIMS for m in MOMENTS]
+
+
+def some() -> list[Case]:
+    """Every step once, every victim, every moment."""
+    steps = list(STEPS)
+    return [
+        Case(step, VICTIMS[at % len(VICTIMS)], MOMENTS[at % len(MOMENTS)])
+        for at, step in enumerate(steps)
+    ]
+
+
+class Both:
+    """Watches whether the service ever answers on both nodes at once."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.seen: list[float] = []
+
+    def __enter__(self) -> Both:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(GLANCE):
+            if all(ask(self._app.address(node), "/cgi-bin/read") is not None for node in NODES):
+                self.seen.append(time.monotonic())
+
+
+def moved(world: World, app: App, case: Case, restart: str = "always") -> dict[str, Any]:
+    """Move the service with the misfortune, heal, and wait until it is settled; the task.
+
+    Asserts what must hold whatever has happened.
+    """
+    app.deploy(restart=restart)
+    with Both(app) as both, app.client() as client:
+        client.wait_for(20)
+        task = _struck(world, app, case)
+        ended = world.wait(task)
+        first = dict(ended)
+        if "rollback" in ended["actions"]:
+            assert app.active() == ["edge"], ended
+            ended = world.wait(world.start(f"/tasks/{task}/retry"))
+            assert ended["status"] == "succeeded", ended
+        node = "edge" if ended["status"] == "succeeded" else "main"
+        until(lambda: app.active() == [node], f"the service on {node}", lambda: str(first))
+        client.wait_for(20)
+
+    assert both.seen == [], f"active on both nodes: {case}"
+    assert app.lost(client, node) == [], f"lost writes: {case}"
+    assert client.kept[-1].address == app.address(node)
+    assert world.policy(app.container(node), node) == restart.strip("\"")
+    return first
+
+
+def _struck(world: World, app: App, case: Case) -> str:
+    kind, _, node = case.victim.partition(":")
+    world.lab.clear_failures()
+    if kind == "controller" or (kind == "agent" and node in STEPS[case.step]):
+        return _killed_at_a_failure_point(world, app, case)
+    task = world.start(f"{app.path}/migrate", wanted())
+    _wait_for_the_moment(world, task, case)
+    _strike(world, kind, node)
+    time.sleep(1)
+    _heal(world, kind, node)
+    return task
+
+
+def _killed_at_a_failure_point(world: World, app: App, case: Case) -> str:
+    # The controller's own steps have no middle.
+    middle = "before" if not STEPS[case.step] and case.moment == "middle" else case.moment
+    world.lab.fail(f"{case.step}:{middle}", f"kill-{case.victim}")
+    task = world.start(f"{app.path}/migrate", wanted())
+    until(lambda: world.lab.pid(case.victim) is None, f"the end of {case.victim}")
+    world.lab.start(case.victim)
+    return task
+
+
+def _wait_for_the_moment(world: World, task: str, case: Case) -> None:
+    over: Callable[[Any], bool] = {
+        "before": lambda step: True,
+        "middle": lambda step: True,
+        "after": lambda step: step["finished_at"] is not None,
+    }[case.moment]
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        found = world.task(task)
+        steps = [step for step in found["steps"] if step["name"] == case.step]
+        if any(over(step) for step in steps) or found["finished_at"]:
+            break
+        time.sleep(GLANCE)
+    if case.moment == "middle":
+        time.sleep(0.1)
+
+
+def _strike(world: World, kind: str, node: str) -> None:
+    match kind:
+        case "link":
+            world.lab.cut(node, "controller")
+        case "machine":
+            world.lab.reboot(node)
+        case _:
+            world.lab.kill(f"{kind}:{node}")
+
+
+def _heal(world: World, kind: str, node: str) -> None:
+    match kind:
+        case "link":
+            world.lab.join(node, "controller")
+        case "machine":
+            return
+        case _:
+            world.lab.start(f"{kind}:{node}")
