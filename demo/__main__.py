@@ -1,4 +1,4 @@
-"""The main job, end to end: deploy, back up, lose everything, have it back."""
+"""The main job, end to end: deploy, back up, lose everything, have it back; then move."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+from demo import moving
 from tests.lab import Lab
 
 HERE = Path(__file__).parent
@@ -16,12 +18,12 @@ COMPOSIA = str(Path(sys.executable).with_name("composia"))
 
 
 def main() -> int:
-    """Show it; the exit code says whether everything came back."""
+    """Show it; the exit code says whether everything came back, and nothing was lost."""
     once = "--once" in sys.argv[1:]
     say("Starting two real nodes, a Git remote and a controller")
     lab = Lab.up(os.environ["LAB"], nodes=["main", "edge"])
     try:
-        came_back = show(lab)
+        came_back = show(lab) and moving.show(lab, partial(composia, lab), say)
     finally:
         if once:
             lab.down()

@@ -105,7 +105,7 @@ def moved(world: World, app: App, case: Case, restart: str = "always") -> dict[s
     assert both.seen == [], f"active on both nodes: {case}"
     assert app.lost(client, node) == [], f"lost writes: {case}"
     assert client.kept[-1].address == app.address(node)
-    assert world.policy(app.container(node), node) == restart.strip("\"")
+    assert world.policy(app.container(node), node) == restart.strip('"')
     return first
 
 

@@ -117,8 +117,7 @@ class App:
     @property
     def meta(self) -> str:
         """Its composia-meta.yaml."""
-        answer = self.world.get(f"/catalog/files/{self.name}/composia-meta.yaml")
-        return str(answer.json()["content"])
+        return self.world.get(f"/catalog/files/{self.name}/composia-meta.yaml").text
 
     def pages(self, node: str) -> Any:
         return self.world.volume(f"{self.name}_pages", node)

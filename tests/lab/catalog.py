@@ -48,6 +48,7 @@ CADDY_COMPOSE = """services:
     init: true
     restart: unless-stopped
     ports: ["80:80", "443:443"]
+    extra_hosts: ["host.docker.internal:host-gateway"]
     volumes:
       - ./config:/etc/caddy
       - ./data:/data
