@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e import crashes
 from tests.e2e.world import World
 from tests.lab import Lab
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After `bin/test --matrix`: a line for each step and victim, a mark for each moment."""
+    if os.environ.get("COMPOSIA_MATRIX"):
+        outcomes = {
+            str(report.nodeid).partition("[")[2].rstrip("]"): outcome
+            for outcome in ("passed", "failed", "error")
+            for report in terminalreporter.stats.get(outcome, [])
+        }
+        for line in crashes.table(outcomes):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="module")

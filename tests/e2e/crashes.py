@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,18 @@ def some() -> list[Case]:
         Case(step, VICTIMS[at % len(VICTIMS)], MOMENTS[at % len(MOMENTS)])
         for at, step in enumerate(steps)
     ]
+
+
+def table(outcomes: Mapping[str, str]) -> Iterator[str]:
+    """What came of the cases, by their names; moments in their order, `-` where it did not run."""
+    marks = {"passed": "ok", "failed": "FAILED", "error": "ERROR"}
+    yield f"{'step':20}{'who':16}{'before':10}{'middle':10}{'after':10}"
+    for step in STEPS:
+        for victim in VICTIMS:
+            found = [outcomes.get(str(Case(step, victim, moment)), "") for moment in MOMENTS]
+            if any(found):
+                cells = "".join(f"{marks.get(one, '-'):10}" for one in found)
+                yield f"{step:20}{victim:16}{cells}"
 
 
 class Both:

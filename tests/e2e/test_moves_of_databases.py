@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -79,10 +80,8 @@ class Inserts:
     def _insert(self, number: int, node: str) -> bool:
         found = self._world.containers(self._name, node=node, running=True)
         words = ["psql", "-XU", "postgres", "-qc", f"insert into rows values ({number})"]
-        return any(
-            succeeds(lambda one=one: self._world.docker("exec", one, *words, node=node))
-            for one in found
-        )
+        asked = [partial(self._world.docker, "exec", one, *words, node=node) for one in found]
+        return any(succeeds(one) for one in asked)
 
     def wait_for(self, more: int) -> None:
         goal = len(self.kept) + more
