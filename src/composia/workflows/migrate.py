@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +36,10 @@ from composia.workflows.backup import BackupPlan
 from composia.workflows.check import Checked, Downtime, check
 from composia.workflows.dns import update_dns
 from composia.workflows.plan import Hold, LeftOpen, Plan, Run, placement
+
+
+#: How long names are forwarded while it is not known when everybody has heard of the new address.
+FORWARD = timedelta(days=1)
 
 
 class Kept(BaseModel):
@@ -218,7 +222,7 @@ class MigratePlan(Plan):
         if self.caddy_on_target:
             place = PlaceFragment(service=self.service, caddy=self.caddy_on_target)
             await run.on(self.target, "6_reload_caddy", place)
-            await self._forward(run, checked, timedelta(days=1), "6_forward")
+            await self._forward(run, checked, None, "6_forward")
         updated = await update_dns(run, "7_update_dns", self.records, self.our_addresses)
         written = await run.control(
             "8_write_back",
@@ -228,9 +232,7 @@ class MigratePlan(Plan):
             nodes=list(self.nodes_after),
             was=list(self.nodes_before),
         )
-        await self._forward(
-            run, checked, timedelta(seconds=updated.longest_ttl_before), "9_end_forward"
-        )
+        await self._forward(run, checked, updated.forgotten_at, "9_end_forward")
         retire = RetireSource(service=self.service, cargo=self.cargo)
         retired = await run.on(self.source, "9_retire_source", retire)
         await run.control("9_done", "note_move", task=run.task, stage="done", facts={})
@@ -239,8 +241,8 @@ class MigratePlan(Plan):
         kept_until = retired.kept_until.isoformat()
         return {**shown, "dns": dns, "revision": written["revision"], "kept_until": kept_until}
 
-    async def _forward(self, run: Run, checked: Checked, span: timedelta, step: str) -> None:
-        """For clients with the old address: until they have heard of the new one."""
+    async def _forward(self, run: Run, checked: Checked, until: datetime | None, step: str) -> None:
+        """For clients with the old address: until they have heard of the new one, or for a day."""
         if not (self.caddy_on_source and self.target_address and checked.sites):
             return
         now = datetime.fromisoformat(await run.control(f"{step}_at", "now"))
@@ -249,7 +251,7 @@ class MigratePlan(Plan):
             caddy=self.caddy_on_source,
             sites=checked.sites,
             to=self.target_address,
-            until=now.astimezone(UTC) + span,
+            until=until or now + FORWARD,
             trust=checked.trust,
         )
         await run.on(self.source, step, forward)

@@ -57,6 +57,9 @@ def _too_large(limit: int) -> TooLarge:
 
 
 def documented(model: type[BaseModel]) -> dict[str, Any]:
-    """`openapi_extra` for a route whose body is this model, and may be missing."""
+    """`openapi_extra` for a route whose body is this model; it may be missing where all is."""
     schema = model.model_json_schema()
-    return {"requestBody": {"required": False, "content": {"application/json": {"schema": schema}}}}
+    required = bool(schema.get("required"))
+    return {
+        "requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}
+    }
