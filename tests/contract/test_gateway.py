@@ -210,6 +210,21 @@ async def test_the_same_object_again_is_fine(
     assert await status(http, "POST", url, data=BODY) == 200
 
 
+async def test_the_first_objects_may_come_at_once(
+    bare: GatewayWorld, http: aiohttp.ClientSession
+) -> None:
+    bodies = {hashlib.sha256(body).hexdigest(): body for body in map(os.urandom, range(1, 33))}
+
+    found = await asyncio.gather(
+        *(status(http, "POST", f"{bare.http}data/{name}", data=bodies[name]) for name in bodies),
+        *(status(http, "POST", f"{bare.http}data/{name}", data=bodies[name]) for name in bodies),
+    )
+
+    assert set(found) == {200}
+    kept = {path.name: path.read_bytes() for path in bare.repository.glob("data/*/*")}
+    assert kept == bodies
+
+
 # Hostile requests.
 
 

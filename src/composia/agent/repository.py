@@ -23,7 +23,7 @@ from composia.agent.uploads import Differs, Upload, WrongName
 from composia.operations.messages import ObjectCall
 
 #: Bytes read at once.
-CHUNK = 256 * 1024
+CHUNK = 1024 * 1024
 V2 = "application/vnd.x.restic.rest.v2"
 V1 = "application/vnd.x.restic.rest.v1"
 BINARY = "application/octet-stream"

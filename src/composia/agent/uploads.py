@@ -119,12 +119,14 @@ def _is_whole(path: Path) -> bool:
 def _made(above: Path, folder: Path) -> None:
     """The folder of the object, flushed where it is new. Raises Differs where it leads out."""
     for path in (above.parent, above):
-        if path != folder and not path.exists():
-            path.mkdir(mode=0o755)
-            owner = path.parent.stat()
-            with suppress(PermissionError):
-                os.chown(path, owner.st_uid, owner.st_gid)
-            _flush(path.parent)
+        # Two uploads may be the first at once.
+        with suppress(FileExistsError):
+            if path != folder and not path.exists():
+                path.mkdir(mode=0o755)
+                owner = path.parent.stat()
+                with suppress(PermissionError):
+                    os.chown(path, owner.st_uid, owner.st_gid)
+                _flush(path.parent)
         if not path.resolve().is_relative_to(folder):
             raise Differs
 
