@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,6 +179,41 @@ def test_the_link_to_the_repository_cut_for_a_while(
 
     assert ended["status"] == "succeeded", (ended, world.log(task))
     assert world.backup_of(ended, "uploads")["size"] > MUCH
+
+
+def test_a_restore_waits_for_the_repository(world: World, uploads: Path, much: Path) -> None:
+    world.ok("/services/away/backup", {"data_items": ["uploads"]})
+    before = look(uploads)
+    much.write_text("changed")
+    task = world.start("/services/away/restore", {"data_items": ["uploads"]})
+    until(lambda: "edge fetch_data: begun" in world.log(task), "the fetching")
+    world.lab.kill("agent:main")
+    time.sleep(3)
+    world.lab.start("agent:main")
+
+    ended = world.wait(task)
+
+    assert ended["status"] == "succeeded", (ended, world.log(task))
+    assert look(uploads) == before
+
+
+def test_an_agent_that_is_stopped_cleans_up_over_the_way(
+    world: World, uploads: Path, much: Path
+) -> None:
+    before = snapshots(world)
+    task = world.start("/services/away/backup", {"data_items": ["uploads"]})
+    busy(world, task)
+    pid = world.lab.pid("agent:edge")
+    assert pid
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: world.lab.pid("agent:edge") is None, "the end of the agent")
+    world.lab.start("agent:edge")
+
+    ended = world.wait(task)
+
+    assert ended["status"] == "succeeded", (ended, world.log(task))
+    record = world.backup_of(ended, "uploads")
+    assert snapshots(world) - before == {record["snapshot_id"]}
 
 
 def test_the_nodes_own_agent_killed_leaves_no_snapshot_without_a_record(

@@ -83,6 +83,8 @@ class Channel:
                 log.info("disconnected", code=socket.close_code)
             except (aiohttp.ClientError, TimeoutError, OSError, Failure) as error:
                 log.info("not connected", reason=_reason(error))
+            # Not when the agent ends: what cleans up after itself still needs the way.
+            self._relays.cut()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -125,7 +127,6 @@ class Channel:
                 if message.type is aiohttp.WSMsgType.TEXT:
                     await self._hear(message.data)
         finally:
-            self._relays.cut()
             for task in (writing, repeating):
                 task.cancel()
             await asyncio.gather(writing, repeating, return_exceptions=True)

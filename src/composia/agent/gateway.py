@@ -92,7 +92,7 @@ class Gateway:
         async with self._opening:
             if self._runner is None:
                 server = web.Server(self._serve, access_log=None, handler_cancellation=True)
-                runner = web.ServerRunner(server)
+                runner = web.ServerRunner(server, shutdown_timeout=1.0)
                 await runner.setup()
                 await web.TCPSite(runner, "127.0.0.1", 0).start()
                 self._runner = runner

@@ -21,6 +21,9 @@ HELD = 60.0
 #: Seconds for it to answer when it is there: it may have to list a large repository.
 PROMPT = 120.0
 
+#: Calls at once: rustic has ten, and a node four operations.
+MANY = 256
+
 Call = ObjectCall | ForgetCall | WayCall
 
 
@@ -70,6 +73,8 @@ class Relays:
     ) -> AsyncIterator[Relay]:
         """A call on its way; leaving ends it. Raises NodeLost when the node stays away."""
         channel = await self._connection(node)
+        if len(self._relays) >= MANY:
+            raise NodeLost("too many calls for the repository at once", hint="Wait a little.")
         relay_id, relay = secrets.token_urlsafe(18), Relay(node.id, repository)
         self._relays[relay_id] = relay
         channel.send(Serve(relay=relay_id, repository=repository, call=call))
