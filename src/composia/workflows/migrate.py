@@ -37,7 +37,6 @@ from composia.workflows.check import Checked, Downtime, check
 from composia.workflows.dns import update_dns
 from composia.workflows.plan import Hold, LeftOpen, Plan, Run, placement
 
-
 #: How long names are forwarded while it is not known when everybody has heard of the new address.
 FORWARD = timedelta(days=1)
 

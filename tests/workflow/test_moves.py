@@ -1,0 +1,167 @@
+"""A move carried out by the runner: crashes, cancels, holds that outlive it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from composia.controller.asking import Question
+from composia.errors import Conflict, Failure
+from composia.model.task import Status
+from composia.operations.cargo import Cargo
+from composia.workflows.check import Downtime
+from composia.workflows.migrate import MigratePlan
+from tests.waiting import until
+from tests.workflow.office import Office, backup, deploy, ref
+
+ANSWERS: dict[str, dict[str, Any]] = {
+    "0_pre_copy": {"rounds": []},
+    "1_export_data": {
+        "held_seconds": 1.0, "dump_seconds": 0.0, "send_seconds": 0.0, "bytes_sent": 7,
+    },
+    "4_restore_data": {"placed": []},
+    "5_start_on_target": {"start_seconds": 0.5},
+    "9_retire_source": {"kept_until": "2026-12-01T00:00:00Z", "kept": []},
+}  # fmt: skip
+
+
+def plan(**more: Any) -> MigratePlan:
+    return MigratePlan(
+        service=ref(),
+        source="main",
+        target="edge",
+        nodes_before=("main",),
+        nodes_after=("edge",),
+        cargo=(Cargo(item="data", include=("./data",)),),
+        downtime=Downtime(),
+        **more,
+    )
+
+
+async def looks(question: Question) -> dict[str, Any]:
+    if question.operation.op == "survey_source":
+        return {"running": ["web"]}
+    return {"free": 1 << 40, "free_for_volumes": 1 << 40}
+
+
+async def ends(question: Question) -> dict[str, Any]:
+    if question.operation.op == "receive_data":
+        return {"bytes_received": 7, "rounds": 1}
+    return ANSWERS.get(question.step, {})
+
+
+async def fails(question: Question) -> dict[str, Any]:
+    raise Failure("no luck")
+
+
+async def never(question: Question) -> dict[str, Any]:
+    await asyncio.Event().wait()
+    return {}
+
+
+@pytest.fixture
+def moving(office: Office) -> Office:
+    """An office whose nodes do what they are asked."""
+    office.nodes.on("0_check", looks)
+    for step in ANSWERS:
+        office.nodes.on(step, ends)
+    return office
+
+
+async def test_the_outage_is_put_together_from_three_clocks(moving: Office) -> None:
+    task = await moving.ended((await moving.submit(plan())).id)
+    assert task.status is Status.SUCCEEDED, task.error
+    assert task.result is not None
+    assert 1.5 <= task.result["downtime_seconds"] < 3
+
+
+async def test_a_side_that_fails_ends_the_other_one(moving: Office) -> None:
+    async def one_side(question: Question) -> dict[str, Any]:
+        return await (fails if question.operation.op == "export_data" else never)(question)
+
+    moving.nodes.on("1_export_data", one_side)
+    task = await moving.ended((await moving.submit(plan())).id)
+    assert task.error is not None
+    assert task.error.message == "no luck"
+    assert "edge: undo_target" in moving.nodes.done
+    assert "main: undo_source" in moving.nodes.done
+
+
+async def test_a_cancelled_move_is_undone(moving: Office) -> None:
+    moving.nodes.on("4_restore_data", never)
+    task = await moving.submit(plan())
+    await moving.until_asked("4_restore_data")
+    await moving.runner.cancel(task.id)
+    ended = await moving.ended(task.id)
+    assert ended.status is Status.CANCELLED
+    assert "main: undo_source" in moving.nodes.done
+
+
+async def test_an_undo_waits_for_its_node(moving: Office) -> None:
+    moving.nodes.on("4_restore_data", never)
+    task = await moving.submit(plan())
+    await moving.until_asked("4_restore_data")
+    await moving.nodes.disconnect("main")
+    await moving.runner.cancel(task.id)
+    await until(lambda: bool(moving.nodes.done and "edge: 4_restore_data" in moving.nodes.done))
+    await moving.restart()
+    await moving.nodes.connect("main")
+    await moving.ended(task.id)
+    assert "main: undo_source" in moving.nodes.done
+
+
+async def test_an_open_move_holds_the_placement_and_nothing_else(moving: Office) -> None:
+    moving.nodes.on("9_retire_source", fails)
+    task = await moving.ended((await moving.submit(plan())).id)
+    assert task.actions == ("retry", "rollback", "abandon")
+    with pytest.raises(Conflict, match="has ended half-way"):
+        await moving.submit(deploy("edge"))
+    moving.nodes.on("save_data", never)
+    assert (await moving.submit(backup())).status is not Status.FAILED
+
+
+async def test_a_retry_goes_on_behind_the_answer(moving: Office) -> None:
+    moving.nodes.on("9_retire_source", fails)
+    task = await moving.ended((await moving.submit(plan())).id)
+    moving.nodes.on("9_retire_source", ends)
+    before = list(moving.nodes.done)
+    await moving.runner.retry(task.id)
+    ended = await moving.ended(task.id)
+    assert ended.status is Status.SUCCEEDED, ended.error
+    assert moving.nodes.done[len(before) :] == ["main: 9_retire_source"]
+    assert (await moving.submit(deploy("edge"))).id
+
+
+async def test_a_rollback_takes_the_hold_over(moving: Office) -> None:
+    moving.nodes.on("9_retire_source", fails)
+    task = await moving.ended((await moving.submit(plan())).id)
+    moving.nodes.on("9_retire_source", ends)
+    back = plan(of_task=task.id)
+    ended = await moving.ended((await moving.submit(back)).id)
+    assert ended.status is Status.SUCCEEDED, ended.error
+    assert (await moving.task(task.id)).actions == ("retry",)
+
+
+async def test_what_was_abandoned_is_free(moving: Office) -> None:
+    moving.nodes.on("9_retire_source", fails)
+    task = await moving.ended((await moving.submit(plan())).id)
+    await moving.runner.abandon(task.id)
+    assert (await moving.submit(deploy("edge"))).id
+
+
+@pytest.mark.parametrize("step", ["0_prepare", "1_export_data", "5_start_on_target"])
+async def test_a_controller_that_dies_goes_on_where_it_was(moving: Office, step: str) -> None:
+    moving.nodes.on(step, never)
+    task = await moving.submit(plan())
+    await moving.until_asked(step)
+    done = list(moving.nodes.done)
+    await moving.restart()
+    moving.nodes.on(step, ends)
+    for node in ("main", "edge"):
+        moving.nodes.kill(node)
+    ended = await moving.ended(task.id)
+    assert ended.status is Status.SUCCEEDED, ended.error
+    again = [one for one in moving.nodes.done[len(done) :] if one in done]
+    assert all(one.endswith(step) for one in again)
