@@ -176,7 +176,10 @@ class MigratePlan(Plan):
         receiving = ReceiveCertificates(service=service, caddy=caddy, wire=wire)
         both: dict[str, Operation[Any]] = {self.source: sending, target: receiving}
         done = await run.on_both("0_bring_certificates", both)
-        return Checked(sites=done[self.source].sites, trust=done[target].authorities)
+        checked = Checked(sites=done[self.source].sites, trust=done[target].authorities)
+        # Validated now, so that only a reload is left for the time in which nobody answers.
+        await self._forward(run, checked, None, "0_check_forward", rehearse=True)
+        return checked
 
     async def _cross(self, run: Run, reached: _Reached, checked: Checked) -> dict[str, Any]:
         """The outage."""
@@ -240,7 +243,15 @@ class MigratePlan(Plan):
         kept_until = retired.kept_until.isoformat()
         return {**shown, "dns": dns, "revision": written["revision"], "kept_until": kept_until}
 
-    async def _forward(self, run: Run, checked: Checked, until: datetime | None, step: str) -> None:
+    async def _forward(
+        self,
+        run: Run,
+        checked: Checked,
+        until: datetime | None,
+        step: str,
+        *,
+        rehearse: bool = False,
+    ) -> None:
         """For clients with the old address: until they have heard of the new one, or for a day."""
         if not (self.caddy_on_source and self.target_address and checked.sites):
             return
@@ -252,6 +263,7 @@ class MigratePlan(Plan):
             to=self.target_address,
             until=until or now + FORWARD,
             trust=checked.trust,
+            rehearse=rehearse,
         )
         await run.on(self.source, step, forward)
 
