@@ -1,4 +1,4 @@
-"""Ratios against a named peer: the raw compose client, and the bare rustic binary."""
+"""Ratios against a named peer: the raw compose client, the bare rustic binary, and rsync."""
 
 from __future__ import annotations
 
@@ -7,31 +7,36 @@ import os
 import shutil
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.carry import carries
+from tests.bench.gateway import relayed
+from tests.bench.pairs import Pair
 from tests.e2e import services
 from tests.e2e.world import World
 from tests.lab import Lab
 from tests.lab.rustic import program
 
 FILES = 10_000
-EVERY = ("deploy", "backup", "restore")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Seconds of the same work by us and by the peer."""
-
-    ours: float
-    peer: float
+EVERY = ("deploy", "backup", "restore", "carry", "gateway")
 
 
 def main() -> None:
     """Measure what was asked for, and print a line for each."""
     options = read_options()
+    if "carry" in options.what:
+        report_carries(options.carried, options.copies)
+    if "gateway" in options.what:
+        report_relays(options.carried, options.copies)
+    if {"deploy", "backup", "restore"} & set(options.what):
+        measure_in_a_lab(options)
+
+
+def measure_in_a_lab(options: argparse.Namespace) -> None:
+    """What needs an engine."""
     lab = Lab.up("bench", nodes=["main"])
     try:
         if "deploy" in options.what:
@@ -49,6 +54,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
     parser.add_argument("what", nargs="*", help=f"of {', '.join(EVERY)}; by default all")
     parser.add_argument("--megabytes", type=int, default=5000, help="size of the data")
+    parser.add_argument("--carried", type=int, default=1000, help="megabytes that move")
     parser.add_argument("--runs", type=int, default=10, help="pairs of deploys")
     parser.add_argument("--copies", type=int, default=3, help="pairs of backups and restores")
     options = parser.parse_args()
@@ -68,6 +74,27 @@ def report(what: str, peer: str, pairs: Iterable[Pair]) -> None:
         f"  seconds {statistics.median(extra):+.2f} ({min(extra):+.2f} to {max(extra):+.2f})",
         flush=True,
     )
+
+
+def report_relays(megabytes: int, runs: int) -> None:
+    """The way to the repository of another node."""
+    pairs = [relayed(megabytes) for _ in range(runs)]
+    for what, found in zip(("backup", "restore"), zip(*pairs, strict=True), strict=True):
+        report(f"{what} of {megabytes} MB over the gateway", f"rustic {what} on the folder", found)
+
+
+def report_carries(megabytes: int, runs: int) -> None:
+    """The first copy to another node, and what has changed since."""
+    folder = Path(tempfile.mkdtemp(prefix="composia-carry-"))
+    found = carries(folder / "nodes", megabytes, FILES, runs)
+    size = f"{megabytes} MB in {FILES:,} files"
+    for what, ours, peer in (
+        (f"first copy of {size}", "first", "first by rsync"),
+        (f"copy of the one in a hundred that changed in {size}", "delta", "delta by rsync"),
+    ):
+        pairs = [Pair(*both) for both in zip(found[ours], found[peer], strict=True)]
+        report(what, "rsync -aHAX --numeric-ids --delete", pairs)
+    folder.rmdir()
 
 
 def deploys(lab: Lab, runs: int) -> list[Pair]:

@@ -26,6 +26,7 @@ PROGRAMS = {
     "nsupdate": "bind9-dnsutils",
     "restic": "restic",
     "curl": "curl",
+    "rsync": "rsync",
 }
 ENGINE = ("docker.io", "docker-cli", "containerd", "docker-compose")
 ENGINE_SUITE = "trixie"

@@ -119,6 +119,9 @@ class _Receiver:
         return None if self._finished is None else LINGER
 
     async def _talk(self, wire: Wire) -> None:
+        if self._last:
+            # What others have written is on the disk before anything stops.
+            await in_thread(_settle, self._known.landings)
         self._keep(settled=self._known.settled)
         hello = {"version": peer.VERSION, "copy": self._known.copy_id, "finished": self._finished}
         await wire.send(frames.said(hello=hello))
