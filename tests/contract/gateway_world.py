@@ -28,7 +28,14 @@ from composia.controller.store.store import open_store
 from composia.errors import Failure
 from composia.model.config import NodeConfig
 from composia.model.service import RepositoryRef, ServiceRef
-from composia.operations.messages import PROTOCOL, FromController, Hello, Serve, StopServing
+from composia.operations.messages import (
+    PROTOCOL,
+    FromController,
+    Hello,
+    Serve,
+    ServingFailed,
+    StopServing,
+)
 from composia.operations.repository import DescribeRepository
 from composia.tools.rustic_way import Way
 from tests.contract.nodes_world import Asked, served
@@ -53,8 +60,13 @@ class FolderHolder:
 
     def __init__(self, folder: Path) -> None:
         self._repository = Repository(folder, "main")
+        #: So many calls come to nothing.
+        self.failing = 0
 
     async def repository(self, ref: RepositoryRef, key: str) -> Repository:
+        if self.failing:
+            self.failing -= 1
+            raise ConnectionResetError("planted")
         return self._repository
 
     async def way(self, ref: RepositoryRef, key: str) -> Way:
@@ -69,18 +81,20 @@ class MainAgent:
 
     def __init__(self, url: str, folder: Path) -> None:
         self._url = url
-        self._folder = folder
+        self.holder = FolderHolder(folder)
         self._session: aiohttp.ClientSession | None = None
         self._listening: asyncio.Task[None] | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self.relays: Answering | None = None
+        self._telling: set[asyncio.Future[None]] = set()
 
     async def connect(self) -> None:
         """Dial, and say Hello."""
         self._session = aiohttp.ClientSession(headers={"Authorization": "Bearer main-token"})
         bulk = Bulk(self._session, self._url)
-        holder: Any = FolderHolder(self._folder)
-        self.relays = Answering(holder, bulk, Gateway(self._session, self._url))
+        holder: Any = self.holder
+        gateway = Gateway(self._session, self._url)
+        self.relays = Answering(holder, bulk, gateway, self._tell)
         self._socket = await self._session.ws_connect(f"{self._url}/api/agent/channel")
         hello = Hello(protocol=PROTOCOL, node="main", version="0", state=StandInAgent.state())
         await self._socket.send_str(hello.model_dump_json())
@@ -96,6 +110,12 @@ class MainAgent:
         if self._listening:
             await self._listening
         await self._session.close()
+
+    def _tell(self, message: ServingFailed) -> None:
+        if self._socket:
+            self._telling.add(
+                asyncio.ensure_future(self._socket.send_str(message.model_dump_json()))
+            )
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse, relays: Answering) -> None:
         async for message in socket:

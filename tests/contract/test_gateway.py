@@ -164,6 +164,17 @@ async def test_a_repository_that_is_away_for_a_while_is_opened_later(world: Gate
     await opening
 
 
+async def test_an_answer_that_breaks_off_is_asked_for_again_at_once(
+    bare: GatewayWorld, http: aiohttp.ClientSession
+) -> None:
+    url = f"{bare.http}data/{NAME}"
+    await status(http, "POST", url, data=BODY)
+    bare.main.holder.failing = 1
+
+    async with asyncio.timeout(10):
+        assert await status(http, "GET", url) == 200
+
+
 # The protocol.
 
 

@@ -88,7 +88,7 @@ async def _agent(
             config.node_id, state_dir, checkouts, shell, docker, Doors(bulk, wires, gateway),
             generated,
         )  # fmt: skip
-        relays = Relays(Holder(sites), bulk, gateway)
+        relays = Relays(Holder(sites), bulk, gateway, outbox.send)
         host = Host(sites, outbox.send)
         executor = Executor(config.node_id, journal, sites, outbox, host.look_again)
         readings = Readings(sites, bulk, outbox)

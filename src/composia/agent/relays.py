@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 
 import aiohttp
@@ -15,7 +15,7 @@ from composia.agent.gateway import Gateway
 from composia.agent.holder import Holder
 from composia.agent.repository import Answer
 from composia.errors import ComposiaError, Conflict, Denied, Invalid, NotFound
-from composia.operations.messages import ForgetCall, ObjectCall, Serve
+from composia.operations.messages import ForgetCall, ObjectCall, Serve, ServingFailed
 
 log = structlog.get_logger()
 
@@ -25,10 +25,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 class Relays:
     """The calls that are being answered, and the gateway for our own."""
 
-    def __init__(self, holder: Holder, bulk: Bulk, gateway: Gateway) -> None:
+    def __init__(
+        self, holder: Holder, bulk: Bulk, gateway: Gateway, tell: Callable[[ServingFailed], None]
+    ) -> None:
         self._holder = holder
         self._bulk = bulk
         self._gateway = gateway
+        self._tell = tell
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def begin(self, serve: Serve) -> None:
@@ -64,11 +67,12 @@ class Relays:
             await self._bulk.answer(serve.relay, await self._answer(serve))
         except Refused:
             log.info("nobody waits for an answer any more", relay=serve.relay)
-        except (aiohttp.ClientError, OSError, EOFError) as error:
-            # It is broken off, and asked for again.
+        except Exception as error:
+            if not isinstance(error, aiohttp.ClientError | OSError | EOFError):
+                log.exception("a call for the repository broke")
             log.info("an answer broke off", reason=str(error) or type(error).__name__)
-        except Exception:
-            log.exception("a call for the repository broke")
+            # At once: whoever waits may ask again.
+            self._tell(ServingFailed(relay=serve.relay))
 
     async def _answer(self, serve: Serve) -> Answer:
         try:

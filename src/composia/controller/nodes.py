@@ -36,6 +36,7 @@ from composia.operations.messages import (
     Progress,
     ReadingFailed,
     Revoke,
+    ServingFailed,
     StateChanged,
     Welcome,
 )
@@ -234,6 +235,8 @@ class Agents:
                     channel.send(Acknowledge(key=message.key))
             case ReadingFailed():
                 await self._streams.failed(node.id, message.stream, message.error)
+            case ServingFailed():
+                await self._relays.failed(node.id, message.relay)
             case Progress() | LogLine() | Noted():
                 self._questions.heard(node.id, message)
 

@@ -95,6 +95,11 @@ class Relays:
         found = self._relays.get(relay)
         return found if found and found.node == node else None
 
+    async def failed(self, node: str, relay: str) -> None:
+        """The node that was asked does not answer it to its end."""
+        if found := self.relay(node, relay):
+            await found.break_off(NodeLost(f"node {node} broke off its answer"))
+
     async def _connection(self, node: KnownNode) -> Channel:
         deadline = asyncio.get_running_loop().time() + self._held
         while not (channel := node.usable):

@@ -20,6 +20,9 @@ from composia.model.config import ControllerConfig
 PING, PONG = 2.0, 3.0
 #: Seconds that open calls have at the end: an event stream never ends by itself.
 GRACE = 3
+#: Seconds that an idle connection is kept: longer than agents do, or one that they are about to use
+#: would be closed under them.
+KEEP = 60
 #: Bytes of one message of an agent.
 LARGEST_MESSAGE = 16 * 1024 * 1024
 
@@ -66,6 +69,7 @@ def server(config: ControllerConfig, config_file: Path | None = None) -> Server:
             ws_ping_timeout=PONG,
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=GRACE,
+            timeout_keep_alive=KEEP,
         )
     )
 

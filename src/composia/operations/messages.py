@@ -86,6 +86,13 @@ class ReadingFailed(Message):
     error: Told
 
 
+class ServingFailed(Message):
+    """A call for the repository is not answered, or not to its end."""
+
+    type: Literal["serving_failed"] = "serving_failed"
+    relay: str
+
+
 # Controller to agent.
 
 
@@ -189,7 +196,7 @@ class Acknowledge(Message):
 
 
 FromAgent = Annotated[
-    Hello | StateChanged | Progress | Noted | LogLine | Outcome | ReadingFailed,
+    Hello | StateChanged | Progress | Noted | LogLine | Outcome | ReadingFailed | ServingFailed,
     Field(discriminator="type"),
 ]
 FromController = Annotated[
