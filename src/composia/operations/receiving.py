@@ -140,6 +140,10 @@ class _Receiver:
             keys, ends = [str(key) for key in what["roots"]], bool(what["ends"])
         if unknown := [key for key in keys if key not in self._landings]:
             raise Failure(f"the source sends {', '.join(unknown)}, which was not asked for")
+        if self._last and not ends:
+            # What the source leaves out is no part of the exchange.
+            there = tuple(self._landings[key] for key in keys)
+            self._known = self._known.model_copy(update={"landings": there})
         return keys, not ends
 
     async def _tell(self, wire: Wire, keys: Sequence[str]) -> Mapping[str, Manifest]:

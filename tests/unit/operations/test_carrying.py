@@ -249,6 +249,17 @@ async def test_what_lies_ready_is_removed_when_its_task_has_long_ended(nodes: Tw
     assert await expire(nodes.source.aside, nodes.main.docker, later) == ["01TASK"]
 
 
+async def test_what_is_named_twice_is_exchanged_once(nodes: TwoNodes) -> None:
+    (nodes.source.folder / "other").mkdir()
+    include, exclude = ("./data", "./data/sub", "./other"), ("./other",)
+    nodes.cargo = (Cargo(item="uploads", include=include, exclude=exclude),)
+
+    await nodes.last()
+
+    assert [swap.known_as for swap in nodes.swaps()] == ["./data"]
+    assert has_arrived(nodes)
+
+
 async def test_a_dump_goes_in_the_last_round_and_is_exchanged_with_nothing(
     nodes: TwoNodes,
 ) -> None:
