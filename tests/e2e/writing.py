@@ -30,7 +30,7 @@ services:
         exec httpd -f -p 8080 -h /srv
     healthcheck:
       test: {health}
-      interval: 30s
+      interval: 10s
     volumes:
       - ./app:/app:ro
       - ./data:/data

@@ -12,10 +12,12 @@ from composia.strategies.base import Site
 from composia.tools.docker import ContainerInfo
 from composia.tools.shell import Command
 
-#: Seconds between two questions, for one answer, and for all of them.
+#: Seconds between two questions, and for one answer.
 POLL = 0.1
 ANSWER = 10.0
-PATIENCE = 90.0
+#: Seconds at least for all of them, and for what only has a port to be asked at.
+PATIENCE = 30.0
+SLOW = 120.0
 #: Seconds in which a container that cannot be asked shows that it cannot run.
 FIRST_MOMENT = 0.5
 
@@ -24,21 +26,22 @@ async def wait_until_it_answers(site: Site) -> float:
     """Wait for every container that runs: its health command, or else one of its TCP ports.
 
     Answers the loop's time of the last answer that was waited for. Raises Failure for a container
-    that ends or is restarted, and after 90 s.
+    that ends or is restarted, and after the time in which Docker would call it unhealthy.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
     silent = [one for one in await _to_ask(site) if _can_be_asked(one)]
+    patience = max([PATIENCE, *map(_patience, silent)])
     last = began
     while silent or loop.time() - began < FIRST_MOMENT:
         _refuse_dead(await _all(site))
         silent = [one for one in silent if not await _answers(one, site)]
         if silent:
             last = loop.time()
-        if loop.time() - began > PATIENCE:
+        if loop.time() - began > patience:
             raise Failure(
                 f"{', '.join(one.name for one in silent)} of {site.service} did not answer on"
-                f" {site.node} within {PATIENCE:g} s",
+                f" {site.node} within {patience:g} s",
                 hint=f"Look at its log on {site.node}: docker logs {silent[0].name}",
             )
         await asyncio.sleep(POLL)
@@ -55,6 +58,10 @@ async def _to_ask(site: Site) -> list[ContainerInfo]:
 
 def _can_be_asked(container: ContainerInfo) -> bool:
     return bool(_health(container)) or bool(container.ports and container.address)
+
+
+def _patience(container: ContainerInfo) -> float:
+    return container.health_patience if _health(container) else SLOW
 
 
 def _health(container: ContainerInfo) -> tuple[str, ...]:

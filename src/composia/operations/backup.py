@@ -57,13 +57,15 @@ class SaveData(Operation[DataSaved]):
 
     op: Literal["save_data"] = "save_data"
     items: tuple[ItemToSave, ...]
+    #: For the safety copy of a move, which is no promise that there is something to bring back.
+    empty_is_fine: bool = False
 
     result: ClassVar[type[BaseModel]] = DataSaved
 
     async def perform(self, site: Site) -> DataSaved:
         await containers_of(site)
         notes = _Sum(site.notes)
-        save = _Save(replace(site, notes=notes), notes)
+        save = _Save(replace(site, notes=notes, empty_is_fine=self.empty_is_fine), notes)
         for item in self._items(cold=False):
             await save.one(item)
         problem = await save.stopped(self._items(cold=True))

@@ -80,6 +80,8 @@ class Site:
     repository: Engine | None = None
     #: None on a node without Caddy, and where the operation does not care for it.
     caddy: Caddy | None = None
+    #: Whether a folder without anything in it may be saved: a service that moves may have one.
+    empty_is_fine: bool = False
     #: Whether files of the catalog were changed on this node for the operation.
     files_changed: bool = False
     #: Send what an item looked like when it was saved to the controller, and ask for it again

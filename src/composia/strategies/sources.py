@@ -81,6 +81,8 @@ def excluded(sources: Iterable[Source], seen: Manifest) -> list[str]:
 
 def refuse_empty(sources: Iterable[Source], seen: Manifest, site: Site) -> None:
     """Raise Failure for a source in which there is nothing to save."""
+    if site.empty_is_fine:
+        return
     by_source: Mapping[str, Manifest] = {one.known_as: seen.within(one.key) for one in sources}
     for name, part in by_source.items():
         root = part.entries.get(b"")

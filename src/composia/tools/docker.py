@@ -28,6 +28,8 @@ PROJECT_LABEL = "com.docker.compose.project"
 CANNOT_CONNECT = 900
 #: An engine answers a list within milliseconds; one that takes this long is hung.
 ANSWER = aiohttp.ClientTimeout(total=60, sock_connect=5)
+#: Docker's unit of time.
+SECOND = 1_000_000_000
 #: Seconds between two looks at a container that somebody else removes.
 REMOVAL_POLL = 0.05
 START_HINT = "Is it running, and may this user reach its socket? Try: docker version"
@@ -80,6 +82,8 @@ class ContainerInfo(BaseModel):
     image_id: str = ""
     #: The command of its health check as Docker writes it: `CMD` and words, or `CMD-SHELL` and one.
     health_command: tuple[str, ...] = ()
+    #: Seconds after which Docker would call it unhealthy.
+    health_patience: float = 0.0
     #: Its address in one of its networks; None while it does not run.
     address: str | None = None
     #: TCP ports that it exposes, and those that it takes on this machine.
@@ -310,6 +314,7 @@ def _container(shown: Mapping[str, Any]) -> ContainerInfo:
         env=dict(_assignment(line) for line in config.get("Env") or ()),
         image_id=shown["Image"],
         health_command=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
+        health_patience=_health_patience(config.get("Healthcheck") or {}),
         address=_address(shown["NetworkSettings"].get("Networks") or {}),
         ports=tuple(_tcp(config.get("ExposedPorts") or ())),
         published=_published(shown["HostConfig"].get("PortBindings") or {}),
@@ -336,6 +341,12 @@ def _published(bindings: Mapping[str, Any]) -> tuple[int, ...]:
 def _health(state: Mapping[str, Any]) -> str | None:
     health = (state.get("Health") or {}).get("Status")
     return None if health == "none" else health
+
+
+def _health_patience(check: Mapping[str, Any]) -> float:
+    interval = (check.get("Interval") or 30 * SECOND) / SECOND
+    start: float = (check.get("StartPeriod") or 0) / SECOND
+    return start + interval * (check.get("Retries") or 3)
 
 
 def _policy(policy: Mapping[str, Any]) -> str:

@@ -105,6 +105,7 @@ class BackupPlan(Plan):
             node: SaveData(
                 service=self.service,
                 repository=with_id(self.repository, found),
+                empty_is_fine=self.kind is BackupKind.MIGRATION,
                 items=tuple(
                     ItemToSave(
                         name=item.name,
