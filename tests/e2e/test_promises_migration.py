@@ -141,7 +141,9 @@ def test_promise_22_others_are_refused_while_a_move_is_open(world: World, app: A
     for call in ("deploy", "update", "stop", "restart"):
         answer = world.post(f"{app.path}/{call}")
         assert answer.status_code == 409, call
-        assert task["id"] in answer.text
+    stop = world.post(f"{app.path}/stop", {"nodes": ["edge"]})
+    assert stop.status_code == 409
+    assert task["id"] in stop.text
     assert world.post(f"{app.path}/migrate", wanted("edge", "main")).status_code == 409
 
 
