@@ -40,6 +40,7 @@ backup:
 migrate:
   data: [{{name: database}}]
 """
+PROJECT = "com.docker.compose.project"
 WAYS = {
     "dump": (
         "{strategy: database.pgdumpall, service: postgres}",
@@ -78,7 +79,9 @@ class Inserts:
                 self.kept.append(number)
 
     def _insert(self, number: int, node: str) -> bool:
-        found = self._world.containers(self._name, node=node, running=True)
+        # Not in the container that dumps: a client of the service does not know that one.
+        own = ["-f", f"label={PROJECT}={self._name}", "-f", "label=com.docker.compose.oneoff=False"]
+        found = self._world.docker("ps", "-q", *own, node=node).split()
         words = ["psql", "-XU", "postgres", "-qc", f"insert into rows values ({number})"]
         asked = [partial(self._world.docker, "exec", one, *words, node=node) for one in found]
         return any(succeeds(one) for one in asked)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 from tests.e2e import services
 from tests.e2e.trees import fill
-from tests.e2e.world import World
+from tests.e2e.world import World, until
+
+COUNT = "select count(*) from pg_stat_activity"
 
 
 def a_service(world: World, name: str, **more: str) -> Path:
@@ -17,6 +20,39 @@ def a_service(world: World, name: str, **more: str) -> Path:
     fill(world.folder(name) / "data/uploads")
     (world.volume(f"{name}_cache") / "x").write_text("x")
     return world.folder(name)
+
+
+def test_promise_5_a_dump_throws_nobody_out_of_the_database(world: World) -> None:
+    world.service("open", services.database_compose(), services.database_meta("open"))
+    world.ok("/services/open/deploy")
+    rows = "create table t as select md5(n::text) from generate_series(1, 3000000) n"
+    world.sql("open", rows)
+    container = world.container("open", "postgres")
+    words = ["docker", "-H", world.lab.nodes["main"].docker_host, "exec", container]
+    words += ["psql", "-XU", "postgres", "-c", "select pg_sleep(600)"]
+    session = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        world.ok("/services/open/backup")
+        assert sessions(world) == "1"
+        # The same for one that ends half-way.
+        task = world.start("/services/open/backup")
+        until(lambda: dumps(world) != "0", "the dump")
+        world.post(f"/tasks/{task}/cancel")
+        assert world.wait(task)["status"] == "cancelled"
+        until(lambda: dumps(world) == "0", "the end of the dump")
+        assert sessions(world) == "1"
+    finally:
+        session.kill()
+        session.wait()
+
+
+def sessions(world: World) -> str:
+    """How many of the session above there are."""
+    return world.sql("open", f"{COUNT} where query = 'select pg_sleep(600)'")
+
+
+def dumps(world: World) -> str:
+    return world.sql("open", f"{COUNT} where application_name like 'composia-dump%'")
 
 
 def test_promise_7_a_dump_that_fails_half_way_leaves_no_snapshot_and_no_success(

@@ -37,20 +37,34 @@ done
 connect
 """
 )
-# The client's death does not end what it started in a container, but it ends that one's input. The
-# dump goes with it: pg_dumpall and the pg_dump below it are in this shell's process group.
+# The client's death does not end what it started in a container, but it ends that one's input: then
+# the server is asked to end the dump's own connections, and so pg_dump ends with an error. Nothing
+# here may be killed and left to PID 1: that is the server, which takes the death of a child by a
+# signal for a crash of its own, and throws everybody out.
 SCRIPT = (
     CONNECT
     + """
 connect || exit 3
+trap '' PIPE
+export PGAPPNAME="composia-dump-$$"
 exec 3<&0
-{ read -r _ <&3; kill -TERM 0; } >/dev/null 2>&1 &
+pg_dumpall --clean --if-exists -w </dev/null &
+dump=$!
+{
+  read -r _ <&3
+  while kill -0 $dump; do
+    psql -XAtqw -d template1 -c "select pg_terminate_backend(pid) from pg_stat_activity
+      where application_name = '$PGAPPNAME' and pid <> pg_backend_pid()"
+    sleep 0.2
+  done
+} </dev/null >/dev/null 2>&1 &
 watch=$!
-pg_dumpall --clean --if-exists -w </dev/null
+wait $dump
 code=$?
 kill $watch 2>/dev/null
+wait $watch 2>/dev/null
 exit $code
-"""
+"""  # noqa: S608  # constant
 )
 
 
