@@ -50,9 +50,7 @@ class MemoryControl:
         self.written_back[service] = tuple(nodes)
         return {"revision": "b" * 40}
 
-    async def begin_move(
-        self, task: str, service: str, source: str, target: str
-    ) -> dict[str, Any]:
+    async def begin_move(self, task: str, service: str, source: str, target: str) -> dict[str, Any]:
         """See `Control`."""
         answered = self.moves.get(task, ("", {}))[0] == "answered"
         return {"answered": answered, "facts": self.moves.get(task, ("", {}))[1]}

@@ -257,9 +257,7 @@ class TaskRun:
             await question.end()
             await self._wait(place, None)
 
-    def _again(
-        self, place: Place, begun: Begun, outcome: Outcome, *, insist: bool
-    ) -> Begun | None:
+    def _again(self, place: Place, begun: Begun, outcome: Outcome, *, insist: bool) -> Begun | None:
         error = outcome.error.as_error() if outcome.error else None
         if error is None or self._is_unwanted(place, insist=insist):
             return None

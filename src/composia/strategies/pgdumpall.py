@@ -42,7 +42,7 @@ connect
 # here may be killed and left to PID 1: that is the server, which takes the death of a child by a
 # signal for a crash of its own, and throws everybody out.
 SCRIPT = (
-    CONNECT
+    CONNECT  # noqa: S608  # a constant
     + """
 connect || exit 3
 trap '' PIPE
@@ -64,7 +64,7 @@ code=$?
 kill $watch 2>/dev/null
 wait $watch 2>/dev/null
 exit $code
-"""  # noqa: S608  # constant
+"""
 )
 
 

@@ -99,9 +99,7 @@ class Control(Protocol):
         """
         ...
 
-    async def begin_move(
-        self, task: str, service: str, source: str, target: str
-    ) -> dict[str, Any]:
+    async def begin_move(self, task: str, service: str, source: str, target: str) -> dict[str, Any]:
         """Note that a move begins, with an epoch of its own; `{"answered": ..., "facts": {...}}`.
 
         For one that has begun already, and not been undone, it is what was noted of it.
