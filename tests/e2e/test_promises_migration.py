@@ -123,6 +123,34 @@ def test_promise_19_a_service_that_is_ill_on_the_target_comes_back(world: World,
     assert app.active() == ["main"]
 
 
+def test_promise_18_a_node_that_was_given_up_is_stopped_when_it_comes_back(
+    world: World, app: App
+) -> None:
+    app.deploy(restart="always")
+    world.ok(f"{app.path}/migrate", wanted())
+    app.write("edge", "saved")
+    world.ok(f"{app.path}/backup")
+    world.lab.kill("agent:edge")
+    until(lambda: world.get("/nodes/edge").json()["online"] is False, "edge offline")
+
+    world.ok(f"{app.path}/migrate", wanted("edge", "main", source_is_gone=True))
+    assert app.read("main") == ["saved"]
+    assert "- main " in app.meta
+
+    world.lab.start("agent:edge")
+    until(lambda: app.active() == ["main"], "the end of the stale instance")
+    (stale,) = world.get("/tasks", service=app.name, type="stop-stale").json()["items"]
+    assert world.wait(stale["id"])["status"] == "succeeded"
+    assert f"{app.name}-web-1" in world.task(stale["id"])["result"]["overlap"]
+
+
+def test_promise_18_nobody_is_given_up_who_is_there(world: World, app: App) -> None:
+    app.deploy()
+    answer = world.post(f"{app.path}/migrate", wanted(source_is_gone=True))
+    assert answer.status_code == 409
+    assert "is connected" in answer.text
+
+
 def test_promise_20_there_and_back_again(world: World, app: App) -> None:
     app.deploy()
     app.write("main", "one")

@@ -13,7 +13,6 @@ from composia.model.backup import Backup, BackupKind
 from composia.model.catalog import Service
 from composia.model.meta import DataItem
 from composia.model.names import Name
-from composia.model.node import Mount
 from composia.model.service import CaddyRef
 from composia.operations.arriving import DumpToLoad
 from composia.operations.cargo import Cargo
@@ -24,13 +23,13 @@ from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.pgimport import PgImport
 from composia.workflows.backup import BackupRequest, plan_backup
 from composia.workflows.check import expected, problems_of
-from composia.workflows.coverage import Covered, same_source
 from composia.workflows.dns import dns_targets, object_to_dns
 from composia.workflows.known import Known
-from composia.workflows.migrate import Kept, MigratePlan
+from composia.workflows.migrate import MigratePlan
 from composia.workflows.objections import Objections
 from composia.workflows.rescue import RescuePlan
 from composia.workflows.restore import RestoreRequest, plan_restore
+from composia.workflows.staying import Places, places
 
 Data = Literal["carry", "discard"]
 
@@ -147,7 +146,7 @@ def plan_migrate(
     Raises ComposiaError, with everything that stands in the way.
     """
     service, source, target = move.service, move.source, move.target
-    _object_to_what_stays(known, move, wrong)
+    _places(known, move).object_to_what_is_open(wrong)
     _object_to_dumps(move, wrong)
     after = tuple(target if node == source else node for node in service.meta.nodes)
     object_to_dns(known, service, after, wrong)
@@ -172,7 +171,7 @@ def plan_rescue(
             f"node {move.source} is connected: it is not gone",
             "Migrate without it, or end its agent and engine first.",
         )
-    _object_to_what_stays(known, move, wrong)
+    _places(known, move).object_to_what_is_open(wrong)
     after = tuple(target if node == move.source else node for node in service.meta.nodes)
     object_to_dns(known, service, after, wrong)
     caddy = _caddy(known, service, wrong)
@@ -274,8 +273,8 @@ def _plan(
         target_address=known.dns.ipv4.get(move.target),
         records=dns_targets(known, service, after),
         our_addresses=known.dns.addresses,
-        moves=_moving(known, move),
-        stays=_staying(known, move),
+        moves=_places(known, move).moving,
+        stays=_places(known, move).staying,
         downtime=expected({name: sizes[name] for name in sizes if name not in dumps}, dumps),
     )
 
@@ -314,65 +313,8 @@ def _object_to_dumps(move: Move, wrong: Objections) -> None:
             wrong.invalid(("data_items",), f"data item {item.name} is loaded, but not dumped")
 
 
-def _mounts(known: Known, move: Move) -> list[Mount]:
-    state = known.nodes.get(move.source)
-    return [
-        mount
-        for instance in (state.instances if state else ())
-        if instance.service == move.service.name
-        for mount in instance.mounts
-    ]
-
-
-def _covered(move: Move) -> Covered:
-    return Covered([item.backup for item in move.items], ())
-
-
-def _left(move: Move, mount: Mount) -> str | None:
-    """Why a mount's data stays where it is; None where nobody said so."""
-    if any(same_source(mount.source, one) for one in move.request.leave_behind):
-        return "left behind, as asked for"
-    for one in move.service.meta.data_protect.unprotected:
-        if same_source(mount.source, one.source):
-            return f"left behind: {one.reason}"
-    return None
-
-
-def _object_to_what_stays(known: Known, move: Move, wrong: Objections) -> None:
-    mounts, covered = _mounts(known, move), _covered(move)
-    open_ = [one for one in mounts if not covered.covers(one) and _left(move, one) is None]
-    for mount in open_:
-        wrong.invalid(
-            ("leave_behind",),
-            f"`{mount.source}` of {move.service.name} would not move: no data item covers it",
-            f"Add an item for it under `migrate.data`, or leave it: leave_behind "
-            f'["{mount.source}"].',
-        )
-    for place, one in enumerate(move.request.leave_behind):
-        if not any(same_source(one, mount.source) for mount in mounts):
-            known_sources = [mount.source for mount in mounts]
-            wrong.unknown(("leave_behind", place), "volume or bind", one, known_sources)
-
-
-def _moving(known: Known, move: Move) -> tuple[Kept, ...]:
-    found = []
-    for mount in _mounts(known, move):
-        for item in move.items:
-            if Covered([item.backup], ()).covers(mount):
-                dumped = isinstance(item.backup, PgDumpAll)
-                how = "by dump and import" if dumped else "as files"
-                found.append(Kept(source=mount.source, how=f"{item.name}, {how}"))
-                break
-    return tuple(found)
-
-
-def _staying(known: Known, move: Move) -> tuple[Kept, ...]:
-    covered = _covered(move)
-    return tuple(
-        Kept(source=mount.source, how=_left(move, mount) or "")
-        for mount in _mounts(known, move)
-        if not covered.covers(mount)
-    )
+def _places(known: Known, move: Move) -> Places:
+    return places(known, move.service, move.source, move.items, move.request.leave_behind)
 
 
 def _caddy(known: Known, service: Service, wrong: Objections) -> Mapping[str, CaddyRef]:
