@@ -55,6 +55,9 @@ class PrepareTarget(Operation[Nothing]):
             side="target",
             epoch=self.epoch,
             held=before.held if before else None,
+            kept_until=before.kept_until if before else None,
+            volumes_left=before.volumes_left if before else (),
+            paths_left=before.paths_left if before else (),
             volumes_before=tuple(await _volumes(site)),
         )
 
@@ -191,9 +194,10 @@ class ClearTarget(Operation[Nothing]):
 
 
 def _leave_fence(found: Fence, site: Site) -> None:
-    """As it was before: where the service had been held by an earlier move, it stays held."""
-    if found.held:
-        fence.put_up(site.state, found.model_copy(update={"side": "source", "open": False}))
+    """As it was before: held by an earlier move, or left for a while by one."""
+    side = "source" if found.held else "left" if found.kept_until else None
+    if side:
+        fence.put_up(site.state, found.model_copy(update={"side": side, "open": False}))
     else:
         fence.take_down(site.state)
 

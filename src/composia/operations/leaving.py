@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from composia.errors import Failure
 from composia.operations import fence, hold
 from composia.operations.base import Files, Nothing, Operation
 from composia.operations.caddy import RemoveFragment
@@ -123,8 +124,13 @@ class StopSource(Operation[Nothing]):
     op: Literal["stop_source"] = "stop_source"
 
     async def perform(self, site: Site) -> Nothing:
-        if found := fence.read(site.state):
-            await hold.prove_stopped(site, found.starts)
+        found = fence.read(site.state)
+        if found is None or found.task != site.task:
+            raise Failure(
+                f"{site.service} is not fenced on {site.node} by this move: it may be started",
+                hint="Something has removed what the agent keeps in its state_dir.",
+            )
+        await hold.prove_stopped(site, found.starts)
         if site.caddy:
             await RemoveFragment(service=self.service, caddy=self.caddy).perform(site)
         return Nothing()
@@ -164,17 +170,16 @@ class RetireSource(Operation[SourceRetired]):
     result: ClassVar[type[BaseModel]] = SourceRetired
 
     async def perform(self, site: Site) -> SourceRetired:
-        there = await containers_of(site)
-        before = fence.read(site.state)
+        await containers_of(site)
         await hold.prove_stopped(site, await hold.starts(site))
-        volumes = {m.name for one in there for m in one.mounts if m.type == "volume" and m.name}
+        paths, volumes = await self._left(site)
         left = Fence(
             task=site.task,
             side="left",
             epoch=self.epoch,
             kept_until=datetime.now(UTC) + KEPT,
-            volumes_left=tuple(sorted(volumes | set(before.volumes_left if before else ()))),
-            paths_left=tuple([str(path) for path in await self._paths(site)]),
+            volumes_left=volumes,
+            paths_left=paths,
         )
         fence.put_up(site.state, left)
         await site.compose.down()
@@ -183,10 +188,16 @@ class RetireSource(Operation[SourceRetired]):
             kept_until=left.kept_until, kept=(*left.paths_left, *left.volumes_left)
         )
 
-    async def _paths(self, site: Site) -> list[Path]:
+    async def _left(self, site: Site) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The paths and volumes that have arrived elsewhere: nothing else is ever removed."""
         named = [parse_include(text) for one in self.cargo for text in one.include]
         found = [await target(one, site) for one in named]
-        return [one.path for one in found if one.volume is None]
+        shared = {
+            one.name for one in (await site.compose.config()).volumes.values() if one.external
+        }
+        paths = tuple(str(one.path) for one in found if one.volume is None)
+        volumes = tuple(one.volume for one in found if one.volume and one.volume not in shared)
+        return paths, volumes
 
 
 class StaleStopped(BaseModel):

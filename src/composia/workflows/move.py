@@ -13,7 +13,8 @@ from composia.model.backup import Backup, BackupKind
 from composia.model.catalog import Service
 from composia.model.meta import DataItem
 from composia.model.names import Name
-from composia.model.service import CaddyRef
+from composia.model.node import Instance
+from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.arriving import DumpToLoad
 from composia.operations.cargo import Cargo
 from composia.operations.leaving import DumpToTake
@@ -146,6 +147,7 @@ def plan_migrate(
     Raises ComposiaError, with everything that stands in the way.
     """
     service, source, target = move.service, move.source, move.target
+    _object_to_what_is_not_known(known, move, wrong)
     _places(known, move).object_to_what_is_open(wrong)
     _object_to_dumps(move, wrong)
     after = tuple(target if node == source else node for node in service.meta.nodes)
@@ -217,7 +219,7 @@ def plan_move_back(
             BackupKind.MIGRATION,
         )  # fmt: skip
     return MigratePlan(
-        service=found.ref,
+        service=of.service,
         source=of.target,
         target=of.source,
         nodes_before=nodes,
@@ -247,6 +249,7 @@ def _plan(
     backups: Sequence[Backup],
 ) -> MigratePlan:
     service, source = move.service, move.source
+    ref = _as_it_runs(known, move)
     items = tuple(item.name for item in move.items)
     backup = (
         plan_backup(
@@ -259,7 +262,7 @@ def _plan(
     dumps = {one.item: _last_size(one.item, backups) for one in move.cargo if one.dump}
     sizes = seen[0].sizes if seen else {}
     return MigratePlan(
-        service=service.ref,
+        service=ref,
         source=source,
         target=move.target,
         nodes_before=service.meta.nodes,
@@ -311,6 +314,29 @@ def _object_to_dumps(move: Move, wrong: Objections) -> None:
             )
         elif loaded and not dumped:
             wrong.invalid(("data_items",), f"data item {item.name} is loaded, but not dumped")
+
+
+def _instance(known: Known, move: Move) -> Instance | None:
+    state = known.nodes.get(move.source)
+    there = state.instances if state and state.docker else ()
+    return next((one for one in there if one.service == move.service.name), None)
+
+
+def _object_to_what_is_not_known(known: Known, move: Move, wrong: Objections) -> None:
+    if move.source in known.nodes and _instance(known, move) is None:
+        wrong.conflict(
+            ("source_node",),
+            f"it is not known what {move.service.name} keeps on {move.source}",
+            f"Was it deployed there, and does the Docker engine of {move.source} answer?",
+        )
+
+
+def _as_it_runs(known: Known, move: Move) -> ServiceRef:
+    """At the revision that runs on the source: a move changes the place and nothing else."""
+    instance, ref = _instance(known, move), move.service.ref
+    if instance is None or not instance.revision:
+        return ref
+    return ref.model_copy(update={"revision": instance.revision})
 
 
 def _places(known: Known, move: Move) -> Places:

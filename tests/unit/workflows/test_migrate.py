@@ -87,7 +87,7 @@ async def test_the_steps_are_those_of_the_design(world: World) -> None:
     await plan.carry_out(run)
     design = Path("docs/design.md").read_text()
     named = re.findall(
-        r"`(\d_[a-z_]+)`", design.partition("### Migrate")[2].partition("**Fence")[0]
+        r"`(\d_[a-z_]+)`", design.partition("### Migrate")[2].partition("Between them")[0]
     )
     own = ("0_begin", "0_check_caddy", "0_bring_certificates", "5_answered", "9_done")
     assert [step for step in done(run) if step not in own] == [
