@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.bench.carry import carries
 from tests.bench.gateway import relayed
+from tests.bench.move import outages
 from tests.bench.pairs import Pair
 from tests.e2e import services
 from tests.e2e.world import World
@@ -21,7 +22,7 @@ from tests.lab import Lab
 from tests.lab.rustic import program
 
 FILES = 10_000
-EVERY = ("deploy", "backup", "restore", "carry", "gateway")
+EVERY = ("deploy", "backup", "restore", "move", "carry", "gateway")
 
 
 def main() -> None:
@@ -33,6 +34,8 @@ def main() -> None:
         report_relays(options.carried, options.copies)
     if {"deploy", "backup", "restore"} & set(options.what):
         measure_in_a_lab(options)
+    if "move" in options.what:
+        report_moves(options)
 
 
 def measure_in_a_lab(options: argparse.Namespace) -> None:
@@ -46,6 +49,18 @@ def measure_in_a_lab(options: argparse.Namespace) -> None:
             size = f"{options.megabytes} MB in {FILES:,} files"
             report(f"first backup of {size}", "rustic backup", backups)
             report(f"restore of {size}", "rustic restore", restores)
+    finally:
+        lab.down()
+
+
+def report_moves(options: argparse.Namespace) -> None:
+    """The outage of a move must not grow with the data."""
+    lab = Lab.up("bench", nodes=["main", "edge"])
+    try:
+        for megabytes, files in ((10, 100), (options.carried, 1000), (options.carried, 20_000)):
+            pairs = outages(lab, megabytes, files, options.copies)
+            what = f"outage of a move, {megabytes} MB in {files:,} files"
+            report(what, "docker compose stop, up -d", pairs)
     finally:
         lab.down()
 
