@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
 
+from composia.tools.threads import in_thread
+
 #: Bytes written at once, and the most that one object may have: rustic's are far smaller.
 BLOCK = 1024 * 1024
 LARGEST = 4 * 1024**3
@@ -39,7 +41,12 @@ class Upload:
         self._file: IO[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        self._file = await asyncio.to_thread(self._begun)
+        try:
+            await in_thread(self._begin)
+        except BaseException:
+            # Cancelled meanwhile, the file is there none the less.
+            await asyncio.shield(asyncio.to_thread(self._cleared))
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -53,13 +60,13 @@ class Upload:
         if self._size > LARGEST:
             raise WrongName
         if self._held >= BLOCK:
-            await asyncio.to_thread(self._written)
+            await in_thread(self._written)
 
     async def finish(self) -> None:
         """Put it in its place. Raises WrongName, Differs."""
-        await asyncio.shield(asyncio.to_thread(self._placed))
+        await in_thread(self._placed)
 
-    def _begun(self) -> IO[bytes]:
+    def _begin(self) -> None:
         self._scratch.parent.mkdir(mode=0o700, exist_ok=True)
         kind = self._target.relative_to(self._folder).parts[0]
         handle = os.open(
@@ -68,7 +75,7 @@ class Upload:
             0o600,
         )
         os.fchmod(handle, MODES.get(kind, MODE))
-        return os.fdopen(handle, "wb", buffering=0)
+        self._file = os.fdopen(handle, "wb", buffering=0)
 
     def _written(self) -> None:
         assert self._file
