@@ -117,18 +117,28 @@ class TaskRun:
             node: asyncio.ensure_future(self._on(node, step, operation, places[node]))
             for node, operation in operations.items()
         }
+        try:
+            answers = await self._together(step, asking)
+        finally:
+            # A controller that stops leaves nothing running behind it.
+            for one in asking.values():
+                one.cancel()
+            await asyncio.gather(*asking.values(), return_exceptions=True)
+        errors = [answer for answer in answers if isinstance(answer, BaseException)]
+        # Who was cancelled for the other's sake has nothing to tell.
+        for error in sorted(errors, key=lambda error: isinstance(error, Cancelled)):
+            raise error
+        return dict(zip(asking, answers, strict=True))
+
+    async def _together(self, step: str, asking: Mapping[str, asyncio.Future[Any]]) -> list[Any]:
+        """What each of them ended with; the first that fails has the others cancelled."""
         _, others = await asyncio.wait(asking.values(), return_when=asyncio.FIRST_EXCEPTION)
         if others:
             self._unwanted |= {(step, node) for node, one in asking.items() if one in others}
             for question in self._questions:
                 if (question.step, question.node) in self._unwanted:
                     question.cancelled.set()
-        answers = await asyncio.gather(*asking.values(), return_exceptions=True)
-        errors = [answer for answer in answers if isinstance(answer, BaseException)]
-        # Who was cancelled for the other's sake has nothing to tell.
-        for error in sorted(errors, key=lambda error: isinstance(error, Cancelled)):
-            raise error
-        return dict(zip(asking, answers, strict=True))
+        return await asyncio.gather(*asking.values(), return_exceptions=True)
 
     async def on_each(
         self, step: str, operations: Mapping[str, Operation[Result]]
