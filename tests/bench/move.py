@@ -21,7 +21,6 @@ def outages(lab: Lab, megabytes: int, files: int, runs: int) -> list[Pair]:
     app = App(World(lab))
     app.deploy()
     fill(app.pages("main"), megabytes, files)
-    app.world.ok(f"{app.path}/backup")
     nodes = ["main", "edge"]
     pairs = []
     for _ in range(runs):
