@@ -35,6 +35,7 @@ from composia.operations.surveying import SurveySource, SurveyTarget
 from composia.workflows.backup import BackupPlan
 from composia.workflows.check import Checked, Downtime, check
 from composia.workflows.dns import update_dns
+from composia.workflows.nodes import write_back
 from composia.workflows.plan import Hold, LeftOpen, Plan, Run, placement
 
 #: How long names are forwarded while it is not known when everybody has heard of the new address.
@@ -226,14 +227,7 @@ class MigratePlan(Plan):
             await run.on(self.target, "6_reload_caddy", place)
             await self._forward(run, checked, None, "6_forward")
         updated = await update_dns(run, "7_update_dns", self.records, self.our_addresses)
-        written = await run.control(
-            "8_write_back",
-            "write_back",
-            service=self.service.name,
-            folder=self.service.folder,
-            nodes=list(self.nodes_after),
-            was=list(self.nodes_before),
-        )
+        revision = await write_back(run, self.service, self.nodes_after, self.nodes_before)
         await self._forward(run, checked, updated.forgotten_at, "9_end_forward")
         retire = RetireSource(service=self.service, cargo=self.cargo)
         retired = await run.on(self.source, "9_retire_source", retire)
@@ -241,7 +235,7 @@ class MigratePlan(Plan):
         shown = {name: facts[name] for name in _SHOWN if name in facts}
         dns = [record.model_dump(mode="json") for record in updated.records]
         kept_until = retired.kept_until.isoformat()
-        return {**shown, "dns": dns, "revision": written["revision"], "kept_until": kept_until}
+        return {**shown, "dns": dns, "revision": revision, "kept_until": kept_until}
 
     async def _forward(
         self,

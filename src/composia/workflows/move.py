@@ -22,7 +22,7 @@ from composia.operations.surveying import SourceSeen, TargetSeen
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.pgimport import PgImport
-from composia.workflows.backup import BackupRequest, plan_backup
+from composia.workflows.backup import BackupPlan, BackupRequest, plan_backup
 from composia.workflows.check import expected, problems_of
 from composia.workflows.dns import dns_targets, object_to_dns
 from composia.workflows.known import Known
@@ -150,7 +150,7 @@ def plan_migrate(
     _object_to_what_is_not_known(known, move, wrong)
     _places(known, move).object_to_what_is_open(wrong)
     _object_to_dumps(move, wrong)
-    after = tuple(target if node == source else node for node in service.meta.nodes)
+    after = _nodes_after(service, source, target)
     object_to_dns(known, service, after, wrong)
     if source in known.nodes and target in known.nodes:
         known.object_to_foreign_projects(service.ref, [source, target], wrong)
@@ -174,7 +174,7 @@ def plan_rescue(
             "Migrate without it, or end its agent and engine first.",
         )
     _places(known, move).object_to_what_is_open(wrong)
-    after = tuple(target if node == move.source else node for node in service.meta.nodes)
+    after = _nodes_after(service, move.source, target)
     object_to_dns(known, service, after, wrong)
     caddy = _caddy(known, service, wrong)
     wrong.settle()
@@ -206,28 +206,21 @@ def plan_move_back(
     found = known.service(of.service.name)
     for problem, hint in problems_of(of.service, of.target, of.source, *seen):
         wrong.conflict((), problem, hint)
-    nodes = found.meta.nodes
-    after = tuple(of.source if node == of.target else node for node in nodes)
+    after = _nodes_after(found, of.target, of.source)
     object_to_dns(known, found, after, wrong)
     wrong.settle()
     carries = data == "carry"
-    backup = None
-    if carries and of.cargo:
-        items = tuple(one.item for one in of.cargo)
-        backup = plan_backup(
-            known, found.name, BackupRequest(nodes=(of.target,), data_items=items),
-            BackupKind.MIGRATION,
-        )  # fmt: skip
+    items = tuple(one.item for one in of.cargo) if carries else ()
     return MigratePlan(
         service=of.service,
         source=of.target,
         target=of.source,
-        nodes_before=nodes,
+        nodes_before=found.meta.nodes,
         nodes_after=after,
         cargo=of.cargo if carries else (),
         dumps_out=of.dumps_out if carries else (),
         dumps_in=of.dumps_in if carries else (),
-        backup=backup,
+        backup=_safety_copy(known, found.name, of.target, items),
         caddy_on_source=of.caddy_on_target,
         caddy_on_target=of.caddy_on_source,
         target_address=known.dns.ipv4.get(of.source),
@@ -251,14 +244,6 @@ def _plan(
     service, source = move.service, move.source
     ref = _as_it_runs(known, move)
     items = tuple(item.name for item in move.items)
-    backup = (
-        plan_backup(
-            known, service.name, BackupRequest(nodes=(source,), data_items=items),
-            BackupKind.MIGRATION,
-        )
-        if items
-        else None
-    )  # fmt: skip
     dumps = {one.item: _last_size(one.item, backups) for one in move.cargo if one.dump}
     sizes = seen[0].sizes if seen else {}
     return MigratePlan(
@@ -270,7 +255,7 @@ def _plan(
         cargo=move.cargo,
         dumps_out=_dumps_out(move.items),
         dumps_in=_dumps_in(move.items),
-        backup=backup,
+        backup=_safety_copy(known, service.name, source, items),
         caddy_on_source=caddy.get(source),
         caddy_on_target=caddy.get(move.target),
         target_address=known.dns.ipv4.get(move.target),
@@ -280,6 +265,20 @@ def _plan(
         stays=_places(known, move).staying,
         downtime=expected({name: sizes[name] for name in sizes if name not in dumps}, dumps),
     )
+
+
+def _nodes_after(service: Service, source: str, target: str) -> tuple[str, ...]:
+    return tuple(target if node == source else node for node in service.meta.nodes)
+
+
+def _safety_copy(
+    known: Known, service: str, node: str, items: tuple[str, ...]
+) -> BackupPlan | None:
+    """None where nothing moves."""
+    if not items:
+        return None
+    request = BackupRequest(nodes=(node,), data_items=items)
+    return plan_backup(known, service, request, BackupKind.MIGRATION)
 
 
 def _dumps_out(items: Sequence[DataItem]) -> tuple[DumpToTake, ...]:

@@ -13,6 +13,7 @@ from composia.operations.leaving import StopStale
 from composia.operations.surveying import SourceSeen, SurveyTarget
 from composia.workflows.check import check
 from composia.workflows.dns import update_dns
+from composia.workflows.nodes import write_back
 from composia.workflows.plan import Hold, LeftOpen, Plan, Run, placement
 from composia.workflows.restore import RestorePlan
 
@@ -98,14 +99,7 @@ class RescuePlan(Plan):
             place = PlaceFragment(service=self.service, caddy=self.caddy_on_target)
             await run.on(self.target, "6_reload_caddy", place)
         updated = await update_dns(run, "7_update_dns", self.records, self.our_addresses)
-        written = await run.control(
-            "8_write_back",
-            "write_back",
-            service=self.service.name,
-            folder=self.service.folder,
-            nodes=list(self.nodes_after),
-            was=list(self.nodes_before),
-        )
+        revision = await write_back(run, self.service, self.nodes_after, self.nodes_before)
         # From now on, whenever the node comes back, what still runs there is stopped first.
         await run.control("9_give_up_source", "give_up", task=run.task)
         items = self.restore.items if self.restore else ()
@@ -113,7 +107,7 @@ class RescuePlan(Plan):
             "gone": self.gone,
             "from_backups": [item.wanted.backup_id for item in items],
             "dns": [record.model_dump(mode="json") for record in updated.records],
-            "revision": written["revision"],
+            "revision": revision,
         }
 
 
