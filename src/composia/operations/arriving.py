@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Conflict, Failure, NotFound
+from composia.errors import Conflict, Failure
 from composia.operations import answering, fence, hold, kept, replacing
 from composia.operations.base import Files, Nothing, Operation
 from composia.operations.cargo import dump_of
 from composia.operations.carrying import compare_received
 from composia.operations.fence import Fence
 from composia.operations.kept import Replaced
-from composia.operations.project import AT_WORK, containers_of, is_one_off
+from composia.operations.project import AT_WORK, containers_of, is_one_off, stop_for_good
 from composia.operations.replacing import Replacing
 from composia.operations.restore import Ready
 from composia.operations.stopped import forget_stopped
@@ -176,7 +176,7 @@ class ClearTarget(Operation[Nothing]):
         if found and found.task != site.task:
             raise Failure(f"{site.service} is fenced on {site.node} by task {found.task}")
         await hold.wait_for_engine(site)
-        await _stop(site)
+        await stop_for_good(site)
         aside = Aside(site.aside, site.task)
         replaced = aside.read(kept.REPLACED, Replaced)
         if replaced and replaced.brought_back_by is None:
@@ -200,24 +200,6 @@ def _leave_fence(found: Fence, site: Site) -> None:
         fence.put_up(site.state, found.model_copy(update={"side": side, "open": False}))
     else:
         fence.take_down(site.state)
-
-
-async def _stop(site: Site) -> None:
-    try:
-        there = await containers_of(site)
-    except NotFound:
-        return
-    own = [one for one in there if not is_one_off(one)]
-    await site.docker.set_restart_policy(
-        [one.id for one in own if one.restart_policy != "no"], "no"
-    )
-    await site.docker.stop([one.id for one in own if one.state in AT_WORK])
-    up = [one.name for one in await containers_of(site) if one.state in AT_WORK]
-    if up:
-        raise Failure(
-            f"{', '.join(up)} of {site.service} did not stop on {site.node}",
-            hint="Something starts it again: a program that watches it, perhaps.",
-        )
 
 
 async def _give_back_policies(found: Fence, site: Site) -> None:

@@ -19,7 +19,7 @@ from composia.operations.caddy import RemoveFragment
 from composia.operations.cargo import Cargo, dump_of
 from composia.operations.carrying import LastSend
 from composia.operations.fence import Fence
-from composia.operations.project import AT_WORK, containers_of, is_one_off
+from composia.operations.project import containers_of, stop_for_good
 from composia.strategies.aside import remove
 from composia.strategies.base import Site
 from composia.strategies.pgdumpall import PgDumpAll
@@ -221,13 +221,10 @@ class StopStale(Operation[StaleStopped]):
     result: ClassVar[type[BaseModel]] = StaleStopped
 
     async def perform(self, site: Site) -> StaleStopped:
-        there = [one for one in await containers_of(site) if not is_one_off(one)]
-        ran = {one.name: one.started_at for one in there if one.state in AT_WORK}
+        # Refuses a project that is not ours, before anything is written about it.
+        await containers_of(site)
         fence.put_up(site.state, Fence(task=self.of_task, side="left", epoch=self.epoch))
-        armed = [one.id for one in there if one.restart_policy != "no"]
-        await site.docker.set_restart_policy(armed, "no")
-        await site.docker.stop([one.id for one in there if one.state in AT_WORK])
-        await hold.prove_stopped(site, await hold.starts(site))
+        ran = {one.name: one.started_at for one in await stop_for_good(site)}
         return StaleStopped(ran=ran, stopped_at=datetime.now(UTC))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from composia.errors import Conflict
+from composia.errors import Conflict, Failure
 from composia.strategies.base import Site
 from composia.tools.docker import ContainerInfo
 
@@ -37,6 +37,26 @@ def refuse_foreign(containers: Iterable[ContainerInfo], site: Site) -> None:
                 f" ({container.name}) that were made from {folder}, not from {site.folder}",
                 hint="Take it down there, or give this service another `project_name`.",
             )
+
+
+async def stop_for_good(site: Site) -> Sequence[ContainerInfo]:
+    """Disarm and stop the project's containers, and see that they stay so; those that ran.
+
+    Raises Failure where one runs all the same.
+    """
+    own = [one for one in await containers_of(site) if not is_one_off(one)]
+    ran = [one for one in own if one.state in AT_WORK]
+    # The policies first: an engine that restarts starts what has one, stopped or not.
+    armed = [one.id for one in own if one.restart_policy != "no"]
+    await site.docker.set_restart_policy(armed, "no")
+    await site.docker.stop([one.id for one in ran])
+    up = [one.name for one in await containers_of(site) if one.state in AT_WORK]
+    if up:
+        raise Failure(
+            f"{', '.join(up)} of {site.service} did not stop on {site.node}",
+            hint="Something starts it again: a program that watches it, perhaps.",
+        )
+    return ran
 
 
 def is_one_off(container: ContainerInfo) -> bool:
