@@ -1,0 +1,176 @@
+"""Retention: which backups of one data item on one node stay, and why.
+
+Backups that are whole, not missing and saved by a task of ours count. Nothing else satisfies a
+rule, and nothing else pushes a backup out of one. A rule counts periods in which there is such a
+backup, so that an item whose backups have stopped keeps what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta, tzinfo
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.model.backup import Backup, BackupKind, BackupStatus
+from composia.model.meta import Keep
+
+ALL = -1
+#: However short the policy is: what a restore or an update replaced, and what was not whole.
+SPARED = timedelta(days=7)
+#: Taken of data that somebody was about to replace: they stand for no day, week, month or year.
+SAFETY_COPIES = frozenset({BackupKind.BEFORE_RESTORE, BackupKind.BEFORE_UPDATE})
+SPARED_KINDS = SAFETY_COPIES | {BackupKind.MIGRATION}
+INCOMPLETE = frozenset({BackupStatus.PARTIAL, BackupStatus.FAILED})
+
+NO_POLICY = "no `keep` is set: everything stays"
+NOT_OURS = "no task of ours saved it"
+MISSING = "its snapshot is missing: only a person drops the record"
+DROPPED = "its snapshot is missing"
+UNPROVEN = "unproven: it counts for nothing until it is verified"
+LAST_VERIFIED = "the last verified one"
+NEWEST = "the newest whole one"
+YOUNG = f"younger than {SPARED.days} days"
+NO_BETTER = "no younger one is whole"
+
+
+class Verdict(BaseModel):
+    """Whether a backup stays, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    backup_id: str
+    keeps: bool
+    why: tuple[str, ...]
+
+
+def verdicts(
+    backups: Iterable[Backup],
+    keep: Keep | None,
+    *,
+    zone: tzinfo,
+    now: datetime,
+    drop_missing: bool = False,
+) -> tuple[Verdict, ...]:
+    """One verdict a backup, the newest first; `zone`: in which days begin. Without a policy: all.
+
+    `drop_missing` is a person's word that what is missing will not come back.
+    """
+    newest_first = sorted(backups, key=lambda one: (one.time, one.id), reverse=True)
+    reasons = _Reasons(newest_first, keep, zone, now)
+    return tuple(_verdict(one, reasons, drop_missing=drop_missing) for one in newest_first)
+
+
+def counts(backup: Backup) -> bool:
+    """Whether it satisfies retention, and may push another one out."""
+    proven = backup.status is BackupStatus.UNPROVEN and backup.verified_at is not None
+    whole = backup.status is BackupStatus.SUCCESS or proven
+    return whole and not backup.missing and backup.snapshot_id is not None and _is_ours(backup)
+
+
+def _is_ours(backup: Backup) -> bool:
+    return backup.task_id is not None
+
+
+def _verdict(backup: Backup, reasons: _Reasons, *, drop_missing: bool) -> Verdict:
+    if backup.missing and drop_missing:
+        return Verdict(backup_id=backup.id, keeps=False, why=(DROPPED,))
+    why = tuple(reasons.to_keep(backup))
+    return Verdict(backup_id=backup.id, keeps=bool(why), why=why or (reasons.to_go(backup),))
+
+
+class _Reasons:
+    """Why each of an item's backups stays."""
+
+    def __init__(
+        self, newest_first: Sequence[Backup], keep: Keep | None, zone: tzinfo, now: datetime
+    ) -> None:
+        self._keep = keep
+        self._now = now
+        whole = [one for one in newest_first if counts(one)]
+        self._newest = whole[0] if whole else None
+        self._verified = _last_verified(newest_first)
+        regular = [one for one in whole if one.kind not in SAFETY_COPIES]
+        self._rules = _by_rules(regular, keep, zone) if keep else {}
+
+    def to_keep(self, backup: Backup) -> Iterator[str]:
+        """Every reason."""
+        if self._keep is None:
+            yield NO_POLICY
+        elif backup.missing:
+            yield MISSING
+        elif not _is_ours(backup):
+            yield NOT_OURS
+        elif counts(backup):
+            yield from self._of_whole(backup)
+        else:
+            yield from self._of_others(backup)
+
+    def to_go(self, backup: Backup) -> str:
+        """Why it goes, where nothing keeps it."""
+        if not counts(backup):
+            return f"{backup.status}, and a younger one is whole"
+        if backup.kind in SAFETY_COPIES:
+            return f"a copy {str(backup.kind).replace('_', ' ')}, older than {SPARED.days} days"
+        return "a younger one stands for each of its periods"
+
+    def _of_whole(self, backup: Backup) -> Iterator[str]:
+        yield from self._rules.get(backup.id, ())
+        if backup is self._newest:
+            yield NEWEST
+        if backup is self._verified:
+            yield LAST_VERIFIED
+        if backup.kind in SPARED_KINDS and self._is_young(backup):
+            yield f"a copy of kind {backup.kind}, {YOUNG}"
+
+    def _of_others(self, backup: Backup) -> Iterator[str]:
+        if backup is self._verified:
+            yield LAST_VERIFIED
+        if backup.status is BackupStatus.UNPROVEN:
+            yield UNPROVEN
+        elif self._newest is None or self._newest.time <= backup.time:
+            yield NO_BETTER
+        elif self._is_young(backup):
+            yield f"{backup.status}, {YOUNG}"
+
+    def _is_young(self, backup: Backup) -> bool:
+        return self._now - backup.time < SPARED
+
+
+def _last_verified(newest_first: Iterable[Backup]) -> Backup | None:
+    there = (one for one in newest_first if one.verified_at and one.snapshot_id)
+    return next((one for one in there if not one.missing), None)
+
+
+#: Name in the policy, and the period that a time belongs to.
+_PERIODS: tuple[tuple[str, Callable[[datetime], str]], ...] = (
+    ("daily", lambda time: f"{time:%Y-%m-%d}"),
+    ("weekly", lambda time: f"{time:%G-W%V}"),
+    ("monthly", lambda time: f"{time:%Y-%m}"),
+    ("yearly", lambda time: f"{time:%Y}"),
+)
+
+
+def _by_rules(newest_first: Sequence[Backup], keep: Keep, zone: tzinfo) -> dict[str, list[str]]:
+    """The rules that name each backup, by its id."""
+    found: dict[str, list[str]] = {}
+    for place, one in enumerate(newest_first, 1):
+        if _within(place, keep.last):
+            found.setdefault(one.id, []).append(f"last: {place} of {_all_or(keep.last)}")
+    for name, period_of in _PERIODS:
+        wanted = getattr(keep, name)
+        seen: set[str] = set()
+        for one in newest_first:
+            period = period_of(one.time.astimezone(zone))
+            if period not in seen and _within(len(seen) + 1, wanted):
+                found.setdefault(one.id, []).append(f"{name}: the last of {period}")
+            seen.add(period)
+    return found
+
+
+def _within(place: int, wanted: int | None) -> bool:
+    return wanted == ALL or place <= (wanted or 0)
+
+
+def _all_or(wanted: int | None) -> str:
+    return "all" if wanted == ALL else str(wanted)
