@@ -27,6 +27,7 @@ from composia.operations.leaving import (
 from composia.operations.readings import ContainerLogs, ListSnapshot, ReadSnapshot
 from composia.operations.repository import (
     CheckRepository,
+    CompareRepository,
     DescribeRepository,
     ForgetSnapshot,
     OpenRepository,
@@ -34,6 +35,7 @@ from composia.operations.repository import (
 from composia.operations.restore import ExchangeBack, ExchangeData, FetchData
 from composia.operations.service import Deploy, Restart, Stop
 from composia.operations.surveying import SurveySource, SurveyTarget
+from composia.operations.tidying import ForgetSnapshots, PruneRepository
 
 AnyOperation = Annotated[
     Deploy
@@ -41,8 +43,11 @@ AnyOperation = Annotated[
     | Restart
     | OpenRepository
     | DescribeRepository
+    | CompareRepository
     | CheckRepository
     | ForgetSnapshot
+    | ForgetSnapshots
+    | PruneRepository
     | SaveData
     | FetchData
     | ExchangeData

@@ -75,9 +75,56 @@ class DescribeRepository(Operation[RepositoryDescribed]):
         recorded = self.repository.repository_id if self.repository else None
         found = recognised(await site.engine.repository_id(), recorded)
         snapshots = tuple(await site.engine.snapshots())
-        folder = await site.engine.repository_folder()
-        size = await asyncio.to_thread(_size, folder) if folder else None
+        size = await size_of(site)
         return RepositoryDescribed(repository_id=found, snapshots=snapshots, size=size)
+
+
+class RepositoryCompared(BaseModel):
+    """The repository beside our records."""
+
+    model_config = ConfigDict(frozen=True)
+
+    repository_id: str
+    #: How many snapshots there are, and bytes of its files where it is a folder of this node.
+    snapshots: int
+    size: int | None = None
+    #: Of those asked for: the ids that are not there.
+    missing: tuple[str, ...] = ()
+    #: How many are there that were not asked for; described where that was wanted.
+    unknown: int = 0
+    described: tuple[SnapshotInfo, ...] = ()
+
+
+class CompareRepository(Operation[RepositoryCompared]):
+    """List the snapshots, and compare them with those that should be there.
+
+    Raises Failure for a place that cannot be listed, is empty, or is another repository.
+    """
+
+    op: Literal["compare_repository"] = "compare_repository"
+    snapshot_ids: tuple[str, ...]
+    describe: bool = False
+
+    files: ClassVar[Files] = Files.IF_ABSENT
+    result: ClassVar[type[BaseModel]] = RepositoryCompared
+
+    async def perform(self, site: Site) -> RepositoryCompared:
+        recorded = self.repository.repository_id if self.repository else None
+        found = recognised(await site.engine.repository_id(), recorded)
+        listed = {snapshot.id: snapshot for snapshot in await site.engine.snapshots()}
+        unknown = [listed[id_] for id_ in listed.keys() - set(self.snapshot_ids)]
+        return RepositoryCompared(
+            repository_id=found,
+            snapshots=len(listed),
+            size=await size_of(site),
+            missing=tuple(id_ for id_ in self.snapshot_ids if id_ not in listed),
+            unknown=len(unknown),
+            described=tuple(sorted(unknown, key=_age)) if self.describe else (),
+        )
+
+
+def _age(snapshot: SnapshotInfo) -> tuple[str, str]:
+    return snapshot.time, snapshot.id
 
 
 class CheckRepository(Operation[Nothing]):
@@ -124,6 +171,12 @@ def recognised(found: str | None, recorded: str | None) -> str:
             hint=MOUNT_HINT,
         )
     return found
+
+
+async def size_of(site: Site) -> int | None:
+    """Bytes of the repository's files where it is a folder of this node."""
+    folder = await site.engine.repository_folder()
+    return await asyncio.to_thread(_size, folder) if folder else None
 
 
 @asynccontextmanager

@@ -61,6 +61,23 @@ class SnapshotInfo(BaseModel):
     paths: tuple[str, ...]
     size: int | None = None
     files: int | None = None
+    added: int | None = None
+    duration: float | None = None
+
+
+class Pruned(BaseModel):
+    """What a prune did, in bytes, as nearly as rustic tells."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: Removed now: what earlier runs had marked.
+    freed: int
+    #: Marked now, to be removed by a run 23 h later or more.
+    marked: int
+    #: Marked earlier, and too young to be removed.
+    waiting: int
+    #: What is in use.
+    remaining: int
 
 
 class SavedTree(BaseModel):
@@ -164,6 +181,13 @@ class Engine(Protocol):
 
     async def check(self, *, read_data: bool = False) -> None:
         """Failure where the repository is not sound; only reading all data finds flipped bytes."""
+        ...
+
+    async def prune(self, *, on_progress: OnProgress) -> Pruned:
+        """Free what no snapshot needs: marked by one run, removed by one 23 h later.
+
+        Only with nobody else at work there, and after `snapshots` has listed all there should be.
+        """
         ...
 
     async def put_right(self, containers: Collection[str]) -> None:

@@ -19,6 +19,7 @@ from composia.tools.rustic import (
     Entry,
     Labels,
     OnProgress,
+    Pruned,
     SavedTree,
     SnapshotInfo,
     Stream,
@@ -186,6 +187,20 @@ class ContainerEngine:
         """Failure where the repository is not sound; only reading all data finds flipped bytes."""
         words = ("check", *(("--read-data",) if read_data else ()))
         _check("checking the repository", await self._container.run(*words))
+
+    async def prune(self, *, on_progress: OnProgress) -> Pruned:
+        """Free what no snapshot needs: marked by one run, removed by one 23 h later."""
+        # Its defaults are the safe ones: never --instant-delete, never a shorter --keep-delete.
+        async with self._container.start(*PROGRESS, "prune") as working:
+            working.stdin.close()
+            finished = await working.wait(await _followed(working, on_progress))
+        _check("pruning", finished)
+        if found := output.pruned(output.text(finished.stderr)):
+            return found
+        raise Failure(
+            "pruning: rustic ended without a word of what it did",
+            hint="Was its container stopped? Prune again.",
+        )
 
     async def put_right(self, containers: Collection[str]) -> None:
         """End what a crash left: containers of ours by name, and the snapshots they made."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from composia.tools.rustic import Entry, Snapshot, SnapshotInfo
+from composia.tools.rustic import Entry, Pruned, Snapshot, SnapshotInfo
 
 #: One message on stderr, up to the next: names in it may hold anything, line ends too.
 MESSAGE = re.compile(
@@ -37,6 +37,13 @@ GO_ESCAPE = re.compile(
     r'\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|([abfnrtv"\'\\]))'
 )
 RUST_ESCAPE = re.compile(r'\\(?:x([0-9A-Fa-f]{2})|u\{([0-9a-f]+)\}|([nrt0"\'\\]))')
+#: A line of what a prune has planned: `[INFO] to delete:          8 packs, …,   45.8 MiB`.
+PLANNED = re.compile(
+    r"^\[INFO\] +(?P<what>to repack|this removes|to delete|remaining| - complete deletion"
+    r"| - keep marked): .*?, +(?P<number>[\d.]+) (?P<unit>[KMGTPE]?i?B)$",
+    re.MULTILINE,
+)
+UNITS = {unit: 1024**power for power, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB", "PiB"))}
 LETTERS = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "0": 0}
 
 
@@ -143,6 +150,22 @@ def snapshots(stdout: str) -> Sequence[SnapshotInfo]:
     return [_snapshot(read) for read in _json(stdout)]
 
 
+def pruned(stderr: str) -> Pruned | None:
+    """What a prune told of its plan; None where it told none."""
+    told = {
+        line["what"].strip(" -"): round(float(line["number"]) * UNITS.get(line["unit"], 0))
+        for line in PLANNED.finditer(stderr)
+    }
+    if "to delete" not in told:
+        return None
+    return Pruned(
+        freed=told.get("complete deletion", 0),
+        marked=told["to delete"] + told.get("to repack", 0),
+        waiting=told.get("keep marked", 0),
+        remaining=told.get("remaining", 0),
+    )
+
+
 def differences(stdout: str) -> Sequence[str]:
     """The paths that `diff` found to differ, as bytes that are not UTF-8 with surrogates."""
     found = (DIFFERENCE.match(line) for line in stdout.split("\n"))
@@ -201,6 +224,8 @@ def _snapshot(read: Mapping[str, Any]) -> SnapshotInfo:
         paths=tuple(read.get("paths") or ()),
         size=told.get("total_bytes_processed"),
         files=told.get("total_files_processed"),
+        added=told.get("data_added_packed"),
+        duration=told.get("total_duration"),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from composia.errors import Conflict, Invalid
 from composia.model.catalog import CatalogView, Service
 from composia.model.dns import DnsSetup
+from composia.model.meta import Keep
 from composia.model.node import Container, NodeState
 from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.workflows.objections import Objections, Place, not_found
@@ -28,6 +29,10 @@ class Known:
     online: Collection[str] | None = None
     #: Zones and addresses, as config.yaml has them.
     dns: DnsSetup = field(default_factory=DnsSetup)
+    #: How many backups are kept of services that say nothing of their own; None: all.
+    keep: Keep | None = None
+    #: In which days, weeks and months begin.
+    timezone: str = "UTC"
 
     def service(self, name: str) -> Service:
         """Raises NotFound, or Invalid with its problems for one that is broken."""

@@ -54,6 +54,8 @@ class Desk:
             main_nodes=self.office.config.rustic.main_nodes,
             repository_id=await self.office.store.repository_id(),
             dns=self.office.config.dns_setup,
+            keep=self.office.config.backup.keep,
+            timezone=self.office.config.backup.timezone,
         )
 
     def services(self, wanted: str | None) -> tuple[str, ...] | None:
