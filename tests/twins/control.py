@@ -32,6 +32,20 @@ class MemoryControl:
         for backup_id in backup_ids:
             self.backups.pop(backup_id, None)
 
+    async def known_snapshots(self) -> dict[str, str]:
+        """See `Control`."""
+        return {one.id: one.snapshot_id for one in self.backups.values() if one.snapshot_id}
+
+    async def note_missing(self, looked_for: Sequence[str], missing: Sequence[str]) -> None:
+        """See `Control`."""
+        for backup_id in set(looked_for) & self.backups.keys():
+            update = {"missing": backup_id in missing}
+            self.backups[backup_id] = self.backups[backup_id].model_copy(update=update)
+
+    async def replace_repository(self, repository_id: str) -> None:
+        """See `Control`."""
+        self.repository_id = repository_id
+
     async def remember_repository(self, repository_id: str) -> None:
         """See `Control`."""
         self.repository_id = self.repository_id or repository_id

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from composia.controller.api.problems import STATUS
 from composia.controller.auth import hashed
+from composia.controller.manifests import manifest_of
 from composia.controller.pipes import Closed
 from composia.controller.wires import asked_over
 from composia.errors import ComposiaError, Denied, Failure, NotFound, Unauthenticated
@@ -174,7 +175,7 @@ def _asked_about(controller: Controller, node: str, key: str) -> list[ServiceRef
 def _manifest(controller: Controller, backup_id: str) -> Path:
     if not _ID.fullmatch(backup_id):
         raise NotFound("there is no such backup")
-    return controller.config.state_dir / "manifests" / f"{backup_id}.jsonl.gz"
+    return manifest_of(controller.config.state_dir, backup_id)
 
 
 async def _keep(request: Request, path: Path) -> None:

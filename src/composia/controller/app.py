@@ -60,7 +60,7 @@ class Controller:
         self.nodes = Agents(config.nodes, store, self.events)
         self.wires = Wires()
         self.trail = Trail(store)
-        control = StoreControl(store, self.events, self._names, self.catalog)
+        control = StoreControl(store, self.events, self._names, self.catalog, config.state_dir)
         parts = Parts(store, self.nodes, control, self.logs, self.events)
         self.runner = Runner(parts, config.state_dir)
         self.admit = Admit(parts, ids, self.runner.start)

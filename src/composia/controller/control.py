@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from composia.controller.dns.names import Names
 from composia.controller.events import Event, Events
+from composia.controller.manifests import drop_manifests
 from composia.controller.store.moves import ANSWERED, GIVEN_UP
 from composia.controller.store.store import Store
 from composia.controller.store.times import now
@@ -37,8 +40,10 @@ class StoreControl:
         events: Events,
         names: Callable[[], Names],
         catalog: Writable,
+        state_dir: Path,
     ) -> None:
         self._store = store
+        self._state_dir = state_dir
         self._events = events
         self._names = names
         self._catalog = catalog
@@ -52,8 +57,20 @@ class StoreControl:
             self._events.publish(Event("backup", record.service, data))
 
     async def forget_backups(self, backup_ids: Sequence[str]) -> None:
-        """Drop the records; those that are not there are none the less."""
+        """Drop the records and their manifests; those that are not there are none the less."""
         await self._store.forget_backups(backup_ids)
+        await asyncio.to_thread(drop_manifests, self._state_dir, backup_ids)
+
+    async def known_snapshots(self) -> dict[str, str]:
+        """The snapshot of every record that has one, by the record's id."""
+        records = await self._store.backups()
+        return {record.id: record.snapshot_id for record in records if record.snapshot_id}
+
+    async def note_missing(self, looked_for: Sequence[str], missing: Sequence[str]) -> None:
+        """Of the records that were looked for: these have no snapshot any more, the others do."""
+        for record in await self._store.note_missing(looked_for, missing):
+            data = record.model_dump(mode="json")
+            self._events.publish(Event("backup", record.service, data))
 
     async def remember_repository(self, repository_id: str) -> None:
         """Write down the repository's id when it is seen for the first time. Raises Failure."""
@@ -64,6 +81,10 @@ class StoreControl:
                 f"this is repository {repository_id[:12]}, and we know {str(known)[:12]}",
                 hint="Is the right disk mounted, and does the profile name the right place?",
             )
+
+    async def replace_repository(self, repository_id: str) -> None:
+        """Write down another id than the one that was known."""
+        await self._store.replace_repository(repository_id)
 
     async def update_dns(self, records: Sequence[Any], ours: Sequence[str]) -> DnsUpdated:
         """Bring the records to what they should be; see `Control.update_dns`."""

@@ -77,8 +77,20 @@ class Control(Protocol):
         """Drop the records; those that are not there are none the less."""
         ...
 
+    async def known_snapshots(self) -> dict[str, str]:
+        """The snapshot of every record that has one, by the record's id; missing ones too."""
+        ...
+
+    async def note_missing(self, looked_for: Sequence[str], missing: Sequence[str]) -> None:
+        """Of the records that were looked for: these have no snapshot any more, the others do."""
+        ...
+
     async def remember_repository(self, repository_id: str) -> None:
         """Write down the repository's id when it is seen for the first time."""
+        ...
+
+    async def replace_repository(self, repository_id: str) -> None:
+        """Write down another id than the one that was known: a person's word."""
         ...
 
     async def update_dns(self, records: Sequence[DnsTarget], ours: Sequence[str]) -> DnsUpdated:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from composia.controller.store.database import Database
@@ -40,6 +40,24 @@ class Backups:
         """Drop them; those that are not there are none the less."""
         async with self._db.write() as db:
             await db.execute(delete(BACKUPS).where(BACKUPS.c.id.in_(backup_ids)))
+
+    async def note_missing(
+        self, looked_for: Sequence[str], missing: Sequence[str]
+    ) -> Sequence[Backup]:
+        """Of the records looked for: these have no snapshot any more. Those that changed."""
+        wanted, gone, changed = set(looked_for), set(missing), []
+        async with self._db.write() as db:
+            for text in (await db.scalars(select(BACKUPS.c.record))).all():
+                record = Backup.model_validate_json(text)
+                if record.id in wanted and record.missing != (record.id in gone):
+                    changed.append(record.model_copy(update={"missing": record.id in gone}))
+            for record in changed:
+                await db.execute(
+                    update(BACKUPS)
+                    .where(BACKUPS.c.id == record.id)
+                    .values(record=record.model_dump_json())
+                )
+        return changed
 
     async def backup(self, backup: str) -> Backup | None:
         """One record."""
@@ -91,4 +109,13 @@ class Backups:
         async with self._db.write() as db:
             await db.execute(
                 insert(FACTS).values(name=_REPOSITORY, value=repository_id).on_conflict_do_nothing()
+            )
+
+    async def replace_repository(self, repository_id: str) -> None:
+        """Write down another id: a person's word."""
+        async with self._db.write() as db:
+            await db.execute(
+                insert(FACTS)
+                .values(name=_REPOSITORY, value=repository_id)
+                .on_conflict_do_update(index_elements=["name"], set_={"value": repository_id})
             )
