@@ -18,6 +18,7 @@ from composia.model.config import AccessToken, ControllerConfig
 from composia.model.meta import Meta
 from composia.model.node import Container, Disk, Instance, Mount, NodeState, Versions
 from composia.model.service import ServiceRef
+from composia.model.session import Session
 from composia.model.task import Status, Task, TaskError
 from composia.operations.readings import ContainerLogs, ListSnapshot, Reading
 from composia.workflows import AnyPlan
@@ -151,6 +152,7 @@ class MemoryStore:
     admitted: dict[str, tuple[Task, Plan]] = field(default_factory=dict)
     records: list[Backup] = field(default_factory=list)
     repository: str | None = REPOSITORY
+    sessions: dict[str, Session] = field(default_factory=dict)
 
     async def task(self, task: str) -> Task | None:
         return self.admitted[task][0] if task in self.admitted else None
@@ -171,6 +173,25 @@ class MemoryStore:
 
     async def repository_id(self) -> str | None:
         return self.repository
+
+    async def keep_session(self, session: Session) -> None:
+        self.sessions[session.digest] = session
+
+    async def session(self, digest: str) -> Session | None:
+        return self.sessions.get(digest)
+
+    async def use_session(self, digest: str, at: datetime) -> None:
+        self.sessions[digest] = self.sessions[digest].model_copy(update={"used_at": at})
+
+    async def end_session(self, digest: str) -> None:
+        self.sessions.pop(digest, None)
+
+    async def prune_sessions(self, *, created_before: datetime, used_before: datetime) -> None:
+        self.sessions = {
+            digest: one
+            for digest, one in self.sessions.items()
+            if one.created_at >= created_before and one.used_at >= used_before
+        }
 
 
 def _fits(row: Task | Backup, wanted: Mapping[str, Any]) -> bool:

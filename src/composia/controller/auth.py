@@ -34,6 +34,10 @@ class Caller(BaseModel):
         """Whether the token is for this service; None: for what belongs to no one service."""
         return self.services == "all" or service in self.services
 
+    def may(self, scope: Scope, service: str | None = None) -> bool:
+        """Whether `must` would pass."""
+        return _RANK[self.scope] >= _RANK[scope] and self.may_see(service)
+
     def must(self, scope: Scope, service: str | None = None) -> None:
         """Raises Denied for a scope that is too small, or another's service."""
         if _RANK[self.scope] < _RANK[scope]:
@@ -64,12 +68,16 @@ class Gate:
         kind, _, shown = (authorization or "").partition(" ")
         if kind.lower() != "bearer" or not shown.strip():
             raise Unauthenticated("no access token was sent", hint=_HINT)
-        digest = hashed(shown.strip())
+        found = self.holder(hashed(shown.strip()))
+        if found is None:
+            raise Unauthenticated("the access token is not known", hint=_HINT)
+        return found
+
+    def holder(self, digest: str) -> Caller | None:
+        """Whose token has this digest, while it may be used."""
         # All are compared, so that the time says nothing about which of them is nearly right.
         found = [caller for known, caller in self._known if hmac.compare_digest(known, digest)]
-        if not found:
-            raise Unauthenticated("the access token is not known", hint=_HINT)
-        return found[0]
+        return found[0] if found else None
 
 
 def hashed(token: str) -> str:

@@ -78,7 +78,7 @@ class Noted:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or not scope["path"].startswith(PREFIXES):
+        if scope["type"] == "lifespan" or not _counts(scope):
             await self._app(scope, receive, send)
             return
 
@@ -88,6 +88,12 @@ class Noted:
             await send(message)
 
         await self._app(scope, receive, noted)
+
+
+def _counts(scope: Scope) -> bool:
+    # Of the pages only what changes something: looking at them is no use of a token by itself.
+    looking = scope.get("method", "GET") in ("GET", "HEAD")
+    return scope["path"].startswith(PREFIXES) or not looking
 
 
 #: The first message of an answer, and its status where it carries none.

@@ -13,6 +13,7 @@ from composia.model.backup import Backup
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
 from composia.model.node import NodeState
+from composia.model.session import Session
 from composia.model.task import Task
 from composia.operations.readings import Reading
 from composia.workflows import AnyPlan
@@ -73,6 +74,16 @@ class Store(Protocol):
     ) -> Sequence[Backup]: ...
 
     async def repository_id(self) -> str | None: ...
+
+    async def keep_session(self, session: Session) -> None: ...
+
+    async def session(self, digest: str) -> Session | None: ...
+
+    async def use_session(self, digest: str, at: datetime) -> None: ...
+
+    async def end_session(self, digest: str) -> None: ...
+
+    async def prune_sessions(self, *, created_before: datetime, used_before: datetime) -> None: ...
 
 
 class Nodes(Protocol):

@@ -141,3 +141,14 @@ NODES = Table(
     #: Its state as it was last told, so that a restarted controller knows it.
     Column("state", Text),
 )
+
+#: Who has signed in to the pages, by the digest of the session's id.
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("digest", String(64), primary_key=True),
+    #: The digest of the access token.
+    Column("token", String(64), nullable=False),
+    Column("created_at", String, nullable=False),
+    Column("used_at", String, nullable=False),
+)

@@ -9,11 +9,12 @@ from composia.controller.store.backups import Backups
 from composia.controller.store.database import Database, open_database
 from composia.controller.store.dns import DnsMemory
 from composia.controller.store.moves import Moves
+from composia.controller.store.sessions import Sessions
 from composia.controller.store.steps import Steps
 from composia.controller.store.tasks import Tasks
 
 
-class Store(Tasks, Steps, Backups, DnsMemory, Moves, Audit):
+class Store(Tasks, Steps, Backups, DnsMemory, Moves, Audit, Sessions):
     """The tables of `composia.db`."""
 
     def __init__(self, db: Database) -> None:
