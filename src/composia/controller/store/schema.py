@@ -152,3 +152,62 @@ SESSIONS = Table(
     Column("created_at", String, nullable=False),
     Column("used_at", String, nullable=False),
 )
+
+#: Matters that the owner is told of; of each subject one at most is not settled.
+NOTIFICATIONS = Table(
+    "notifications",
+    METADATA,
+    Column("id", String(26), primary_key=True),
+    Column("event", String, nullable=False),
+    Column("subject", String, nullable=False),
+    #: open, acknowledged, settled
+    Column("state", String, nullable=False),
+    Column("service", String),
+    Column("node", String),
+    Column("data_item", String),
+    Column("title", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("hint", Text),
+    Column("task_id", String),
+    Column("time", String, nullable=False),
+    Column("since", String, nullable=False),
+    Column("times", Integer, nullable=False, server_default="1"),
+    Column("told_at", String),
+    Column("acknowledged_at", String),
+    Column("acknowledged_by", String),
+    Column("settled_at", String),
+    Column("settled_by", Text),
+    Index("ix_notifications_state", "state"),
+    Index("ix_notifications_subject", "subject"),
+)
+
+#: Who is to be brought up to date about a notification, or was.
+DELIVERIES = Table(
+    "deliveries",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column(
+        "notification",
+        String(26),
+        ForeignKey("notifications.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    #: A hash of the address, and where it stands in config.yaml: the address is a secret.
+    Column("target", String, nullable=False),
+    Column("label", String, nullable=False),
+    Column("queued_at", String, nullable=False),
+    Column("due", String, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("error", Text),
+    Column("sent_at", String),
+    Index("ix_deliveries_notification", "notification"),
+    Index("ix_deliveries_sent_at", "sent_at"),
+)
+
+#: Tasks whose end nobody was told of yet: written with the end, gone with what is made of it.
+ENDED_TASKS = Table(
+    "ended_tasks",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("task", String(26), ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+)
