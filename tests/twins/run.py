@@ -26,7 +26,10 @@ class MemoryRun:
         self.asked: list[Operation[Any]] = []
         self.told: dict[str, Any] = {}
         #: What the controller's own steps answer.
-        self.controlled: dict[str, Any] = {"now": "2026-11-24T04:00:00Z"}
+        self.controlled: dict[str, Any] = {
+            "now": "2026-11-24T04:00:00Z",
+            "known_snapshots": {},
+        }
 
     async def on(
         self, node: str, step: str, operation: Operation[Result], *, insist: bool = False

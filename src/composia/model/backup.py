@@ -54,3 +54,9 @@ class Backup(BaseModel):
     verification: str | None = None
     #: True when the repository was listed and its snapshot is not there any more.
     missing: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it was saved: its own task said so, or a verification has proven it."""
+        proven = self.status is BackupStatus.UNPROVEN and self.verified_at is not None
+        return self.status is BackupStatus.SUCCESS or proven

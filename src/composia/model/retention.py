@@ -50,22 +50,24 @@ def verdicts(
     *,
     zone: tzinfo,
     now: datetime,
+    otherwise: str = NO_POLICY,
     drop_missing: bool = False,
 ) -> tuple[Verdict, ...]:
-    """One verdict a backup, the newest first; `zone`: in which days begin. Without a policy: all.
+    """One verdict a backup, the newest first; `zone`: in which days begin.
+
+    Without a policy all stay, for the reason `otherwise`.
 
     `drop_missing` is a person's word that what is missing will not come back.
     """
     newest_first = sorted(backups, key=lambda one: (one.time, one.id), reverse=True)
-    reasons = _Reasons(newest_first, keep, zone, now)
+    reasons = _Reasons(newest_first, keep, zone, now, otherwise)
     return tuple(_verdict(one, reasons, drop_missing=drop_missing) for one in newest_first)
 
 
 def counts(backup: Backup) -> bool:
     """Whether it satisfies retention, and may push another one out."""
-    proven = backup.status is BackupStatus.UNPROVEN and backup.verified_at is not None
-    whole = backup.status is BackupStatus.SUCCESS or proven
-    return whole and not backup.missing and backup.snapshot_id is not None and _is_ours(backup)
+    there = backup.snapshot_id is not None and not backup.missing
+    return backup.is_whole and there and _is_ours(backup)
 
 
 def _is_ours(backup: Backup) -> bool:
@@ -83,10 +85,16 @@ class _Reasons:
     """Why each of an item's backups stays."""
 
     def __init__(
-        self, newest_first: Sequence[Backup], keep: Keep | None, zone: tzinfo, now: datetime
+        self,
+        newest_first: Sequence[Backup],
+        keep: Keep | None,
+        zone: tzinfo,
+        now: datetime,
+        otherwise: str,
     ) -> None:
         self._keep = keep
         self._now = now
+        self._otherwise = otherwise
         whole = [one for one in newest_first if counts(one)]
         self._newest = whole[0] if whole else None
         self._verified = _last_verified(newest_first)
@@ -96,7 +104,7 @@ class _Reasons:
     def to_keep(self, backup: Backup) -> Iterator[str]:
         """Every reason."""
         if self._keep is None:
-            yield NO_POLICY
+            yield self._otherwise
         elif backup.missing:
             yield MISSING
         elif not _is_ours(backup):

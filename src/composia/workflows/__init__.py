@@ -6,10 +6,12 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
+from composia.workflows.adopt import AdoptPlan
 from composia.workflows.backup import BackupPlan
 from composia.workflows.caddy import CaddySyncPlan
 from composia.workflows.dns import DnsUpdatePlan
 from composia.workflows.migrate import MigratePlan
+from composia.workflows.prune import PrunePlan
 from composia.workflows.repository import (
     CheckRepositoryPlan,
     ForgetBackupPlan,
@@ -17,6 +19,7 @@ from composia.workflows.repository import (
 )
 from composia.workflows.rescue import RescuePlan, StopStalePlan
 from composia.workflows.restore import RestorePlan, RollbackPlan
+from composia.workflows.retention import ForgetPlan
 from composia.workflows.service import DeployPlan, RestartPlan, StopPlan, UpdatePlan
 
 AnyPlan = Annotated[
@@ -34,7 +37,10 @@ AnyPlan = Annotated[
     | DnsUpdatePlan
     | InitRepositoryPlan
     | CheckRepositoryPlan
-    | ForgetBackupPlan,
+    | ForgetBackupPlan
+    | ForgetPlan
+    | PrunePlan
+    | AdoptPlan,
     Field(discriminator="plan"),
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,7 +16,8 @@ from composia.strategies.pgimport import PgImport
 from composia.tools.paths import overlapping, parse_include
 from composia.workflows.objections import Objections, Place
 
-RESTORABLE = frozenset({BackupStatus.SUCCESS, BackupStatus.PARTIAL})
+RESTORABLE = frozenset({BackupStatus.SUCCESS, BackupStatus.PARTIAL, BackupStatus.UNPROVEN})
+TAKE_UNPROVEN = "`--unproven` takes adopted ones too."
 DUMP = PgDumpAll.model_fields["strategy"].default
 
 
@@ -27,6 +28,8 @@ class Asked:
     items: Sequence[str] | None = None
     ids: Sequence[str] = ()
     at: datetime | None = None
+    #: Where an item has no good backup: also one that was adopted and never proven.
+    unproven: bool = False
 
 
 def backups(
@@ -41,40 +44,81 @@ def backups(
     found = list(named)
     for place, item in enumerate(dict.fromkeys(wanted)):
         newest = newest_good(known, service.name, item, node, asked.at)
+        if newest is None and asked.unproven:
+            taken = [one for one in known if _is_unproven(one, service.name)]
+            newest = newest_good(taken, service.name, item, node, asked.at, good=_is_there)
         if item not in covered and newest:
             found.append(newest)
         elif item not in covered and asked.items is not None:
-            _object_to_none(service, item, asked.at, ("data_items", place), wrong)
+            _object_to_none(service, item, asked.at, known, ("data_items", place), wrong)
     if asked.items is None and not found:
-        _object_to_none(service, None, asked.at, (), wrong)
+        _object_to_none(service, None, asked.at, known, (), wrong)
     return found
 
 
 def newest_good(
-    known: Sequence[Backup], service: str, item: str, node: str, at: datetime | None = None
+    known: Sequence[Backup],
+    service: str,
+    item: str,
+    node: str,
+    at: datetime | None = None,
+    *,
+    good: Callable[[Backup], bool] | None = None,
 ) -> Backup | None:
-    """The newest whole backup of an item, not younger than a time.
+    """The newest whole backup of an item, not younger than a time; `good`: what counts as such.
 
     The node's own go before those of other nodes: each node has data of its own.
     """
-    good = [
+    found = [
         backup
         for backup in known
         if (backup.service, backup.data_item) == (service, item)
-        and is_good(backup)
+        and (good or is_good)(backup)
         and (at is None or backup.time <= at)
     ]
-    own = [backup for backup in good if backup.node == node]
-    return max(own or good, key=lambda backup: (backup.time, backup.id), default=None)
+    own = [backup for backup in found if backup.node == node]
+    return max(own or found, key=lambda backup: (backup.time, backup.id), default=None)
 
 
 def is_good(backup: Backup) -> bool:
     """Whether it is whole and can be restored."""
-    return backup.status is BackupStatus.SUCCESS and not backup.missing
+    return backup.is_whole and not backup.missing
+
+
+def _is_there(backup: Backup) -> bool:
+    return backup.snapshot_id is not None and not backup.missing
+
+
+def remarks(chosen: Sequence[Backup]) -> tuple[str, ...]:
+    """What a person should know of the backups that a restore starts from."""
+    return tuple(
+        f"backup {backup.id} of {backup.data_item} is unproven: nobody has recorded that it was "
+        "saved whole, and it was never verified"
+        for backup in chosen
+        if _is_unproven(backup, backup.service)
+    )
+
+
+def left_out(
+    service: Service, chosen: Sequence[Backup], known: Sequence[Backup]
+) -> tuple[str, ...]:
+    """Items that are not restored, though there are backups of them that were never proven."""
+    covered = {backup.data_item for backup in chosen}
+    unproven = {one.data_item for one in known if _is_unproven(one, service.name)}
+    return tuple(
+        f"{item} was left as it is: it has only unproven backups. {TAKE_UNPROVEN}"
+        for item in _all_items(service)
+        if item in unproven - covered
+    )
+
+
+def _is_unproven(backup: Backup, service: str) -> bool:
+    there = backup.service == service and _is_there(backup)
+    return there and backup.status is BackupStatus.UNPROVEN and not backup.is_whole
 
 
 def object_to_a_bad_one(backup: Backup, loc: Place, wrong: Objections) -> None:
-    """A backup that was never whole, was never proven, or is gone cannot be restored."""
+    """A backup of which nothing was saved, or whose snapshot is gone, cannot be restored."""
     if backup.status not in RESTORABLE or backup.snapshot_id is None:
         wrong.conflict(
             loc,
@@ -160,15 +204,22 @@ def _all_items(service: Service) -> list[str]:
 
 
 def _object_to_none(
-    service: Service, item: str | None, at: datetime | None, loc: Place, wrong: Objections
+    service: Service,
+    item: str | None,
+    at: datetime | None,
+    found: Sequence[Backup],
+    loc: Place,
+    wrong: Objections,
 ) -> None:
     known = [one.name for one in service.meta.data_protect.data]
     if item is not None and item not in known:
         wrong.unknown(loc, f"data item of {service.name}", item, known)
         return
     then = f" at {at.isoformat()} or before" if at else ""
+    adopted = any(_is_unproven(one, service.name) for one in found)
     wrong.conflict(
         loc,
         f"{service.name} has no good backup{f' of {item}' if item else ''}{then}",
-        f"`composia backups --service {service.name}` lists what there is.",
+        f"`composia backups --service {service.name}` lists what there is."
+        + (f" {TAKE_UNPROVEN}" if adopted else ""),
     )

@@ -63,9 +63,10 @@ class Known:
 
     def _holders(self) -> tuple[str, ...]:
         """The same nodes, the one to go through first."""
-        return tuple(sorted(self.repository_nodes(), key=lambda node: not self._answers(node)))
+        return tuple(sorted(self.repository_nodes(), key=lambda node: not self.answers(node)))
 
-    def _answers(self, node: str) -> bool:
+    def answers(self, node: str) -> bool:
+        """Whether it can be asked now, as far as that is known."""
         return self.online is None or node in self.online
 
     def repository_nodes(self) -> tuple[str, ...]:
@@ -211,7 +212,7 @@ class Known:
                     "no node holds the repository",
                     "Name some in controller.rustic.main_nodes of config.yaml.",
                 )
-            elif not self._answers(holders[0]):
+            elif not self.answers(holders[0]):
                 wrong.conflict(
                     place,
                     f"node {node} reaches the repository through {', '.join(holders)}, "

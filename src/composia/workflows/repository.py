@@ -16,9 +16,10 @@ from composia.operations.repository import (
     ForgetSnapshot,
     RepositoryOpened,
 )
+from composia.workflows.comparing import MISSING_HINT, compare, quoted
 from composia.workflows.known import Known
 from composia.workflows.opening import open_repository
-from composia.workflows.plan import Hold, Plan, Run
+from composia.workflows.plan import Hold, PartlyDone, Plan, Run
 from composia.workflows.sides import names, settle
 
 
@@ -32,7 +33,9 @@ class CheckRequest(BaseModel):
     )
 
 
-class _RepositoryPlan(Plan, ABC):
+class RepositoryPlan(Plan, ABC):
+    """What is about the repository, and done on nodes that hold it."""
+
     repository: RepositoryRef
     on: tuple[str, ...]
 
@@ -45,7 +48,7 @@ class _RepositoryPlan(Plan, ABC):
         return self.on
 
 
-class InitRepositoryPlan(_RepositoryPlan):
+class InitRepositoryPlan(RepositoryPlan):
     """The repository made where there was none, and seen to be the same on every node."""
 
     plan: Literal["init_repository"] = "init_repository"
@@ -68,7 +71,7 @@ class InitRepositoryPlan(_RepositoryPlan):
         }
 
 
-class CheckRepositoryPlan(_RepositoryPlan):
+class CheckRepositoryPlan(RepositoryPlan):
     """rustic's own check."""
 
     plan: Literal["check_repository"] = "check_repository"
@@ -82,15 +85,28 @@ class CheckRepositoryPlan(_RepositoryPlan):
         data = " and read all its data" if self.read_data else ""
         return f"Check the repository on {names(self.on)}{data}"
 
-    async def carry_out(self, run: Run) -> None:
-        """One step of its name."""
+    async def carry_out(self, run: Run) -> dict[str, Any]:
+        """The steps of docs/design.md, "Check", under the same numbers."""
+        compared = await compare(run, self.repository, self.on[0])
         operation = CheckRepository(
             service=self.repository.service, repository=self.repository, read_data=self.read_data
         )
         settle(await run.on_each("check_repository", dict.fromkeys(self.on, operation)))
+        result = {
+            "snapshots": compared.listed.snapshots,
+            "snapshots_without_a_record": compared.listed.unknown,
+            "missing": list(compared.missing),
+        }
+        if compared.missing:
+            raise PartlyDone(
+                f"rustic finds no fault, but has no snapshot of {quoted(compared.missing)}",
+                result=result,
+                hint=MISSING_HINT,
+            )
+        return result
 
 
-class ForgetBackupPlan(_RepositoryPlan):
+class ForgetBackupPlan(RepositoryPlan):
     """One snapshot taken out of the repository, and its record with it."""
 
     plan: Literal["forget_backup"] = "forget_backup"
@@ -121,12 +137,12 @@ class ForgetBackupPlan(_RepositoryPlan):
 
 def plan_init_repository(known: Known) -> InitRepositoryPlan:
     """Raises Conflict where no service or node holds a repository."""
-    return InitRepositoryPlan(repository=known.repository(), on=_holders(known))
+    return InitRepositoryPlan(repository=known.repository(), on=holders(known))
 
 
 def plan_check_repository(known: Known, request: CheckRequest) -> CheckRepositoryPlan:
     """Raises Conflict where there is no repository to check."""
-    repository, on = _made(known), _holders(known)[:1]
+    repository, on = made(known), holders(known)[:1]
     return CheckRepositoryPlan(repository=repository, on=on, read_data=request.read_data)
 
 
@@ -144,22 +160,24 @@ def plan_forget_backup(known: Known, backup: Backup, backups: Sequence[Backup]) 
             f"backup {backup.id} is the last verified one of {backup.data_item}",
             hint="Verify a younger one first.",
         )
-    repository = _made(known) if backup.snapshot_id else known.repository()
-    return ForgetBackupPlan(repository=repository, on=_holders(known)[:1], backup=backup)
+    repository = made(known) if backup.snapshot_id else known.repository()
+    return ForgetBackupPlan(repository=repository, on=holders(known)[:1], backup=backup)
 
 
-def _made(known: Known) -> RepositoryRef:
+def made(known: Known) -> RepositoryRef:
+    """The repository. Raises Conflict where there is none yet."""
     repository = known.repository()
     if repository.repository_id is None:
         raise Conflict("there is no repository yet", hint="`composia repo init` makes it.")
     return repository
 
 
-def _holders(known: Known) -> tuple[str, ...]:
-    holders = known.repository_nodes()
-    if not holders:
+def holders(known: Known) -> tuple[str, ...]:
+    """The nodes that hold it, those that answer first. Raises Conflict where there are none."""
+    found = known.repository_nodes()
+    if not found:
         raise Conflict(
             "no node holds the repository",
             hint="Name some in controller.rustic.main_nodes of config.yaml.",
         )
-    return holders
+    return tuple(sorted(found, key=lambda node: not known.answers(node)))

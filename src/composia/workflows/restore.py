@@ -59,6 +59,10 @@ class RestoreRequest(BaseModel):
     at: Literal["latest"] | AwareDatetime = Field(
         default="latest", description="The newest good backups, or as it was at this time."
     )
+    unproven: bool = Field(
+        default=False,
+        description="Where an item has no good backup: also one that was adopted and never proven.",
+    )
     to: To = Field(default="in_place", description="Or `scratch`: a folder beside the live data.")
     path: str | None = Field(
         default=None,
@@ -83,6 +87,8 @@ class RestorePlan(Plan):
     items: tuple[ItemToRestore, ...]
     path: str | None = None
     to: To = "in_place"
+    #: What a person should know of the backups: that one is unproven.
+    remarks: tuple[str, ...] = ()
 
     @property
     def service_name(self) -> str:
@@ -116,6 +122,7 @@ class RestorePlan(Plan):
         opened = await run.on(self.node, "open_repository", opening)
         fetched = await run.on(self.node, fetch, self._fetch(opened))
         result = fetched.model_dump(mode="json")
+        result["warnings"] = [*self.remarks, *result["warnings"]]
         if self.to == "in_place":
             exchanged = await run.on(self.node, exchange, ExchangeData(service=self.service))
             result |= exchanged.model_dump(mode="json")
@@ -174,7 +181,11 @@ def plan_restore(
     found, wrong = known.service(service), Objections()
     node = _node(known, found, request.node, wrong)
     chosen = choice.backups(found, node or "", _asked(request), backups, wrong)
-    return _plan(known, found, node, chosen, request, wrong)
+    plan = _plan(known, found, node, chosen, request, wrong)
+    if request.data_items is None and not request.backup_ids:
+        left_out = choice.left_out(found, chosen, backups)
+        return plan.model_copy(update={"remarks": (*plan.remarks, *left_out)})
+    return plan
 
 
 def plan_restore_backup(known: Known, request: BackupRestoreRequest, backup: Backup) -> RestorePlan:
@@ -225,7 +236,12 @@ def _node(known: Known, service: Service, wanted: str | None, wrong: Objections)
 
 
 def _asked(request: RestoreRequest) -> choice.Asked:
-    return choice.Asked(items=request.data_items, ids=request.backup_ids, at=request.time)
+    return choice.Asked(
+        items=request.data_items,
+        ids=request.backup_ids,
+        at=request.time,
+        unproven=request.unproven,
+    )
 
 
 def _plan(
@@ -249,6 +265,7 @@ def _plan(
         items=items,
         path=path,
         to=request.to,
+        remarks=choice.remarks(chosen),
     )
 
 

@@ -8,14 +8,20 @@ import pytest
 
 from composia.errors import Conflict, Failure
 from composia.operations.base import Nothing, Operation
-from composia.operations.repository import CheckRepository, RepositoryOpened
+from composia.operations.repository import (
+    CheckRepository,
+    CompareRepository,
+    RepositoryCompared,
+    RepositoryOpened,
+)
+from composia.workflows.plan import PartlyDone
 from composia.workflows.repository import (
     CheckRequest,
     plan_check_repository,
     plan_forget_backup,
     plan_init_repository,
 )
-from tests.twins.office import NOW, REPOSITORY, backup
+from tests.twins.office import NOW, REPOSITORY, SNAPSHOT, backup
 from tests.twins.run import Answer, MemoryRun
 from tests.unit.workflows.conftest import World
 
@@ -23,6 +29,9 @@ from tests.unit.workflows.conftest import World
 def node(name: str, operation: Operation[Any]) -> Answer:
     if operation.op == "open_repository":
         return RepositoryOpened(repository_id=REPOSITORY, made=name == "main")
+    if isinstance(operation, CompareRepository):
+        missing = tuple(id_ for id_ in operation.snapshot_ids if id_ != SNAPSHOT)
+        return RepositoryCompared(repository_id=REPOSITORY, snapshots=1, missing=missing)
     return Nothing()
 
 
@@ -49,6 +58,21 @@ async def test_a_check_that_finds_damage_fails(world: World) -> None:
     run = MemoryRun(lambda name, operation: Failure("pack is damaged"))
     with pytest.raises(Failure, match="damaged"):
         await plan_check_repository(world.known, CheckRequest()).carry_out(run)
+
+
+async def test_a_check_notes_what_is_missing_and_fails(world: World) -> None:
+    run = MemoryRun(node)
+    run.controlled["known_snapshots"] = {"01A": SNAPSHOT, "01B": "6" * 64}
+    with pytest.raises(PartlyDone, match="no snapshot of 01B") as caught:
+        await plan_check_repository(world.known, CheckRequest()).carry_out(run)
+    assert run.told["note_missing"] == {"looked_for": ["01A", "01B"], "missing": ["01B"]}
+    assert caught.value.result["missing"] == ["01B"]
+    assert "--drop-missing" in str(caught.value.hint)
+
+
+async def test_a_check_is_done_on_a_node_that_answers(world: World) -> None:
+    world.change(main_nodes=("main", "edge"), online={"edge"})
+    assert plan_check_repository(world.known, CheckRequest()).nodes == ("edge",)
 
 
 def test_without_a_repository_there_is_nothing_to_check(world: World) -> None:

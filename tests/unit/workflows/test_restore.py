@@ -99,10 +99,40 @@ def test_a_partial_backup_is_restored_only_when_it_is_named(world: World) -> Non
     assert ids(planned(world, backup("a"), partial, backup_ids=("part",))) == ["part"]
 
 
-@pytest.mark.parametrize("status", [BackupStatus.FAILED, BackupStatus.UNPROVEN])
-def test_a_failed_or_unproven_backup_is_refused_by_name(world: World, status: BackupStatus) -> None:
-    with pytest.raises(Conflict, match=f"backup x is {status}"):
-        planned(world, backup("x", status=status), backup_ids=("x",))
+def test_a_failed_backup_is_refused_by_name(world: World) -> None:
+    with pytest.raises(Conflict, match="backup x is failed"):
+        planned(world, backup("x", status=BackupStatus.FAILED), backup_ids=("x",))
+
+
+def test_an_unproven_backup_is_restored_by_name_and_says_so(world: World) -> None:
+    plan = planned(world, backup("x", status=BackupStatus.UNPROVEN), backup_ids=("x",))
+    assert ids(plan) == ["x"]
+    assert "backup x of uploads is unproven" in plan.remarks[0]
+
+
+def test_unproven_backups_are_taken_where_a_person_says_so(world: World) -> None:
+    adopted = backup("old", status=BackupStatus.UNPROVEN, **ago(5))
+    with pytest.raises(Conflict, match="no good backup") as caught:
+        planned(world, adopted)
+    assert "--unproven" in str(caught.value.hint)
+    assert ids(planned(world, adopted, unproven=True)) == ["old"]
+
+
+def test_a_good_backup_goes_before_a_younger_unproven_one(world: World) -> None:
+    younger = backup("young", status=BackupStatus.UNPROVEN)
+    assert ids(planned(world, backup("good", **ago(5)), younger, unproven=True)) == ["good"]
+
+
+def test_an_adopted_backup_that_is_verified_is_good(world: World) -> None:
+    adopted = backup("x", status=BackupStatus.UNPROVEN, verified_at=NOW)
+    assert (ids(planned(world, adopted)), planned(world, adopted).remarks) == (["x"], ())
+
+
+def test_an_item_with_unproven_backups_only_is_left_out_aloud(world: World) -> None:
+    database = backup("db", data_item="database", status=BackupStatus.UNPROVEN)
+    plan = planned(world, backup("a"), database)
+    assert ids(plan) == ["a"]
+    assert "database was left as it is" in plan.remarks[0]
 
 
 def test_a_backup_whose_snapshot_is_gone_is_refused(world: World) -> None:
