@@ -9,12 +9,13 @@ from composia.controller.store.backups import Backups
 from composia.controller.store.database import Database, open_database
 from composia.controller.store.dns import DnsMemory
 from composia.controller.store.moves import Moves
+from composia.controller.store.notifications import Notifications
 from composia.controller.store.sessions import Sessions
 from composia.controller.store.steps import Steps
 from composia.controller.store.tasks import Tasks
 
 
-class Store(Tasks, Steps, Backups, DnsMemory, Moves, Audit, Sessions):
+class Store(Tasks, Steps, Backups, DnsMemory, Moves, Audit, Sessions, Notifications):
     """The tables of `composia.db`."""
 
     def __init__(self, db: Database) -> None:

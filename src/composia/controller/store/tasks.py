@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from composia.controller.actions import actions_of
 from composia.controller.store.database import Database
-from composia.controller.store.schema import HOLDS, STEPS, TASKS
+from composia.controller.store.schema import ENDED_TASKS, HOLDS, STEPS, TASKS
 from composia.controller.store.times import now
 from composia.errors import Conflict
 from composia.model.task import Status, Step, Task, TaskError, Waiting
@@ -128,6 +128,7 @@ class Tasks:
                     .values(status=Status.CANCELLED, finished_at=stamp)
                 )
                 await db.execute(delete(HOLDS).where(HOLDS.c.task == task, HOLDS.c.name != keeps))
+                await db.execute(insert(ENDED_TASKS).values(task=task))
 
     async def let_go(self, task: str) -> None:
         """What a task that has ended still holds is free."""
