@@ -115,8 +115,14 @@ class RepositoryView(View):
     nodes: list[str]
     snapshots: int = Field(description="Records with a snapshot.")
     size: int | None = Field(description="Bytes that backups have added.")
+    missing: int = Field(default=0, description="Records whose snapshot is not there any more.")
+    unproven: int = Field(default=0, description="Adopted ones that were never verified.")
     last_check: datetime | None = None
     last_check_succeeded: bool | None = None
+    last_forget: datetime | None = None
+    last_forget_succeeded: bool | None = None
+    last_prune: datetime | None = None
+    last_prune_succeeded: bool | None = None
 
 
 class EntryView(View):

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 
 from composia import errors
 from composia.controller.api.bodies import parsed
-from composia.controller.api.desk import AtDesk, Submit
+from composia.controller.api.desk import AtDesk, Desk, Submit
 from composia.controller.api.routes import answers, hands_in
+from composia.model.backup import BackupStatus
 from composia.model.config import Scope
 from composia.model.shown import RepositoryView
 from composia.model.task import Status
+from composia.workflows.adopt import AdoptRequest, plan_adopt
+from composia.workflows.prune import plan_prune
 from composia.workflows.repository import (
     CheckRequest,
     plan_check_repository,
     plan_init_repository,
 )
+from composia.workflows.retention import ForgetRequest, plan_forget
 
 router = APIRouter(prefix="/repository", tags=["repository"])
 
@@ -27,13 +32,8 @@ async def get_repository(desk: AtDesk) -> RepositoryView:
     """The repository, as our records know it."""
     desk.caller.must(Scope.READ)
     known = await desk.known()
-    kept = [
-        backup
-        for backup in await desk.office.store.backups()
-        if backup.snapshot_id and not backup.missing
-    ]
-    checks = await desk.office.store.tasks(type="check_repository", limit=10)
-    last = next((check for check in checks if check.status.ended), None)
+    records = [one for one in await desk.office.store.backups() if one.snapshot_id]
+    kept = [one for one in records if not one.missing]
     holder = known.catalog.infra_rustic
     return RepositoryView(
         repository_id=known.repository_id,
@@ -41,9 +41,22 @@ async def get_repository(desk: AtDesk) -> RepositoryView:
         nodes=list(known.repository_nodes()),
         snapshots=len(kept),
         size=sum(backup.added for backup in kept),
-        last_check=last.finished_at if last else None,
-        last_check_succeeded=last.status is Status.SUCCEEDED if last else None,
+        missing=len(records) - len(kept),
+        unproven=sum(one.status is BackupStatus.UNPROVEN and not one.is_whole for one in kept),
+        **await _last(desk, "check_repository", "check"),
+        **await _last(desk, "forget", "forget"),
+        **await _last(desk, "prune", "prune"),
     )
+
+
+async def _last(desk: Desk, kind: str, name: str) -> dict[str, Any]:
+    """When the last task of a kind has ended, and whether well."""
+    tasks = await desk.office.store.tasks(type=kind, limit=10)
+    last = next((task for task in tasks if task.status.ended), None)
+    return {
+        f"last_{name}": last.finished_at if last else None,
+        f"last_{name}_succeeded": last.status is Status.SUCCEEDED if last else None,
+    }
 
 
 @router.post("/init", **hands_in())
@@ -62,3 +75,34 @@ async def check(
     """Have rustic check it."""
     desk.caller.must(Scope.OPERATE)
     return await submit.hand_in(plan_check_repository(await desk.known(), wanted))
+
+
+@router.post("/forget", **hands_in(ForgetRequest))
+async def forget(
+    desk: AtDesk,
+    wanted: Annotated[ForgetRequest, Depends(parsed(ForgetRequest))],
+    submit: Submit,
+) -> Response:
+    """Apply retention: with `dry_run`, what goes and what stays, and why."""
+    desk.caller.must(Scope.ADMIN)
+    backups = await desk.office.store.backups()
+    plan = plan_forget(await desk.known(), wanted, backups, datetime.now(UTC))
+    return await submit.hand_in(plan)
+
+
+@router.post("/prune", **hands_in())
+async def prune(desk: AtDesk, submit: Submit) -> Response:
+    """Free the space of what was forgotten."""
+    desk.caller.must(Scope.ADMIN)
+    return await submit.hand_in(plan_prune(await desk.known()))
+
+
+@router.post("/adopt", **hands_in(AdoptRequest))
+async def adopt(
+    desk: AtDesk,
+    wanted: Annotated[AdoptRequest, Depends(parsed(AdoptRequest))],
+    submit: Submit,
+) -> Response:
+    """Make records for snapshots that have none; they are unproven until verified."""
+    desk.caller.must(Scope.ADMIN)
+    return await submit.hand_in(plan_adopt(await desk.known(), wanted))
