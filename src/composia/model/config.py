@@ -25,7 +25,8 @@ from pydantic import (
 from composia.errors import Invalid
 from composia.model.dns import DnsSetup
 from composia.model.meta import Keep
-from composia.model.names import Misfit, Name, Noun, refuse, repeated
+from composia.model.names import Misfit, Name, Noun, did_you_mean, refuse, repeated
+from composia.model.notification import USUAL, EventName
 from composia.tools.cron import Schedule
 from composia.tools.parsing import parse
 from composia.tools.secrets import resolved
@@ -275,15 +276,67 @@ class SecretsConfig(Noun):
     identity: Secret = Field(description="The age identity.")
 
 
+def _known_event(name: Any) -> Any:
+    events = [event.value for event in EventName]
+    if isinstance(name, str) and name not in events:
+        raise ValueError(f"there is no event `{name}`. {did_you_mean(name, events)}")
+    return name
+
+
+def _target(url: SecretStr) -> SecretStr:
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://.", url.get_secret_value()):
+        raise ValueError("is no address of apprise; write one as in ntfy://ntfy.example.com/topic")
+    return url
+
+
+def _web(url: SecretStr) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("must be an address that begins with http:// or https://")
+    return url
+
+
+Target: TypeAlias = Annotated[Secret, AfterValidator(_target)]
+Event: TypeAlias = Annotated[EventName, BeforeValidator(_known_event)]
+
+
+class ServiceNotifications(Noun):
+    """Who hears of one service, and of what."""
+
+    name: Name = Field(description="The service.", examples=["my-app"])
+    urls: tuple[Target, ...] = Field((), description="Instead of the general ones, where any.")
+    on: tuple[Event, ...] | None = Field(
+        None, description="Instead of the general ones; `[]` is silence. Absent: the general ones."
+    )
+
+
 class NotificationsConfig(Noun):
     """Who hears of what."""
 
-    urls: tuple[Secret, ...] = Field(
+    urls: tuple[Target, ...] = Field(
         (), examples=[["ntfy://ntfy.example.com/backups"]], description="Apprise addresses."
     )
-    on: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z_]*$")], ...] = Field(
-        ("backup_failed", "backup_overdue", "migrate_failed"), description="The events."
+    on: tuple[Event, ...] = Field(USUAL, description="The events.")
+    services: tuple[ServiceNotifications, ...] = Field(
+        (), description="What is different for single services."
     )
+    repeat: Seconds = Field(
+        6 * 3600.0,
+        examples=["6h"],
+        description="How often a matter that may lose data is told again until it is acknowledged.",
+    )
+    ping_url: Annotated[Secret, AfterValidator(_web)] | None = Field(
+        None,
+        examples=["https://hc-ping.com/your-uuid"],
+        description="Asked every `ping_interval` while all is well, and with `/fail` added while "
+        "it is not: a dead-man's switch.",
+    )
+    ping_interval: Seconds = Field(300.0, examples=["5m"], description="How often that is.")
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        refuse(_twice("services", "name", [service.name for service in self.services]))
+        return self
 
 
 class ControllerConfig(Noun):
@@ -291,6 +344,11 @@ class ControllerConfig(Noun):
 
     listen_addr: Annotated[str, AfterValidator(_listens)] = Field(
         ":7001", description="Where API and agents are answered."
+    )
+    public_url: Annotated[str, _url("http", "https")] | None = Field(
+        None,
+        examples=["https://composia.example.com"],
+        description="The address that people know it by, for links in messages.",
     )
     repo_dir: Folder = Field(
         Path("/var/lib/composia/catalog"), description="The Git work tree of the catalog."
