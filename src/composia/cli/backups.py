@@ -248,6 +248,11 @@ def _utc(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
     help="This backup, instead of the newest good one; several times.",
 )
 @click.option("--at", callback=_utc, help="As it was at this time; default: latest.")
+@click.option(
+    "--unproven",
+    is_flag=True,
+    help="Where an item has no good backup: also one that was adopted, never proven.",
+)
 @click.option("--to", type=click.Choice(["in_place", "scratch"]), default="in_place")
 @click.option("--path", help="Only this file or folder, as `backups files` names it.")
 @asks_first
@@ -261,7 +266,7 @@ def restore(
     json_: bool,
     wait: bool,
     dry_run: bool,
-    **wanted: str | None,
+    **wanted: str | bool | None,
 ) -> None:
     """Bring a service's data back.
 
@@ -273,6 +278,7 @@ def restore(
       composia restore my-app
       composia restore my-app --item uploads --at 2026-11-20T10:00:00Z
       composia restore my-app --node edge --to scratch
+      composia restore my-app --unproven           # after `composia repo adopt`
     """
     if wanted["to"] == "in_place" and not dry_run:
         sure(f"Replace the live data of {service}? It is kept for a day.", yes=yes)

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from composia.cli import tables
 from composia.cli.connect import call
-from composia.cli.options import as_json, waits
+from composia.cli.options import as_json, asks_first, item_options, names_of, sure, waits
 from composia.cli.watch import hand_in
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from composia.model.shown import RepositoryView
 
 
 @click.group()
 def repo() -> None:
-    """Look at the rustic repository, make it, or check it.
+    """Look at the rustic repository, make it, check it, and tidy it.
 
     \b
     Examples:
       composia repo status
       composia repo check --read-data
+      composia repo forget --dry-run
+      composia repo prune
+      composia repo adopt
     """
 
 
@@ -29,17 +39,33 @@ def status(*, json_: bool) -> None:
     if json_:
         tables.show_json(found)
         return
-    checked = {None: "never", True: "sound", False: "failed"}[found.last_check_succeeded]
     tables.show_fields(
         [
             ("repository", found.repository_id or "none yet: `composia repo init` makes it"),
             ("service", found.service or "none has `infra.rustic`"),
             ("nodes", ", ".join(found.nodes) or "-"),
-            ("snapshots", str(found.snapshots)),
+            ("snapshots", _counted(found)),
             ("added", tables.size(found.size)),
-            ("last check", f"{checked} {tables.when(found.last_check)}"),
+            ("last check", _last(found.last_check, found.last_check_succeeded, "sound")),
+            ("last forget", _last(found.last_forget, found.last_forget_succeeded)),
+            ("last prune", _last(found.last_prune, found.last_prune_succeeded)),
         ]
     )
+
+
+def _counted(found: RepositoryView) -> str:
+    more = [
+        f"{count} {what}"
+        for count, what in ((found.unproven, "unproven"), (found.missing, "missing"))
+        if count
+    ]
+    return f"{found.snapshots} ({', '.join(more)})" if more else str(found.snapshots)
+
+
+def _last(time: datetime | None, succeeded: bool | None, well: str = "done") -> str:
+    if succeeded is None:
+        return "never"
+    return f"{well if succeeded else 'failed'} {tables.when(time)}"
 
 
 @repo.command()
@@ -56,6 +82,105 @@ def check(*, read_data: bool, json_: bool, wait: bool, dry_run: bool) -> None:
     """Have rustic check the repository."""
     hand_in(
         lambda client: client.ask("/repository/check", {"read_data": read_data}, dry_run=dry_run),
+        wait=wait,
+        json_=json_,
+    )
+
+
+@repo.command()
+@click.option(
+    "--service",
+    "-s",
+    "services",
+    multiple=True,
+    shell_complete=names_of("services"),
+    help="Only backups of this service; several times.",
+)
+@item_options
+@click.option(
+    "--drop-missing",
+    is_flag=True,
+    help="Drop records whose snapshot was removed from the repository on purpose.",
+)
+@asks_first
+@waits
+def forget(
+    services: tuple[str, ...],
+    items: tuple[str, ...],
+    *,
+    drop_missing: bool,
+    yes: bool,
+    json_: bool,
+    wait: bool,
+    dry_run: bool,
+) -> None:
+    """Forget the backups that `keep` does not keep.
+
+    Each data item on each node is looked at by itself. Only whole backups count; the newest whole
+    one and the last verified one always stay. `composia repo prune` frees the space.
+
+    \b
+    Examples:
+      composia repo forget --dry-run              # what goes, what stays, and why
+      composia repo forget
+      composia repo forget --service my-app --item uploads --yes
+    """
+    from composia.cli import verdicts
+    from composia.client import Planned
+
+    body = {
+        "services": list(services) or None,
+        "data_items": list(items) or None,
+        "drop_missing": drop_missing,
+    }
+    if dry_run and not json_:
+        planned = call(lambda client: client.ask("/repository/forget", body, dry_run=True))
+        assert isinstance(planned, Planned)
+        verdicts.show(planned)
+        return
+    if not dry_run:
+        sure("Forget for good what --dry-run names?", yes=yes)
+    hand_in(
+        lambda client: client.ask("/repository/forget", body, dry_run=dry_run),
+        wait=wait,
+        json_=json_,
+    )
+
+
+@repo.command()
+@waits
+def prune(*, json_: bool, wait: bool, dry_run: bool) -> None:
+    """Free the space of what was forgotten.
+
+    What no backup needs is marked, and removed by a prune 23 hours later or more: so what a mistake
+    has marked can still be saved. Refused while the snapshot of any record is not to be seen.
+    The repository is checked afterwards.
+
+    \b
+    Example:
+      composia repo prune
+    """
+    hand_in(lambda client: client.ask("/repository/prune", dry_run=dry_run), wait=wait, json_=json_)
+
+
+@repo.command()
+@click.option("--repository-id", help="Take the repository of this id instead of the known one.")
+@waits
+def adopt(*, repository_id: str | None, json_: bool, wait: bool, dry_run: bool) -> None:
+    """Make records for snapshots that have none.
+
+    For a new controller, whose old database is lost, or for snapshots that were made by hand. They
+    are unproven until verified: restored by id, or with `composia restore --unproven`.
+
+    \b
+    Examples:
+      composia repo adopt
+      composia repo adopt --repository-id ID      # another repository has taken its place
+    """
+    hand_in(
+        lambda client: client.ask(
+            "/repository/adopt", {"repository_id": repository_id}, dry_run=dry_run
+        ),
         wait=wait,
         json_=json_,
     )
