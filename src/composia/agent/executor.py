@@ -16,6 +16,7 @@ from composia.agent.notes import JournalNotes, Moments
 from composia.agent.outbox import Outbox
 from composia.agent.sites import Errand, Sites
 from composia.errors import Cancelled, ComposiaError, Conflict, Failure, Interrupted, Told, told
+from composia.operations import AnyOperation
 from composia.operations.messages import Ask, Outcome
 
 log = structlog.get_logger()
@@ -125,7 +126,7 @@ class Executor:
 
     async def _work(self, ask: Ask) -> None:
         try:
-            async with self._services[ask.operation.service.name], self._limit:
+            async with self._services[_turn(ask.operation)], self._limit:
                 outcome = await self._outcome(ask)
         except asyncio.CancelledError:
             # It had not begun, or was told so twice.
@@ -165,7 +166,7 @@ class Executor:
         return result
 
     async def _recover(self, entry: Entry) -> None:
-        async with self._services[_service(entry)]:
+        async with self._services[_turn_of(entry)]:
             outcome = Outcome(key=entry.key, error=await self._put_right(entry))
         await self._end(outcome)
         self._recovering.discard(entry.key)
@@ -245,12 +246,19 @@ def _errand(ask: Ask) -> Errand:
         task=ask.task,
         key=ask.key,
         caddy=operation.caddy,
+        offsite=getattr(operation, "offsite", None),
     )
 
 
-def _service(entry: Entry) -> str:
+def _turn(operation: AnyOperation) -> str:
+    """What takes turns: a service's operations, those that go on beside them, a copy's."""
+    service = operation.service.name
+    return f"{service}: beside" if operation.beside else service
+
+
+def _turn_of(entry: Entry) -> str:
     assert entry.ask
-    return entry.ask.operation.service.name
+    return _turn(entry.ask.operation)
 
 
 def _revoked() -> Told:

@@ -46,6 +46,8 @@ class Errand:
     #: The question's key or the reading's stream: the controller gives files under no other.
     key: str
     caddy: CaddyRef | None = None
+    #: The copy off site that is worked on beside the repository.
+    offsite: RepositoryRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class Sites:
             docker=self.docker,
             notes=notes,
             repository=self._engine(errand, notes),
+            offsite=self._offsite(errand, notes),
             caddy=self._caddy(errand.caddy, notes),
             files_changed=files_changed,
             keep_manifest=partial(self._bulk.keep_manifest, errand.key),
@@ -141,6 +144,7 @@ class Sites:
             self._shell,
             compose_service=repository.compose_service,
             profile=repository.profile,
+            exact=repository.copy_name is not None,
             origin=task,
             note=notes.note,
         )
@@ -161,6 +165,11 @@ class Sites:
             return None
         passage = Passage(self._gateway, self._bulk, errand.key, self._state_dir / PROFILES)
         return GatewayEngine(passage, self.docker, self._shell, origin=errand.task, note=notes.note)
+
+    def _offsite(self, errand: Errand, notes: Notes) -> Engine | None:
+        if errand.offsite is None:
+            return None
+        return ContainerEngine(self.rustic(errand.offsite, errand.task, notes))
 
     def _caddy(self, ref: CaddyRef | None, notes: Notes) -> Caddy | None:
         if ref is None or self._generated is None:

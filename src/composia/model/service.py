@@ -35,6 +35,8 @@ class RepositoryRef(BaseModel):
     repository_id: str | None = None
     #: The nodes that hold it, the one to go through first; empty: every node reaches it by itself.
     main_nodes: tuple[str, ...] = ()
+    #: The name of the copy off site that it is; None: it is the one that backups go to.
+    copy_name: str | None = None
 
     def through(self, node: str) -> str | None:
         """The node that this one reaches the repository through; None: none is needed."""

@@ -24,6 +24,7 @@ from composia.operations.leaving import (
     StopSource,
     StopStale,
 )
+from composia.operations.offsite import CopySnapshots
 from composia.operations.readings import ContainerLogs, ListSnapshot, ReadSnapshot
 from composia.operations.repository import (
     CheckRepository,
@@ -36,6 +37,7 @@ from composia.operations.restore import ExchangeBack, ExchangeData, FetchData
 from composia.operations.service import Deploy, Restart, Stop
 from composia.operations.surveying import SurveySource, SurveyTarget
 from composia.operations.tidying import ForgetSnapshots, PruneRepository
+from composia.operations.verifying import VerifyDump, VerifyFiles
 
 AnyOperation = Annotated[
     Deploy
@@ -48,6 +50,9 @@ AnyOperation = Annotated[
     | ForgetSnapshot
     | ForgetSnapshots
     | PruneRepository
+    | CopySnapshots
+    | VerifyFiles
+    | VerifyDump
     | SaveData
     | FetchData
     | ExchangeData

@@ -14,6 +14,7 @@ from composia.errors import Conflict, Failure, Invalid
 from composia.operations import kept, replacing
 from composia.operations.base import Files, Operation
 from composia.operations.kept import Exchanging, Replaced, Scratch
+from composia.operations.offsite import in_copy
 from composia.operations.replacing import Replacing
 from composia.strategies import AnyRestoreStrategy
 from composia.strategies.aside import Aside
@@ -70,7 +71,8 @@ class FetchData(Operation[DataFetched]):
         await _discard(aside, site)
         await site.notes.note("fetching", folder=str(aside.folder))
         try:
-            return await (self._scratch(site) if self.to == "scratch" else self._in_place(site))
+            found = await self._found(site)
+            return await (found._scratch(site) if self.to == "scratch" else found._in_place(site))
         except BaseException:
             await asyncio.shield(_discard(aside, site))
             raise
@@ -81,6 +83,17 @@ class FetchData(Operation[DataFetched]):
                 await site.docker.kill_and_remove(str(container))
         if "fetching" in notes:
             await _discard(Aside(site.aside, site.task), site)
+
+    async def _found(self, site: Site) -> FetchData:
+        """The same, with the ids of the repository's own: a copy has others than the records."""
+        if self.repository is None or self.repository.copy_name is None:
+            return self
+        wanted = await in_copy([item.wanted for item in self.items], site)
+        items = tuple(
+            item.model_copy(update={"wanted": one})
+            for item, one in zip(self.items, wanted, strict=True)
+        )
+        return self.model_copy(update={"items": items})
 
     async def _in_place(self, site: Site) -> DataFetched:
         staged = [await item.strategy.fetch(self._only(item), site) for item in self.items]

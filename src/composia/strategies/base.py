@@ -78,6 +78,8 @@ class Site:
     notes: Notes
     #: None on a node that cannot reach the repository, or when no service has `infra.rustic`.
     repository: Engine | None = None
+    #: The repository off site that the operation copies to; None for all others.
+    offsite: Engine | None = None
     #: None on a node without Caddy, and where the operation does not care for it.
     caddy: Caddy | None = None
     #: Whether a folder without anything in it may be saved: a service that moves may have one.

@@ -106,12 +106,14 @@ def make_room(need: int, at: Path) -> None:
     found = shutil.disk_usage(existing(at)).free
     if found < need + SPARE:
         raise Failure(
-            f"not enough room at {existing(at)}: needs {_size(need)}, {_size(found)} are free",
-            hint="Free some space on that disk, then restore again. Nothing was touched.",
+            f"not enough room at {existing(at)}: needs {told_size(need)}, "
+            f"{told_size(found)} are free",
+            hint="Free some space on that disk, then try again. Nothing was touched.",
         )
 
 
-def _size(size: float) -> str:
+def told_size(size: float) -> str:
+    """Bytes in words."""
     for unit in ("bytes", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.0f} {unit}"

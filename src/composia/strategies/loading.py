@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import NamedTuple
 
 from composia.errors import Failure
 from composia.strategies.base import Site
@@ -30,6 +31,26 @@ CLEAR = (
     CONNECT
     + f"connect || exit 3\npsql -Xq -d template1 -c 'DROP DATABASE {DATABASE}' -c CHECKPOINT\n"
 )
+DATABASES = (  # nothing is put in, and so below
+    CONNECT  # noqa: S608
+    + "connect || exit 3\n"
+    + "psql -XAtq -d template1 -c"
+    + " 'select datname from pg_database where not datistemplate and datallowconn order by 1'\n"
+)
+#: One number a line, for each table of a database: what it has, partitions each by itself.
+COUNT = (
+    CONNECT  # noqa: S608
+    + """connect || exit 3
+psql -XAtq -v ON_ERROR_STOP=1 -d "$1" <<'SQL'
+select format('select count(*) from %I.%I', nspname, relname)
+from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+where relkind = 'r' and relpersistence <> 't'
+and nspname <> 'information_schema' and nspname !~ '^pg_'
+order by 1
+\\gexec
+SQL
+"""
+)
 #: What psql says about a statement that failed; whatever follows may quote the statement.
 COMPLAINT = re.compile(r"^psql:\S*:(\d+): ((?:ERROR|FATAL|error|fatal): .*)$", re.MULTILINE)
 
@@ -42,6 +63,23 @@ async def load(container: str, item: str, pieces: AsyncIterator[bytes], site: Si
     size = await _feed(container, user, item, without_role(pieces, role), site)
     await _do(container, CLEAR, user, site)
     return size
+
+
+class Counted(NamedTuple):
+    """What a cluster holds."""
+
+    databases: int
+    tables: int
+    rows: int
+
+
+async def count(container: str, site: Site) -> Counted:
+    """Count the rows of every table: each is read from its first page to its last."""
+    user = await _who_may(container, site)
+    names = (await _do(container, DATABASES, user, site)).decode().splitlines()
+    found = [await _do(container, COUNT, user, site, word=name) for name in names]
+    rows = [int(line) for one in found for line in one.splitlines() if line.strip()]
+    return Counted(len(names), len(rows), sum(rows))
 
 
 async def _who_may(container: str, site: Site) -> str | None:
@@ -57,8 +95,10 @@ async def _who_may(container: str, site: Site) -> str | None:
     )
 
 
-async def _do(container: str, script: str, user: str | None, site: Site) -> bytes:
-    finished = await inside(container, script, site, user=user)
+async def _do(
+    container: str, script: str, user: str | None, site: Site, *, word: str = ""
+) -> bytes:
+    finished = await inside(container, script, site, user=user, word=word)
     if finished.code != 0:
         raise Failure(f"the fresh database does not do its work: {safe(finished.complaint)}")
     return finished.stdout

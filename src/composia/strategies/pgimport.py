@@ -11,6 +11,7 @@ from pydantic import Field
 
 from composia.strategies import contents, dump, fresh_database, loading
 from composia.strategies.base import RestoreStrategy, Site, Staged, Swap, Wanted
+from composia.strategies.fresh_database import Beside
 from composia.tools import exchange
 
 #: What people change by hand in a data folder, which no dump holds.
@@ -33,10 +34,7 @@ class PgImport(RestoreStrategy):
 
     async def load(self, item: str, room: int, pieces: AsyncIterator[bytes], site: Site) -> Staged:
         """Load a dump of `room` bytes beside the live database. Raises Failure."""
-        beside = await fresh_database.prepare(self.service, item, site)
-        contents.make_room(room, beside.folder)
-        name = f"composia-{site.task}-{item}"
-        await site.notes.note(f"importing_{item}", container=name)
+        beside, name = await self._beside(item, room, site)
         async with fresh_database.alone(name, beside, site) as container:
             size = await loading.load(container, item, pieces, site)
             await fresh_database.stop(container, site)
@@ -44,6 +42,26 @@ class PgImport(RestoreStrategy):
         await site.notes.note(f"imported_{item}")
         swap = beside.swap
         return Staged(swaps=(swap,), size=size, files=1, warnings=_settings(swap))
+
+    async def prove(self, wanted: Wanted, site: Site) -> tuple[int, loading.Counted]:
+        """Load the dump and count its rows: its size, and what was found. Raises Failure.
+
+        What it was loaded into lies aside, and is for nothing: the caller removes it.
+        """
+        found = await contents.find(wanted, site)
+        beside, name = await self._beside(wanted.item, found.size or 0, site)
+        async with fresh_database.alone(name, beside, site) as container:
+            pieces = dump.chunks(wanted, site)
+            size = await loading.load(container, wanted.item, pieces, site)
+            return size, await loading.count(container, site)
+
+    async def _beside(self, item: str, room: int, site: Site) -> tuple[Beside, str]:
+        """A fresh place, and the noted name of the container that is to work on it."""
+        beside = await fresh_database.prepare(self.service, item, site)
+        contents.make_room(room, beside.folder)
+        name = f"composia-{site.task}-{item}"
+        await site.notes.note(f"importing_{item}", container=name)
+        return beside, name
 
 
 def _settings(swap: Swap) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 #: (bytes done, bytes in all where known)
 OnProgress = Callable[[int, int | None], None]
@@ -59,10 +59,24 @@ class SnapshotInfo(BaseModel):
     label: str
     tags: tuple[str, ...]
     paths: tuple[str, ...]
+    #: The snapshot that it is a copy of; its own id where it is none.
+    original: str | None = None
     size: int | None = None
     files: int | None = None
     added: int | None = None
     duration: float | None = None
+
+
+class Part(BaseModel):
+    """One part of all data, by rustic's own division: the first has the number 1."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int = Field(ge=1)
+    of: int = Field(ge=1)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
 
 
 class Pruned(BaseModel):
@@ -107,8 +121,15 @@ class Engine(Protocol):
     full, corrupt, unreachable.
     """
 
-    async def repository_id(self) -> str | None:
-        """Its id; None where its place is listable and empty. Failure for anything else."""
+    async def repository_id(self, *, far: bool = False) -> str | None:
+        """Its id; None where its place is listable and empty. Failure for anything else.
+
+        With `far` a place that cannot be listed is believed when it says that nothing is there.
+        """
+        ...
+
+    async def place(self) -> str:
+        """The rustic profile that names it, as rustic is told of it."""
         ...
 
     async def init(self) -> str:
@@ -179,8 +200,18 @@ class Engine(Protocol):
         """Forget snapshots by their full ids; with one that is not there, none is forgotten."""
         ...
 
-    async def check(self, *, read_data: bool = False) -> None:
-        """Failure where the repository is not sound; only reading all data finds flipped bytes."""
+    async def check(self, *, read_data: bool = False, part: Part | None = None) -> None:
+        """Failure where the repository is not sound; only reading data finds flipped bytes.
+
+        Of all data only one part is read where that is named.
+        """
+        ...
+
+    async def copy(self, target: Engine, *, make: bool, on_progress: OnProgress) -> None:
+        """Copy all snapshots that the target does not have yet; with `make` it is made first.
+
+        What was copied is to be listed afterwards. Raises Failure when rustic complained.
+        """
         ...
 
     async def prune(self, *, on_progress: OnProgress) -> Pruned:

@@ -79,6 +79,10 @@ class Container(ABC):
         """The user's own globs: one on the command line would replace them all."""
 
     @abstractmethod
+    async def profile(self) -> str:
+        """The profile, as rustic is told of it."""
+
+    @abstractmethod
     async def repository_folder(self) -> Path | None:
         """The repository's folder where it is one of this node."""
 

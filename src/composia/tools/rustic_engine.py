@@ -16,9 +16,11 @@ from composia.tools import rustic_output as output
 from composia.tools.compose import Compose
 from composia.tools.docker import Docker
 from composia.tools.rustic import (
+    Engine,
     Entry,
     Labels,
     OnProgress,
+    Part,
     Pruned,
     SavedTree,
     SnapshotInfo,
@@ -48,7 +50,7 @@ class ContainerEngine:
     def __init__(self, container: Container) -> None:
         self._container = container
 
-    async def repository_id(self) -> str | None:
+    async def repository_id(self, *, far: bool = False) -> str | None:
         """The repository's id; None where its place is listable and empty."""
         finished = await self._container.run("cat", "config")
         if finished.code == 0:
@@ -56,6 +58,8 @@ class ContainerEngine:
         if NO_REPOSITORY not in finished.stderr.decode(errors="replace"):
             raise failure("opening the repository", finished)
         folder = await self.repository_folder()
+        if folder is None and far:
+            return None
         if folder is None:
             raise Failure(
                 "there is no repository at its place, and Composia cannot see whether it is empty",
@@ -78,6 +82,10 @@ class ContainerEngine:
     async def repository_folder(self) -> Path | None:
         """The repository's folder where it is one of this node."""
         return await self._container.repository_folder()
+
+    async def place(self) -> str:
+        """The rustic profile that names it, as rustic is told of it."""
+        return await self._container.profile()
 
     async def save(
         self,
@@ -183,10 +191,24 @@ class ContainerEngine:
             finished = await self._container.run("forget", *ids[start : start + MANY])
             _check("forgetting snapshots", finished)
 
-    async def check(self, *, read_data: bool = False) -> None:
-        """Failure where the repository is not sound; only reading all data finds flipped bytes."""
-        words = ("check", *(("--read-data",) if read_data else ()))
+    async def check(self, *, read_data: bool = False, part: Part | None = None) -> None:
+        """Failure where the repository is not sound; only reading data finds flipped bytes."""
+        words = ["check", *(["--read-data"] if read_data or part else [])]
+        words += ["--read-data-subset", str(part)] if part else []
         _check("checking the repository", await self._container.run(*words))
+
+    async def copy(self, target: Engine, *, make: bool, on_progress: OnProgress) -> None:
+        """Copy all snapshots that the target does not have yet; with `make` it is made first."""
+        # Made by the copy, it cuts files where this one does: both have the same pieces for ever.
+        words = ("copy", *(("--init",) if make else ()), "--target", await target.place())
+        async with self._container.start(*PROGRESS, *words) as working:
+            working.stdin.close()
+            finished = await working.wait(await _followed(working, on_progress))
+        if make and (folder := await target.repository_folder()):
+            await asyncio.to_thread(_keep_keys_private, folder)
+        # It ends with 0 whatever the target said.
+        if finished.code != 0 or output.errors(output.text(finished.stderr)):
+            raise failure("copying", finished)
 
     async def prune(self, *, on_progress: OnProgress) -> Pruned:
         """Free what no snapshot needs: marked by one run, removed by one 23 h later."""
@@ -324,7 +346,8 @@ def _refuse_unless_empty(folder: Path) -> None:
 
 def _keep_keys_private(repository: Path) -> None:
     """What a umask of 077 would have done: a scratch image has no shell to set one."""
-    for path in (repository / "keys", *(repository / "keys").iterdir()):
+    keys = repository / "keys"
+    for path in (keys, *keys.iterdir()) if keys.is_dir() else ():
         path.chmod(0o700 if path.is_dir() else 0o600)
 
 

@@ -82,6 +82,10 @@ class GatewayContainer(Container):
         """The user's own globs."""
         return (await self._gateway.way()).globs
 
+    async def profile(self) -> str:
+        """The way's."""
+        return PROFILE
+
     async def repository_folder(self) -> Path | None:
         """None: it is on another node."""
         return None

@@ -222,6 +222,7 @@ def _snapshot(read: Mapping[str, Any]) -> SnapshotInfo:
         label=read.get("label", ""),
         tags=tuple(read.get("tags") or ()),
         paths=tuple(read.get("paths") or ()),
+        original=read.get("original"),
         size=told.get("total_bytes_processed"),
         files=told.get("total_files_processed"),
         added=told.get("data_added_packed"),

@@ -107,9 +107,17 @@ class Mounts:
         return None
 
 
-async def find_profile(name: str, service: ComposeService, mounts: Mounts, home: str) -> Profile:
-    """The first file that `formats.md` names and that exists. Raises Invalid where none does."""
+async def find_profile(
+    name: str, service: ComposeService, mounts: Mounts, home: str, *, exact: bool = False
+) -> Profile:
+    """The first file that `formats.md` names and that exists. Raises Invalid where none does.
+
+    With `exact` no other profile stands in that the service's command happens to name.
+    """
     looked_for = list(dict.fromkeys(_candidates(name, service.command or (), home)))
+    if exact:
+        wanted = name.removesuffix(".toml")
+        looked_for = [file for file in looked_for if PurePosixPath(file).stem == wanted]
     for file in looked_for:
         place = await mounts.host_path(file)
         if place and place.is_file():

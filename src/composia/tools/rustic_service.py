@@ -47,6 +47,7 @@ class ServiceContainer(Container):
         *,
         compose_service: str,
         profile: str,
+        exact: bool = False,
         origin: str,
         note: Note,
     ) -> None:
@@ -54,6 +55,8 @@ class ServiceContainer(Container):
         self._compose = compose
         self._service = compose_service
         self._profile = profile
+        #: Whether a profile that the service's own command names may not stand in.
+        self._exact = exact
         self._ready: Prepared | None = None
         self._preparing = asyncio.Lock()
 
@@ -67,6 +70,10 @@ class ServiceContainer(Container):
     async def globs(self) -> tuple[str, ...]:
         """The user's own globs."""
         return (await self.prepared()).profile.globs
+
+    async def profile(self) -> str:
+        """The profile's file inside the container."""
+        return (await self.prepared()).profile.file
 
     async def repository_folder(self) -> Path | None:
         """The repository's folder where it is one of this node."""
@@ -105,7 +112,7 @@ class ServiceContainer(Container):
         variables |= {name: value or "" for name, value in service.environment.items()}
         mounts = mounts_of(config, service, self._docker)
         home = variables.get("HOME") or "/root"
-        profile = await find_profile(self._profile, service, mounts, home)
+        profile = await find_profile(self._profile, service, mounts, home, exact=self._exact)
         unset = tuple(profile.neutralised(tuple(variables)))
         program = await self._program(service, image.get("Entrypoint"))
         return Prepared(config, service, self._image(service), mounts, profile, program, unset)
