@@ -171,6 +171,16 @@ class MemoryStore:
         newest = sorted(self.records, key=lambda record: record.id, reverse=True)
         return [record for record in newest if _fits(record, wanted)][: wanted.get("limit")]
 
+    async def newest_backups(
+        self, services: Sequence[str] | None = None, *, good: bool = False
+    ) -> Sequence[Backup]:
+        newest: dict[tuple[str, str, str], Backup] = {}
+        for one in sorted(self.records, key=lambda one: one.id):
+            wanted = services is None or one.service in services
+            if wanted and (not good or (one.status is BackupStatus.SUCCESS and not one.missing)):
+                newest[one.service, one.data_item, one.node] = one
+        return list(newest.values())
+
     async def repository_id(self) -> str | None:
         return self.repository
 

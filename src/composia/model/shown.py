@@ -61,7 +61,8 @@ class DataItemView(View):
     backup: str | None = Field(description="The strategy that saves it.")
     restore: str | None = Field(description="The strategy that brings it back.")
     scheduled: bool = Field(description="Whether it is under `backup.data`.")
-    last_backup: Backup | None = None
+    last_backup: Backup | None = Field(default=None, description="The last good one.")
+    newest_backup: Backup | None = Field(default=None, description="Whatever came of it last.")
 
 
 class WarningView(View):

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/nodes", tags=["nodes"])
 async def list_nodes(desk: AtDesk) -> Page[NodeView]:
     """All nodes of config.yaml."""
     holders = (await desk.known()).repository_nodes()
-    return Page(items=[_view(desk, node, holders) for node in desk.office.config.nodes])
+    return Page(items=[shown(desk, node, holders) for node in desk.office.config.nodes])
 
 
 @router.get("/{node}", **answers(errors.NotFound))
@@ -28,10 +28,11 @@ async def get_node(desk: AtDesk, node: NodeId) -> NodeView:
     found = desk.office.config.node(node)
     if found is None:
         raise not_found("node", node, [one.id for one in desk.office.config.nodes])
-    return _view(desk, found, (await desk.known()).repository_nodes())
+    return shown(desk, found, (await desk.known()).repository_nodes())
 
 
-def _view(desk: Desk, node: NodeConfig, holders: tuple[str, ...]) -> NodeView:
+def shown(desk: Desk, node: NodeConfig, holders: tuple[str, ...]) -> NodeView:
+    """A node as it is now; `holders`: the nodes with the repository."""
     nodes = desk.office.nodes
     state = nodes.states().get(node.id)
     return NodeView(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -9,11 +10,10 @@ from fastapi.responses import StreamingResponse
 
 from composia import errors
 from composia.controller.api.bodies import parsed
-from composia.controller.api.desk import AtDesk, Limit, NodeId, ServiceName, Submit
+from composia.controller.api.desk import AtDesk, Desk, Limit, NodeId, ServiceName, Submit
 from composia.controller.api.routes import answers, hands_in, reads
 from composia.controller.api.streams import reading
-from composia.controller.api.views import broken_view, service_view
-from composia.model.backup import Backup, BackupStatus
+from composia.controller.api.views import Records, broken_view, service_view
 from composia.model.config import Scope
 from composia.model.shown import Page, ServiceView
 from composia.operations.readings import ContainerLogs
@@ -44,10 +44,7 @@ async def list_services(
     ] = None,
 ) -> Page[ServiceView]:
     """All services with their instances, data items and warnings; broken ones too."""
-    view = desk.office.catalog.view()
-    shown = [await _view(desk, name) for name in view.services if desk.caller.may_see(name)]
-    shown += [broken_view(one) for one in view.broken if desk.caller.may_see(one.name)]
-    rest = sorted((one for one in shown if one.name > (cursor or "")), key=lambda one: one.name)
+    rest = [one for one in await every(desk) if one.name > (cursor or "")]
     return Page[ServiceView].cut(rest, limit, lambda one: one.name)
 
 
@@ -55,27 +52,34 @@ async def list_services(
 async def get_service(desk: AtDesk, service: ServiceName) -> ServiceView:
     """One service; 422 with its problems for one that is broken."""
     desk.caller.must_see(service)
-    return await _view(desk, service)
+    return await shown(desk, service)
 
 
-async def _view(desk: AtDesk, name: str) -> ServiceView:
-    states = desk.office.nodes.states()
-    return service_view(
-        desk.office.catalog.view().service(name),
-        states,
-        {node: desk.office.nodes.online(node) for node in states},
-        await _last_backups(desk, name),
+async def every(desk: Desk) -> list[ServiceView]:
+    """All services that the token is for, broken ones too, by their names."""
+    view, records = desk.office.catalog.view(), await _records(desk, desk.services(None))
+    found = [_view(desk, name, records) for name in view.services if desk.caller.may_see(name)]
+    found += [broken_view(one) for one in view.broken if desk.caller.may_see(one.name)]
+    return sorted(found, key=lambda one: one.name)
+
+
+async def shown(desk: Desk, service: str) -> ServiceView:
+    """A service as it is now. Raises NotFound, or Invalid for one that is broken."""
+    return _view(desk, service, await _records(desk, (service,)))
+
+
+async def _records(desk: Desk, services: Sequence[str] | None) -> Records:
+    store = desk.office.store
+    return Records.of(
+        good=await store.newest_backups(services, good=True),
+        newest=await store.newest_backups(services),
     )
 
 
-async def _last_backups(desk: AtDesk, service: str) -> dict[str, Backup]:
-    # Newest first: an item's first one stays.
-    last: dict[str, Backup] = {}
-    good = await desk.office.store.backups(services=(service,), status=BackupStatus.SUCCESS)
-    for backup in good:
-        if not backup.missing:
-            last.setdefault(backup.data_item, backup)
-    return last
+def _view(desk: Desk, name: str, records: Records) -> ServiceView:
+    states = desk.office.nodes.states()
+    online = {node: desk.office.nodes.online(node) for node in states}
+    return service_view(desk.office.catalog.view().service(name), states, online, records)
 
 
 @router.post("/{service}/deploy", **hands_in(ServiceRequest))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from composia.model.backup import Backup
+from composia.model.backup import Backup, BackupStatus
 from composia.model.catalog import Broken, Service
 from composia.model.node import Container, Instance, Mount, NodeState
 from composia.model.service import ServiceRef
@@ -19,13 +21,42 @@ from composia.workflows.coverage import unprotected
 from composia.workflows.known import RUNNING, containers_of
 
 
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The newest backups of data items: the good ones, and whatever came of them."""
+
+    _good: Mapping[tuple[str, str], Backup]
+    _newest: Mapping[tuple[str, str], Sequence[Backup]]
+
+    @classmethod
+    def of(cls, good: Iterable[Backup], newest: Iterable[Backup]) -> Records:
+        """From one record, or one a node, of each item."""
+        best: dict[tuple[str, str], Backup] = {}
+        for one in sorted(good, key=lambda one: one.id):
+            best[one.service, one.data_item] = one
+        last: dict[tuple[str, str], list[Backup]] = defaultdict(list)
+        for one in newest:
+            last[one.service, one.data_item].append(one)
+        return cls(best, last)
+
+    def last_good(self, service: str, item: str) -> Backup | None:
+        """The newest one that can be restored, of whichever node."""
+        return self._good.get((service, item))
+
+    def newest(self, service: str, item: str, nodes: Collection[str]) -> Backup | None:
+        """What came of it last; where one of its nodes has failed, that."""
+        found = [one for one in self._newest.get((service, item), ()) if one.node in nodes]
+        failed = [one for one in found if one.status is BackupStatus.FAILED]
+        return max(failed or found, key=lambda one: one.id, default=None)
+
+
 def service_view(
     service: Service,
     nodes: Mapping[str, NodeState | None],
     online: Mapping[str, bool],
-    last: Mapping[str, Backup],
+    records: Records,
 ) -> ServiceView:
-    """`last`: the last good backup of each data item."""
+    """As it is now."""
     return ServiceView(
         name=service.name,
         folder=service.ref.folder,
@@ -35,7 +66,7 @@ def service_view(
         revision=service.ref.revision,
         definition=service.meta,
         instances=_instances(service, nodes, online),
-        data_items=_data_items(service, last),
+        data_items=_data_items(service, records),
         warnings=[_warning(mount) for mount in unprotected(service, nodes).values()],
     )
 
@@ -90,7 +121,7 @@ def _instance_of(state: NodeState | None, service: str) -> Instance | None:
     return next((one for one in found if one.service == service), None)
 
 
-def _data_items(service: Service, last: Mapping[str, Backup]) -> list[DataItemView]:
+def _data_items(service: Service, records: Records) -> list[DataItemView]:
     scheduled = {entry.name for entry in service.meta.backup.data}
     return [
         DataItemView(
@@ -98,7 +129,8 @@ def _data_items(service: Service, last: Mapping[str, Backup]) -> list[DataItemVi
             backup=item.backup.strategy if item.backup else None,
             restore=item.restore.strategy if item.restore else None,
             scheduled=item.name in scheduled,
-            last_backup=last.get(item.name),
+            last_backup=records.last_good(service.name, item.name),
+            newest_backup=records.newest(service.name, item.name, service.meta.nodes),
         )
         for item in service.meta.data_protect.data
     ]

@@ -89,6 +89,36 @@ class Backups:
         async with self._db.read() as db:
             return [Backup.model_validate_json(text) for text in await db.scalars(query)]
 
+    async def newest_backups(
+        self, services: Sequence[str] | None = None, *, good: bool = False
+    ) -> Sequence[Backup]:
+        """The newest of each item on each node; `good`: of those that can be restored."""
+        ids = select(func.max(BACKUPS.c.id)).group_by(
+            BACKUPS.c.service, BACKUPS.c.data_item, BACKUPS.c.node
+        )
+        if services is not None:
+            ids = ids.where(BACKUPS.c.service.in_(services))
+        if good:
+            ids = ids.where(BACKUPS.c.status == BackupStatus.SUCCESS)
+        async with self._db.read() as db:
+            texts = await db.scalars(select(BACKUPS.c.record).where(BACKUPS.c.id.in_(ids)))
+            found = [Backup.model_validate_json(text) for text in texts]
+        if not good:
+            return found
+        kept = [await self._not_missing(one) for one in found]
+        return [one for one in kept if one is not None]
+
+    async def _not_missing(self, newest: Backup) -> Backup | None:
+        if not newest.missing:
+            return newest
+        others = await self.backups(
+            services=(newest.service,),
+            data_item=newest.data_item,
+            node=newest.node,
+            status=BackupStatus.SUCCESS,
+        )
+        return next((one for one in others if not one.missing), None)
+
     async def last_successes(self) -> Sequence[tuple[str, str, str, str]]:
         """Service, data item, node, and when it was last saved well."""
         of = (BACKUPS.c.service, BACKUPS.c.data_item, BACKUPS.c.node)

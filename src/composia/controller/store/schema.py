@@ -89,6 +89,7 @@ BACKUPS = Table(
     Column("task_id", String),
     Column("record", Text, nullable=False),
     Index("ix_backups_item", "service", "data_item", "node"),
+    Index("ix_backups_newest", "service", "data_item", "node", "status", "id"),
 )
 
 AUDIT = Table(

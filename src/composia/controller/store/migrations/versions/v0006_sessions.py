@@ -20,3 +20,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String, nullable=False),
         sa.Column("used_at", sa.String, nullable=False),
     )
+    # The newest backup of each item, found without reading the records.
+    op.create_index(
+        "ix_backups_newest", "backups", ["service", "data_item", "node", "status", "id"]
+    )
