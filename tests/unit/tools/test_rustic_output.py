@@ -136,3 +136,30 @@ def test_any_name_survives_gos_way_of_writing_it(name: bytes) -> None:
 
 def _go(byte: int) -> str:
     return f"\\{chr(byte)}" if chr(byte) in '"\\' else chr(byte)
+
+
+PRUNED = """[INFO] repository local:/repo: password is correct.
+[INFO] to repack:          4 packs,         21 blobs,    9.0 MiB
+[INFO] this removes:                        16 blobs,    8.0 MiB
+[INFO] to delete:          5 packs,         61 blobs,   42.5 MiB
+[INFO] total prune:                         77 blobs,   50.6 MiB
+[INFO] remaining:                           83 blobs,   52.4 MiB
+[INFO] unused size after prune:  879.0 KiB (1.64% of remaining size)
+[INFO] packs marked for deletion:          0,        0 B
+[INFO]  - complete deletion:               3,      512 B
+[INFO]  - keep marked:                     8,    1.5 GiB
+[INFO]  - recover:                         0,        0 B
+"""
+
+
+def test_a_prune_says_what_it_freed_and_what_it_marked() -> None:
+    found = output.pruned(PRUNED)
+
+    assert found is not None
+    assert (found.freed, found.waiting) == (512, 3 * 512 * 1024**2)
+    assert found.marked == round(51.5 * 1024**2)
+    assert found.remaining == round(52.4 * 1024**2)
+
+
+def test_a_prune_that_said_nothing_did_nothing_that_counts() -> None:
+    assert output.pruned("[INFO] repository local:/repo: password is correct.\n") is None
