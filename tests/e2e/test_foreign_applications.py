@@ -37,8 +37,8 @@ def test_promise_17_redis_and_git_move_there_and_back_with_every_write(
                 world.start(f"/services/{one.name}/migrate", wanted(source, target))
                 for one in applications
             ]
-            ended = [world.wait(task) for task in moves]
-            assert [task["status"] for task in ended] == ["succeeded"] * 2, ended
+            failed = [end["error"] for task in moves if (end := world.wait(task))["error"]]
+            assert failed == []
         for one in applications:
             one.wait_for(20)
 

@@ -60,13 +60,22 @@ class FilesCopy(BackupStrategy):
         after = await sources.look(found)
         await _refuse_vanished(found, after, tree, site)
         seen = manifest.with_changes(before, after)
+        told = {os.fsencode(path) for path in tree.unread}
+        gone = {path for path in told if self._is_gone(path, after)}
         return Saved(
             snapshot=tree.snapshot,
             manifest=await asyncio.to_thread(seen.write),
-            unread=_unread(seen, tree),
-            changed=tuple(_known_as(path) for path in sorted(seen.changed)),
+            unread=tuple(map(_known_as, dict.fromkeys([*sorted(told - gone), *seen.unread]))),
+            changed=tuple(_known_as(path) for path in sorted(seen.changed | gone)),
             warnings=await self._warnings(site, found, before),
         )
+
+    def _is_gone(self, path: bytes, after: Manifest) -> bool:
+        """Whether the running service has removed meanwhile what was about to be read."""
+        # While it is stopped nobody should: then that is no change but a loss.
+        if self.needs is Needs.STOPPED or not path.startswith(sources.KEYS):
+            return False
+        return path not in after.entries and not manifest.hides(after.unread, path)
 
     async def _sources(self, site: Site) -> tuple[Source, ...]:
         return await sources.resolve(site, self.include, self.exclude)
@@ -89,11 +98,6 @@ async def _refuse_vanished(
             f"{', '.join(gone)} of {site.service} vanished while it was read",
             hint="Something on the node moved it away. Once it is back, back up again.",
         )
-
-
-def _unread(seen: Manifest, tree: SavedTree) -> tuple[str, ...]:
-    told = [_known_as(os.fsencode(path)) for path in tree.unread]
-    return tuple(dict.fromkeys([*told, *(_known_as(path) for path in seen.unread)]))
 
 
 def _known_as(path: bytes) -> str:

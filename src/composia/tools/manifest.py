@@ -181,6 +181,11 @@ def differences(
     return tuple(sorted([*found, *(Difference(path, ("new",)) for path in new)]))
 
 
+def hides(unread: Collection[bytes], path: bytes) -> bool:
+    """Whether a path is among those that could not be read, or below one of them."""
+    return any(path == one or path.startswith(b"%s/" % one) for one in unread)
+
+
 def with_changes(before: Manifest, after: Manifest) -> Manifest:
     """The first, with all that changed until the second marked."""
     changed = frozenset(difference.path for difference in differences(before, after, ignoring=()))
@@ -283,6 +288,9 @@ class _Walk:
             try:
                 status = found.stat(follow_symlinks=False)
                 self._look(status, here.reach + name, path)
+            except FileNotFoundError:
+                # Removed since it was listed: it is no part of the tree any more.
+                continue
             except OSError:
                 self.unread.append(path)
                 continue

@@ -122,10 +122,25 @@ async def test_a_source_that_vanishes_meanwhile_leaves_no_snapshot(
     assert twins.engine.kept == {}
 
 
-async def test_what_rustic_could_not_read_is_named(twins: Twins) -> None:
-    twins.engine.unread = ("files/data/uploads/lock\nm\udcff", "volumes/x/y", "a complaint")
+async def test_what_rustic_could_not_read_is_named(twins: Twins, uploads: Path) -> None:
+    name = "lock\nm\udcff"
+    (uploads / name).write_text("")
+    twins.engine.unread = ("a complaint", f"files/data/uploads/{name}")
     saved = await save(twins)
-    assert saved.unread == ("./data/uploads/lock\\u000am\\xff", "x/y", "a complaint")
+    assert saved.unread == ("a complaint", "./data/uploads/lock\\u000am\\xff")
+
+
+async def test_what_a_running_service_removed_meanwhile_is_a_change(twins: Twins) -> None:
+    twins.engine.unread = ("files/data/uploads/tmp_obj_1",)
+    saved = await save(twins)
+    assert (saved.unread, saved.changed) == ((), ("./data/uploads/tmp_obj_1",))
+
+
+async def test_what_vanishes_from_a_stopped_service_could_not_be_read(twins: Twins) -> None:
+    twins.engine.unread = ("files/data/uploads/tmp_obj_1",)
+    stopped = FilesTarAfterStop(strategy="files.tar_after_stop", include=("./data/uploads",))
+    saved = await stopped.save("uploads", twins.site)
+    assert saved.unread == ("./data/uploads/tmp_obj_1",)
 
 
 @pytest.mark.parametrize("name", ["app.sqlite", "app.db", "APP.SQLITE3", "noname"])
