@@ -58,9 +58,10 @@ def main() -> None:
 
 
 async def _controller(config: ControllerConfig, file: Path) -> None:
+    from composia import web
     from composia.controller.serving import server
 
-    await server(config, file).listen(config)
+    await server(config, file, web.mount).listen(config)
 
 
 async def _agent(config: AgentConfig) -> None:
@@ -72,10 +73,11 @@ async def _agent(config: AgentConfig) -> None:
 async def _both(controlling: ControllerConfig, working: AgentConfig, file: Path) -> None:
     import asyncio
 
+    from composia import web
     from composia.agent.main import run
     from composia.controller.serving import server
 
-    controlling_server = server(controlling, file)
+    controlling_server = server(controlling, file, web.mount)
     serving = asyncio.create_task(controlling_server.listen(controlling))
     agent_task = asyncio.create_task(run(working, signals=False))
     try:

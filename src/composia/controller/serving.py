@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -53,11 +53,21 @@ class Server(uvicorn.Server):
             raise getattr(app.state, "failure", None) or Failure("the controller did not come up")
 
 
-def server(config: ControllerConfig, config_file: Path | None = None) -> Server:
-    """A server for this controller: `await server(config).listen(config)`."""
+def server(
+    config: ControllerConfig,
+    config_file: Path | None = None,
+    more: Callable[[FastAPI], None] | None = None,
+) -> Server:
+    """A server for this controller: `await server(config).listen(config)`.
+
+    `more` adds to the application what stands above the controller.
+    """
+    app = create_app(config, config_file)
+    if more:
+        more(app)
     return Server(
         uvicorn.Config(
-            create_app(config, config_file),
+            app,
             loop="uvloop",
             lifespan="on",
             log_config=None,

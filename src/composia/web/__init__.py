@@ -1,0 +1,48 @@
+"""The pages: what people see and press, over the same functions as the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import Match, Mount
+from starlette.types import Scope
+
+from composia.web import door, home, live, services, tasks
+from composia.web.answers import install
+from composia.web.assets import Built
+from composia.web.guard import Guarded
+from composia.web.sessions import Attempts
+
+#: In the order of the navigation.
+ROUTERS = (door, live, home, services, tasks)
+#: What belongs to programs, whose errors are problems and never pages.
+OTHERS = ("/api/", "/healthz", "/readyz", "/metrics")
+STATIC = Path(__file__).parent / "static" / "built"
+
+
+def mount(app: FastAPI) -> None:
+    """Add the pages to an application that has its `state.controller` before the first call."""
+    pages = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    # One state: the controller is the same, whichever part of the application is asked.
+    pages.state = app.state
+    pages.state.attempts = Attempts()
+    for module in ROUTERS:
+        pages.include_router(module.router)
+    pages.mount("/static", Built(STATIC))
+    install(pages)
+    pages.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
+    pages.add_middleware(Guarded)
+    app.router.routes.append(_Pages("", app=pages))
+
+
+class _Pages(Mount):
+    def matches(self, scope: Scope) -> tuple[Match, Any]:
+        if str(scope.get("path", "")).startswith(OTHERS):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+__all__ = ["mount"]

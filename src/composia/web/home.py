@@ -1,0 +1,75 @@
+"""`/`: what needs attention, and how everything is now; and the palette's entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from composia.controller.api import nodes, services
+from composia.model.shown import NodeView
+from composia.model.task import Status, Task
+from composia.web.attention import attention
+from composia.web.visit import AtVisit, Visit
+
+router = APIRouter()
+
+#: So many of the newest tasks and backups are shown.
+NEWEST = 8
+
+
+@router.get("/")
+async def show_home(visit: AtVisit) -> Response:
+    """Is everything well?"""
+    store, mine = visit.office.store, visit.services(None)
+    every, machines = await services.every(visit), await nodes_shown(visit)
+    moves = await store.tasks(services=mine, type="migrate", limit=NEWEST)
+    return visit.page(
+        "home.html",
+        needs=attention(every, machines, [*await _under_way(visit), *moves]),
+        services=every,
+        nodes=machines,
+        running=await _under_way(visit),
+        moves=moves,
+        backups=await store.backups(services=mine, limit=NEWEST),
+    )
+
+
+@router.get("/palette")
+async def palette(visit: AtVisit) -> list[dict[str, Any]]:
+    """Where one can go, and what one can start: filtered in the browser."""
+    return [*_places(visit)]
+
+
+async def nodes_shown(visit: Visit) -> list[NodeView]:
+    """All nodes as they are now."""
+    holders = (await visit.known()).repository_nodes()
+    return [nodes.shown(visit, node, holders) for node in visit.office.config.nodes]
+
+
+async def _under_way(visit: Visit) -> list[Task]:
+    mine = visit.services(None)
+    found: list[Task] = []
+    for status in (Status.RUNNING, Status.PENDING):
+        found += await visit.office.store.tasks(services=mine, status=status, limit=50)
+    return found
+
+
+def _places(visit: Visit) -> Iterator[dict[str, Any]]:
+    # The words are those of the navigation.
+    for name in ("Home", "Services", "Backups", "Tasks", "Nodes"):
+        yield _entry(name, "page", "/" if name == "Home" else f"/{name.lower()}")
+    for service in sorted(visit.office.catalog.view().services):
+        if not visit.caller.may_see(service):
+            continue
+        yield _entry(service, "service", f"/services/{service}")
+        if visit.may("operate", service):
+            yield _entry(f"Back up {service}", "action", f"/services/{service}/backup")
+            yield _entry(f"Deploy {service}", "action", f"/services/{service}/deploy")
+    for node in visit.office.config.nodes:
+        yield _entry(node.id, "node", f"/nodes/{node.id}")
+
+
+def _entry(label: str, hint: str, href: str) -> dict[str, Any]:
+    return {"label": label, "hint": hint, "href": href}

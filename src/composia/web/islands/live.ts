@@ -1,0 +1,101 @@
+// One stream tells what has changed; regions of the page that show it fetch themselves again.
+import type Htmx from "htmx.org";
+
+interface Change {
+  kind: string;
+  service: string | null;
+  id: string | null;
+}
+
+const QUIET = 25_000;
+const PACE = 300;
+
+const dirty = new Set<HTMLElement>();
+let waiting = 0;
+let heardAt = Date.now();
+let lost = false;
+let start: string | null = null;
+
+export function listen(htmx: typeof Htmx): void {
+  let stream = open();
+  // A stream can be dead without anybody having closed it: a laptop that slept, a cable.
+  setInterval(() => {
+    if (Date.now() - heardAt < QUIET && stream.readyState !== EventSource.CLOSED) return;
+    setLost(true);
+    stream.close();
+    stream = open();
+  }, 3_000);
+  addEventListener("pagehide", () => stream.close());
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    // From the browser's own memory of the page: whatever it shows may be old.
+    stream = open();
+    refreshAll();
+  });
+
+  function open(): EventSource {
+    heardAt = Date.now();
+    const source = new EventSource("/live");
+    source.addEventListener("hello", (event) => {
+      const told = JSON.parse((event as MessageEvent<string>).data) as { start: string };
+      const missed = lost || (start !== null && start !== told.start);
+      start = told.start;
+      heard();
+      if (missed) refreshAll();
+    });
+    source.addEventListener("beat", heard);
+    source.addEventListener("change", (event) => {
+      heard();
+      changed(JSON.parse((event as MessageEvent<string>).data) as Change);
+    });
+    source.onerror = () => {
+      setLost(true);
+      if (source.readyState === EventSource.CLOSED) void signedOut();
+    };
+    return source;
+  }
+
+  function heard(): void {
+    heardAt = Date.now();
+    setLost(false);
+  }
+
+  function changed(change: Change): void {
+    for (const region of document.querySelectorAll<HTMLElement>("[data-live]")) {
+      if (concerns(region, change)) dirty.add(region);
+    }
+    if (dirty.size && !waiting) waiting = window.setTimeout(refresh, PACE);
+  }
+
+  function refreshAll(): void {
+    document.querySelectorAll<HTMLElement>("[data-live]").forEach((region) => dirty.add(region));
+    refresh();
+  }
+
+  function refresh(): void {
+    waiting = 0;
+    for (const region of dirty) if (region.isConnected) htmx.trigger(region, "live", {}, false);
+    dirty.clear();
+  }
+}
+
+/** `data-live="task backup:my-app node:main"`: kinds, of all or of one service or thing. */
+function concerns(region: HTMLElement, change: Change): boolean {
+  return (region.dataset.live ?? "").split(" ").some((wanted) => {
+    const [kind, which] = wanted.split(":");
+    return kind === change.kind && (!which || which === change.service || which === change.id);
+  });
+}
+
+function setLost(now: boolean): void {
+  lost = now;
+  const banner = document.getElementById("lost");
+  if (banner) banner.hidden = !now;
+}
+
+async function signedOut(): Promise<void> {
+  const answer = await fetch("/live/session", { cache: "no-store" }).catch(() => null);
+  if (answer?.status === 401) {
+    location.href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+  }
+}

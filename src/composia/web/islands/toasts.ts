@@ -1,0 +1,22 @@
+// Short words at the edge: what was refused where nothing else can say it.
+const SHOWN = 12_000;
+
+export function showToasts(): void {
+  const place = document.getElementById("toasts");
+  if (!place) return;
+  new MutationObserver((changes) => {
+    for (const node of changes.flatMap((change) => [...change.addedNodes])) {
+      if (node instanceof HTMLElement) setTimeout(() => node.remove(), SHOWN);
+    }
+  }).observe(place, { childList: true });
+  document.addEventListener("htmx:error", () => toast("The controller did not answer."));
+}
+
+export function toast(text: string): void {
+  const place = document.getElementById("toasts");
+  const shown = document.createElement("div");
+  shown.className = "note tone-warn";
+  shown.setAttribute("role", "status");
+  shown.textContent = text;
+  place?.append(shown);
+}

@@ -1,0 +1,67 @@
+"""`/live`: what changes, told to open pages; they fetch what they show of it again."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
+
+from composia.controller.api.office import Event
+from composia.controller.api.streams import event, events
+from composia.web.sessions import caller_of
+from composia.web.visit import AtVisit, Visit
+
+router = APIRouter()
+
+#: Paths whose caller is a stream: it is refused, and not led to the door.
+STREAM = ("/live", "/live/session")
+#: Seconds between two signs of life; pages say so when two are missing.
+BEAT = 10.0
+#: Changes at another start of the controller.
+_START = secrets.token_hex(8)
+
+
+@router.get("/live/session")
+async def is_signed_in(visit: AtVisit) -> Response:
+    """204, or 401: whether a stream that was refused was refused for that."""
+    return Response(status_code=204)
+
+
+@router.get("/live")
+async def listen(visit: AtVisit) -> StreamingResponse:
+    """An event `hello` at first, `change` for each change, `beat` in between."""
+    return events(_told(visit))
+
+
+async def _told(visit: Visit) -> AsyncIterator[bytes]:
+    async with visit.office.events.subscribe() as changes:
+        yield event("hello", {"start": _START})
+        coming = asyncio.ensure_future(anext(changes, None))
+        try:
+            while await _is_open(visit, coming):
+                if not coming.done():
+                    yield event("beat", {})
+                    continue
+                change = coming.result()
+                if change is None:
+                    return
+                if change.service is None or visit.caller.may_see(change.service):
+                    yield event("change", _short(change))
+                coming = asyncio.ensure_future(anext(changes, None))
+        finally:
+            coming.cancel()
+
+
+async def _is_open(visit: Visit, coming: asyncio.Future[Any]) -> bool:
+    """Wait for a change or a beat; False where the session is over meanwhile."""
+    done, _ = await asyncio.wait({coming}, timeout=BEAT)
+    return bool(done) or await caller_of(visit.office, visit.session) is not None
+
+
+def _short(change: Event) -> dict[str, Any]:
+    """Enough to know what to fetch again: a page asks for the rest itself."""
+    return {"kind": change.kind, "service": change.service, "id": change.data.get("id")}
