@@ -19,6 +19,9 @@ class MemoryControl:
         self.records: list[DnsTarget] = []
         self.written_back: dict[str, tuple[str, ...]] = {}
         self.moves: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.copies: dict[str, dict[str, Any]] = {}
+        self.verified: dict[str, tuple[str, bool | None]] = {}
+        self.read_part: tuple[int, int] | None = None
         self.time = "2026-01-02T03:04:05.000000Z"
 
     async def record_backups(self, backups: Sequence[Any]) -> None:
@@ -41,6 +44,24 @@ class MemoryControl:
         for backup_id in set(looked_for) & self.backups.keys():
             update = {"missing": backup_id in missing}
             self.backups[backup_id] = self.backups[backup_id].model_copy(update=update)
+
+    async def note_copy(
+        self,
+        name: str,
+        repository_id: str | None = None,
+        there: Sequence[str] | None = None,
+        problem: str | None = None,
+    ) -> None:
+        """See `Control`."""
+        self.copies[name] = {"repository_id": repository_id, "there": there, "problem": problem}
+
+    async def note_verification(self, backup_id: str, text: str, proven: bool | None) -> None:
+        """See `Control`."""
+        self.verified[backup_id] = (text, proven)
+
+    async def note_read_part(self, number: int, of: int) -> None:
+        """See `Control`."""
+        self.read_part = (number, of)
 
     async def replace_repository(self, repository_id: str) -> None:
         """See `Control`."""

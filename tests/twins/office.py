@@ -17,6 +17,8 @@ from composia.model.catalog import Broken, CatalogView, Service
 from composia.model.config import AccessToken, ControllerConfig
 from composia.model.meta import Meta
 from composia.model.node import Container, Disk, Instance, Mount, NodeState, Versions
+from composia.model.notification import EventName, Notification, NotificationState, Tried
+from composia.model.offsite import CopyState, ReadPart
 from composia.model.service import ServiceRef
 from composia.model.session import Session
 from composia.model.task import Status, Task, TaskError
@@ -127,6 +129,26 @@ def backup(id: str = "01B1", **fields: Any) -> Backup:  # noqa: A002  # a field'
     )
 
 
+def notification(id: str = "01N1", **fields: Any) -> Notification:  # noqa: A002  # a field's name
+    """A failed backup of the uploads on main."""
+    return Notification(
+        **{
+            "id": id,
+            "event": EventName.BACKUP_FAILED,
+            "state": NotificationState.OPEN,
+            "service": "my-app",
+            "node": "main",
+            "data_item": "uploads",
+            "subject": "backup:my-app/uploads@main",
+            "title": "Backup failed: uploads of my-app on main",
+            "reason": "./data/uploads is not there",
+            "time": NOW,
+            "since": NOW,
+        }
+        | fields
+    )
+
+
 TOKENS = (
     AccessToken.model_validate_json('{"name": "admin", "token": "admin-token"}'),
     AccessToken.model_validate_json('{"name": "eyes", "token": "read-token", "scope": "read"}'),
@@ -152,6 +174,8 @@ class MemoryStore:
     admitted: dict[str, tuple[Task, Plan]] = field(default_factory=dict)
     records: list[Backup] = field(default_factory=list)
     repository: str | None = REPOSITORY
+    copied: dict[str, CopyState] = field(default_factory=dict)
+    notices: dict[str, Notification] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
 
     async def task(self, task: str) -> Task | None:
@@ -184,6 +208,24 @@ class MemoryStore:
     async def repository_id(self) -> str | None:
         return self.repository
 
+    async def copies(self) -> Mapping[str, CopyState]:
+        return self.copied
+
+    async def read_part(self) -> ReadPart | None:
+        return None
+
+    async def notification(self, notification: str) -> Notification | None:
+        return self.notices.get(notification)
+
+    async def notifications(self, **wanted: Any) -> Sequence[Notification]:
+        newest = sorted(self.notices.values(), key=lambda one: one.id, reverse=True)
+        return [one for one in newest if _is_told(one, wanted)][: wanted.get("limit")]
+
+    async def acknowledge(self, notification: str, by: str, at: datetime) -> None:
+        changes = {"state": NotificationState.ACKNOWLEDGED, "acknowledged_by": by}
+        found = self.notices[notification]
+        self.notices[notification] = found.model_copy(update={**changes, "acknowledged_at": at})
+
     async def keep_session(self, session: Session) -> None:
         self.sessions[session.digest] = session
 
@@ -202,6 +244,22 @@ class MemoryStore:
             for digest, one in self.sessions.items()
             if one.created_at >= created_before and one.used_at >= used_before
         }
+
+
+def _is_told(one: Notification, wanted: Mapping[str, Any]) -> bool:
+    named = {key: wanted.get(key) for key in ("state", "event")}
+    if any(value is not None and getattr(one, key) != value for key, value in named.items()):
+        return False
+    if wanted.get("services") is not None and one.service not in wanted["services"]:
+        return False
+    return wanted.get("before") is None or one.id < wanted["before"]
+
+
+class MemoryNotifier:
+    """One target, which is there."""
+
+    async def test(self) -> list[Tried]:
+        return [Tried(target="urls[0] (json)", ok=True)]
 
 
 def _fits(row: Task | Backup, wanted: Mapping[str, Any]) -> bool:
@@ -417,6 +475,7 @@ class MemoryOffice:
         )
         self.logs = MemoryLogs()
         self.events = MemoryEvents()
+        self.notifier = MemoryNotifier()
         services = [service(MY_APP), service(INFRA), service({"name": "other", "nodes": ["main"]})]
         self.catalog = MemoryCatalog(
             CatalogView(

@@ -120,10 +120,37 @@ def show(backup: str, *, json_: bool) -> None:
         ("snapshot", found.snapshot_id or "-"),
         ("strategy", found.strategy or "-"),
         ("task", found.task_id or "-"),
+        ("verified", _verified(found)),
+        ("copies", ", ".join(found.copies) or "none"),
         ("error", found.error or "-"),
         ("warnings", "\n".join(found.warnings) or "none"),
     ]
     tables.show_fields(fields)
+
+
+def _verified(backup: Backup) -> str:
+    when = f"{tables.when(backup.verified_at)}: " if backup.verified_at else ""
+    return f"{when}{backup.verification}" if backup.verification else "never"
+
+
+@backups.command()
+@click.argument("backup", shell_complete=names_of("backups"))
+@waits
+def verify(backup: str, *, json_: bool, wait: bool, dry_run: bool) -> None:
+    """Prove a backup: restore it to a place of its own, and compare.
+
+    A dump is imported into a throw-away database of the service's own image, and its rows are
+    counted. Nothing live is touched, the service need not run, and nothing is left behind.
+
+    \b
+    Example:
+      composia backups verify ID
+    """
+    hand_in(
+        lambda client: client.ask(f"/backups/{backup}/verify", dry_run=dry_run),
+        wait=wait,
+        json_=json_,
+    )
 
 
 @backups.command()
@@ -174,18 +201,17 @@ def download(backup: str, path: str, output: Path | None) -> None:
 @click.option("--node", "-n", shell_complete=names_of("nodes"), help="Instead of its own.")
 @click.option("--to", type=click.Choice(["in_place", "scratch"]), default="in_place")
 @click.option("--path", help="Only this file or folder, as `backups files` names it.")
+@click.option("--from", "source", help="A copy off site, instead of the repository.")
 @asks_first
 @waits
 def restore_one(
     backup: str,
-    node: str | None,
-    to: str,
-    path: str | None,
     *,
     yes: bool,
     json_: bool,
     wait: bool,
     dry_run: bool,
+    **wanted: str | None,
 ) -> None:
     """Restore this backup.
 
@@ -193,12 +219,13 @@ def restore_one(
     Examples:
       composia backups restore ID
       composia backups restore ID --path files/data/uploads/a.jpg --to scratch
+      composia backups restore ID --from s3        # the repository is gone
     """
-    if to == "in_place" and not dry_run:
+    if wanted["to"] == "in_place" and not dry_run:
         sure("Replace the live data? What is replaced is kept for a day.", yes=yes)
-    body = {"node": node, "to": to, "path": path}
+    wanted["from"] = wanted.pop("source")
     hand_in(
-        lambda client: client.ask(f"/backups/{backup}/restore", body, dry_run=dry_run),
+        lambda client: client.ask(f"/backups/{backup}/restore", wanted, dry_run=dry_run),
         wait=wait,
         json_=json_,
     )
@@ -255,6 +282,7 @@ def _utc(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
 )
 @click.option("--to", type=click.Choice(["in_place", "scratch"]), default="in_place")
 @click.option("--path", help="Only this file or folder, as `backups files` names it.")
+@click.option("--from", "source", help="A copy off site, instead of the repository.")
 @asks_first
 @waits
 def restore(
@@ -279,9 +307,11 @@ def restore(
       composia restore my-app --item uploads --at 2026-11-20T10:00:00Z
       composia restore my-app --node edge --to scratch
       composia restore my-app --unproven           # after `composia repo adopt`
+      composia restore my-app --from s3            # the repository is gone
     """
     if wanted["to"] == "in_place" and not dry_run:
         sure(f"Replace the live data of {service}? It is kept for a day.", yes=yes)
+    wanted["from"] = wanted.pop("source")
     body = {**wanted, "data_items": list(items) or None, "backup_ids": list(ids) or None}
     hand_in(
         lambda client: client.act("restore", service, dry_run=dry_run, **body),

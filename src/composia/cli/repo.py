@@ -14,7 +14,7 @@ from composia.cli.watch import hand_in
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from composia.model.shown import RepositoryView
+    from composia.model.shown import CopyView, RepositoryView
 
 
 @click.group()
@@ -28,6 +28,7 @@ def repo() -> None:
       composia repo forget --dry-run
       composia repo prune
       composia repo adopt
+      composia repo copy
     """
 
 
@@ -49,6 +50,8 @@ def status(*, json_: bool) -> None:
             ("last check", _last(found.last_check, found.last_check_succeeded, "sound")),
             ("last forget", _last(found.last_forget, found.last_forget_succeeded)),
             ("last prune", _last(found.last_prune, found.last_prune_succeeded)),
+            ("data read", f"part {found.read_part}" if found.read_part else "-"),
+            *((f"copy {copy.name}", _of_copy(copy)) for copy in found.copies),
         ]
     )
 
@@ -60,6 +63,14 @@ def _counted(found: RepositoryView) -> str:
         if count
     ]
     return f"{found.snapshots} ({', '.join(more)})" if more else str(found.snapshots)
+
+
+def _of_copy(copy: CopyView) -> str:
+    if copy.tried_at is None:
+        return f"never: `composia repo copy {copy.name}`"
+    if copy.problem:
+        return f"failed {tables.when(copy.tried_at)}: {copy.problem}"
+    return f"{copy.snapshots} snapshots, complete {tables.when(copy.complete_at)}"
 
 
 def _last(time: datetime | None, succeeded: bool | None, well: str = "done") -> str:
@@ -77,11 +88,34 @@ def init(*, json_: bool, wait: bool, dry_run: bool) -> None:
 
 @repo.command()
 @click.option("--read-data", is_flag=True, help="Read all data: finds damaged bytes, takes long.")
+@click.option("--parts", type=int, help="Read the next of so many parts of all data.")
 @waits
-def check(*, read_data: bool, json_: bool, wait: bool, dry_run: bool) -> None:
+def check(*, read_data: bool, parts: int | None, json_: bool, wait: bool, dry_run: bool) -> None:
     """Have rustic check the repository."""
+    body = {"read_data": read_data, "parts": parts}
     hand_in(
-        lambda client: client.ask("/repository/check", {"read_data": read_data}, dry_run=dry_run),
+        lambda client: client.ask("/repository/check", body, dry_run=dry_run),
+        wait=wait,
+        json_=json_,
+    )
+
+
+@repo.command("copy")
+@click.argument("names", nargs=-1)
+@waits
+def copy_(names: tuple[str, ...], *, json_: bool, wait: bool, dry_run: bool) -> None:
+    """Copy all backups off site, to the places that config.yaml names or to these of them.
+
+    Afterwards each place is listed: only what is there counts.
+
+    \b
+    Examples:
+      composia repo copy
+      composia repo copy s3
+    """
+    body = {"names": list(names) or None}
+    hand_in(
+        lambda client: client.ask("/repository/copy", body, dry_run=dry_run),
         wait=wait,
         json_=json_,
     )

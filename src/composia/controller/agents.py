@@ -25,6 +25,7 @@ from composia.model.config import NodeConfig
 from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.operations.backup import SaveData
 from composia.operations.restore import FetchData
+from composia.operations.verifying import VerifyFiles
 
 if TYPE_CHECKING:
     from composia.controller.app import Controller
@@ -118,14 +119,21 @@ async def get_manifest(request: Request, backup_id: str, key: Annotated[str, Que
     controller, node = _caller(request)
     question = controller.nodes.question(node, key)
     fetches = question.operation if question else None
-    if not isinstance(fetches, FetchData) or backup_id not in {
-        one.wanted.backup_id for one in fetches.items
-    }:
+    if backup_id not in _restored_by(fetches):
         raise Denied(f"node {node} does not restore backup {backup_id} now")
     path = _manifest(controller, backup_id)
     if not path.is_file():
         raise NotFound(f"there is no manifest of backup {backup_id}")
     return FileResponse(path, media_type="application/gzip")
+
+
+def _restored_by(operation: object) -> set[str]:
+    """Ids of the backups that a node restores, be it only to prove them."""
+    if isinstance(operation, FetchData):
+        return {one.wanted.backup_id for one in operation.items}
+    if isinstance(operation, VerifyFiles):
+        return {operation.wanted.backup_id}
+    return set()
 
 
 @router.post("/streams/{stream}", max_body_size=UNLIMITED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from composia.controller.store.times import now
 from composia.errors import Failure
 from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
+from composia.model.offsite import CopyState, ReadPart
 
 
 class Writable(Protocol):
@@ -52,9 +54,7 @@ class StoreControl:
         """Keep the records; a record of the same id is replaced."""
         records = [Backup.model_validate(backup) for backup in backups]
         await self._store.keep_backups(records)
-        for record in records:
-            data = record.model_dump(mode="json")
-            self._events.publish(Event("backup", record.service, data))
+        self._tell(records)
 
     async def forget_backups(self, backup_ids: Sequence[str]) -> None:
         """Drop the records and their manifests; those that are not there are none the less."""
@@ -68,9 +68,7 @@ class StoreControl:
 
     async def note_missing(self, looked_for: Sequence[str], missing: Sequence[str]) -> None:
         """Of the records that were looked for: these have no snapshot any more, the others do."""
-        for record in await self._store.note_missing(looked_for, missing):
-            data = record.model_dump(mode="json")
-            self._events.publish(Event("backup", record.service, data))
+        self._tell(await self._store.note_missing(looked_for, missing))
 
     async def remember_repository(self, repository_id: str) -> None:
         """Write down the repository's id when it is seen for the first time. Raises Failure."""
@@ -85,6 +83,38 @@ class StoreControl:
     async def replace_repository(self, repository_id: str) -> None:
         """Write down another id than the one that was known."""
         await self._store.replace_repository(repository_id)
+
+    async def note_copy(
+        self,
+        name: str,
+        repository_id: str | None = None,
+        there: Sequence[str] | None = None,
+        problem: str | None = None,
+    ) -> None:
+        """What a copy off site has; see `Control.note_copy`."""
+        at = datetime.now(UTC)
+        state = (await self._store.copies()).get(name, CopyState())
+        changes: dict[str, Any] = {"tried_at": at, "problem": problem}
+        changes |= {"repository_id": repository_id} if repository_id else {}
+        changes |= {"complete_at": at} if problem is None else {}
+        if there is not None:
+            changes["snapshots"] = len(there)
+            self._tell(await self._store.note_copied(name, there))
+        await self._store.keep_copy(name, state.model_copy(update=changes))
+
+    async def note_verification(self, backup_id: str, text: str, proven: bool | None) -> None:
+        """What a verification found; see `Control.note_verification`."""
+        at = datetime.now(UTC)
+        self._tell(await self._store.note_verification(backup_id, text, at=at, proven=proven))
+
+    async def note_read_part(self, number: int, of: int) -> None:
+        """What was read; see `Control.note_read_part`."""
+        await self._store.note_read_part(ReadPart(number=number, of=of))
+
+    def _tell(self, records: Sequence[Backup]) -> None:
+        for record in records:
+            data = record.model_dump(mode="json")
+            self._events.publish(Event("backup", record.service, data))
 
     async def update_dns(self, records: Sequence[Any], ours: Sequence[str]) -> DnsUpdated:
         """Bring the records to what they should be; see `Control.update_dns`."""

@@ -52,6 +52,8 @@ class Backup(BaseModel):
     exclude: tuple[str, ...] = ()
     verified_at: datetime | None = None
     verification: str | None = None
+    #: Copies off site that have it, by their names in config.yaml.
+    copies: tuple[str, ...] = ()
     #: True when the repository was listed and its snapshot is not there any more.
     missing: bool = False
 

@@ -172,6 +172,13 @@ class Maintenance(Noun):
     check_schedule: Schedule | None = Field(
         None, examples=["0 4 * * Sun"], description="The repository is checked."
     )
+    read_all_within: int = Field(
+        30,
+        ge=1,
+        le=3650,
+        examples=[30],
+        description="Days in which the checks together read all of its data, a part each.",
+    )
 
 
 class RusticConfig(Noun):

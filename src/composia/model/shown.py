@@ -108,6 +108,18 @@ class NodeView(View):
     services: list[str] = []
 
 
+class CopyView(View):
+    """A copy off site, as it was last seen."""
+
+    name: str
+    profile: str
+    repository_id: str | None = Field(description="Null while nothing was ever copied.")
+    snapshots: int = Field(description="How many it had.")
+    complete_at: datetime | None = Field(description="When it was last seen to have all of them.")
+    tried_at: datetime | None
+    problem: str | None = Field(description="Why the last try is not complete.")
+
+
 class RepositoryView(View):
     """The repository, as our records know it."""
 
@@ -124,6 +136,10 @@ class RepositoryView(View):
     last_forget_succeeded: bool | None = None
     last_prune: datetime | None = None
     last_prune_succeeded: bool | None = None
+    copies: list[CopyView] = Field(default=[], description="Off site, as config.yaml names them.")
+    read_part: str | None = Field(
+        default=None, description="Which part of how many of all data was read last: `2/8`."
+    )
 
 
 class EntryView(View):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import Failure
 from composia.operations.base import Files, Nothing, Operation
 from composia.strategies.base import Site
-from composia.tools.rustic import SnapshotInfo
+from composia.tools.rustic import Part, SnapshotInfo
 
 LOCK = "repository.lock"
 MOUNT_HINT = "Is the right disk mounted, and does the rustic profile name the right place?"
@@ -133,13 +133,15 @@ class CheckRepository(Operation[Nothing]):
     op: Literal["check_repository"] = "check_repository"
     #: Read all data too: the only way to find flipped bytes.
     read_data: bool = False
+    #: Only this part of all data.
+    part: Part | None = None
 
     files: ClassVar[Files] = Files.IF_ABSENT
 
     async def perform(self, site: Site) -> Nothing:
         recorded = self.repository.repository_id if self.repository else None
         recognised(await site.engine.repository_id(), recorded)
-        await site.engine.check(read_data=self.read_data)
+        await site.engine.check(read_data=self.read_data, part=self.part)
         return Nothing()
 
 

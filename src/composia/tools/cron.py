@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import itertools
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from cronsim import CronSim, CronSimError
@@ -35,6 +36,16 @@ def fields(schedule: str) -> str | None:
     except CronSimError as error:
         raise ValueError(f"`{schedule}` is no schedule: {error}") from error
     return expression
+
+
+def runs_within(schedule: str, days: int, after: datetime) -> int:
+    """How often a schedule is due in so many days after a time; a thousand at most."""
+    expression = fields(schedule)
+    if expression is None:
+        return 0
+    end = after + timedelta(days=days)
+    due = itertools.takewhile(lambda at: at <= end, CronSim(expression, after))
+    return sum(1 for _ in itertools.islice(due, 1000))
 
 
 def _checked(schedule: str) -> str:

@@ -11,6 +11,7 @@ from composia.workflows.backup import BackupPlan
 from composia.workflows.caddy import CaddySyncPlan
 from composia.workflows.dns import DnsUpdatePlan
 from composia.workflows.migrate import MigratePlan
+from composia.workflows.offsite import CopyPlan
 from composia.workflows.prune import PrunePlan
 from composia.workflows.repository import (
     CheckRepositoryPlan,
@@ -21,6 +22,7 @@ from composia.workflows.rescue import RescuePlan, StopStalePlan
 from composia.workflows.restore import RestorePlan, RollbackPlan
 from composia.workflows.retention import ForgetPlan
 from composia.workflows.service import DeployPlan, RestartPlan, StopPlan, UpdatePlan
+from composia.workflows.verify import VerifyPlan
 
 AnyPlan = Annotated[
     DeployPlan
@@ -40,7 +42,9 @@ AnyPlan = Annotated[
     | ForgetBackupPlan
     | ForgetPlan
     | PrunePlan
-    | AdoptPlan,
+    | AdoptPlan
+    | VerifyPlan
+    | CopyPlan,
     Field(discriminator="plan"),
 ]
 

@@ -121,7 +121,7 @@ def _sorted_out(
     """Records for what is ours, and what is not."""
     taken, records, strangers = set(compared.known), list[Backup](), list[SnapshotInfo]()
     for snapshot in compared.listed.described:
-        if record := _adopted(snapshot, items, taken):
+        if record := adopted(snapshot, items, taken):
             taken.add(record.id)
             records.append(record)
         else:
@@ -129,7 +129,7 @@ def _sorted_out(
     return records, strangers
 
 
-def _adopted(
+def adopted(
     snapshot: SnapshotInfo, items: Mapping[str, SavedAs], taken: Iterable[str]
 ) -> Backup | None:
     """What the snapshot says of itself as a record; None where it does not say whose it is."""

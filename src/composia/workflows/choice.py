@@ -149,12 +149,13 @@ def items_to_restore(
                 f"cannot take what {backup.strategy} saved",
             )
         elif backup.snapshot_id:
-            items.append(ItemToRestore(wanted=_wanted(backup), strategy=item.restore))
+            items.append(ItemToRestore(wanted=as_wanted(backup), strategy=item.restore))
     _object_to_overlaps(items, wrong)
     return tuple(items)
 
 
-def _wanted(backup: Backup) -> Wanted:
+def as_wanted(backup: Backup) -> Wanted:
+    """The backup as a node is told of it."""
     return Wanted(
         item=backup.data_item,
         backup_id=backup.id,

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from composia.errors import Conflict, Invalid
 from composia.model.catalog import CatalogView, Service
+from composia.model.config import Offsite
 from composia.model.dns import DnsSetup
 from composia.model.meta import Keep
 from composia.model.node import Container, NodeState
+from composia.model.offsite import CopyState, ReadPart
 from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.workflows.objections import Objections, Place, not_found
 
@@ -31,6 +33,11 @@ class Known:
     dns: DnsSetup = field(default_factory=DnsSetup)
     #: How many backups are kept of services that say nothing of their own; None: all.
     keep: Keep | None = None
+    #: The copies off site that config.yaml names, and what is known of each by its name.
+    offsite: Sequence[Offsite] = ()
+    copies: Mapping[str, CopyState] = field(default_factory=dict)
+    #: The part of the repository's data that was read last.
+    read_part: ReadPart | None = None
     #: In which days, weeks and months begin.
     timezone: str = "UTC"
 
@@ -60,6 +67,23 @@ class Known:
             repository_id=self.repository_id,
             main_nodes=() if self.catalog.remote_repository else self._holders(),
         )
+
+    def copy_off_site(self, name: str) -> RepositoryRef:
+        """A copy as a repository, which whoever holds the repository reaches by itself.
+
+        Raises NotFound for one that config.yaml does not name.
+        """
+        found = [one for one in self.offsite if one.name == name]
+        if not found:
+            raise not_found("copy off site", name, [one.name for one in self.offsite])
+        known = self.copies.get(name, CopyState())
+        changes = {
+            "profile": found[0].profile,
+            "repository_id": known.repository_id,
+            "main_nodes": (),
+            "copy_name": name,
+        }
+        return self.repository().model_copy(update=changes)
 
     def _holders(self) -> tuple[str, ...]:
         """The same nodes, the one to go through first."""

@@ -93,6 +93,27 @@ class Control(Protocol):
         """Write down another id than the one that was known: a person's word."""
         ...
 
+    async def note_copy(
+        self,
+        name: str,
+        repository_id: str | None = None,
+        there: Sequence[str] | None = None,
+        problem: str | None = None,
+    ) -> None:
+        """Note what a copy off site has: snapshots, by their ids in the repository; None: unknown.
+
+        With a problem it was not seen to have all of them.
+        """
+        ...
+
+    async def note_verification(self, backup_id: str, text: str, proven: bool | None) -> None:
+        """Note what a verification found; None where it says nothing about the backup."""
+        ...
+
+    async def note_read_part(self, number: int, of: int) -> None:
+        """Note which part of the repository's data was read and found whole."""
+        ...
+
     async def update_dns(self, records: Sequence[DnsTarget], ours: Sequence[str]) -> DnsUpdated:
         """Bring the records to what they should be, read back from who serves them.
 

@@ -10,12 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from composia.errors import Conflict
 from composia.model.backup import Backup
+from composia.model.offsite import ReadPart
 from composia.model.service import RepositoryRef
 from composia.operations.repository import (
     CheckRepository,
     ForgetSnapshot,
     RepositoryOpened,
 )
+from composia.tools.rustic import Part
 from composia.workflows.comparing import MISSING_HINT, compare, quoted
 from composia.workflows.known import Known
 from composia.workflows.opening import open_repository
@@ -30,6 +32,14 @@ class CheckRequest(BaseModel):
 
     read_data: bool = Field(
         default=False, description="Read all data too: the only way to find damaged bytes."
+    )
+    parts: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        # JSON has one kind of number: 8.0 is 8.
+        strict=False,
+        description="Read the next of so many parts of all data: as many checks read all of it.",
     )
 
 
@@ -76,6 +86,8 @@ class CheckRepositoryPlan(RepositoryPlan):
 
     plan: Literal["check_repository"] = "check_repository"
     read_data: bool = False
+    #: Only this part of all data.
+    part: Part | None = None
 
     @property
     def holds(self) -> tuple[Hold, ...]:
@@ -83,19 +95,27 @@ class CheckRepositoryPlan(RepositoryPlan):
 
     def __str__(self) -> str:
         data = " and read all its data" if self.read_data else ""
+        data = f" and read part {self.part} of its data" if self.part else data
         return f"Check the repository on {names(self.on)}{data}"
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Check", under the same numbers."""
         compared = await compare(run, self.repository, self.on[0])
         operation = CheckRepository(
-            service=self.repository.service, repository=self.repository, read_data=self.read_data
+            service=self.repository.service,
+            repository=self.repository,
+            read_data=self.read_data,
+            part=self.part,
         )
         settle(await run.on_each("check_repository", dict.fromkeys(self.on, operation)))
+        if self.part:
+            # Only what was found whole: a part that is damaged is read again, and told again.
+            await run.control("note_read_part", "note_read_part", **self.part.model_dump())
         result = {
             "snapshots": compared.listed.snapshots,
             "snapshots_without_a_record": compared.listed.unknown,
             "missing": list(compared.missing),
+            "read": str(self.part) if self.part else ("all" if self.read_data else None),
         }
         if compared.missing:
             raise PartlyDone(
@@ -143,7 +163,14 @@ def plan_init_repository(known: Known) -> InitRepositoryPlan:
 def plan_check_repository(known: Known, request: CheckRequest) -> CheckRepositoryPlan:
     """Raises Conflict where there is no repository to check."""
     repository, on = made(known), holders(known)[:1]
-    return CheckRepositoryPlan(repository=repository, on=on, read_data=request.read_data)
+    part = _next_part(known, request.parts) if request.parts and not request.read_data else None
+    return CheckRepositoryPlan(repository=repository, on=on, read_data=request.read_data, part=part)
+
+
+def _next_part(known: Known, parts: int) -> Part:
+    last = known.read_part
+    found = last.next(parts) if last else ReadPart(number=1, of=parts)
+    return Part(number=found.number, of=found.of)
 
 
 def plan_forget_backup(known: Known, backup: Backup, backups: Sequence[Backup]) -> ForgetBackupPlan:

@@ -20,8 +20,10 @@ from composia.tools.paths import relative_path
 from composia.workflows import choice
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
+from composia.workflows.offsite import as_in_copy, source_of_copies
 from composia.workflows.opening import with_id
 from composia.workflows.plan import Hold, Plan, Run, placement
+from composia.workflows.repository import made
 from composia.workflows.sides import names
 
 To = Literal["in_place", "scratch"]
@@ -30,9 +32,14 @@ To = Literal["in_place", "scratch"]
 class BackupRestoreRequest(BaseModel):
     """Where one backup is restored to; by default in place, on the node it was taken on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     node: Name | None = Field(default=None, description="By default the node it was taken on.")
+    source: Name | None = Field(
+        default=None,
+        alias="from",
+        description="A copy off site (of `controller.offsite`), instead of the repository.",
+    )
     to: To = Field(default="in_place", description="Or `scratch`: a folder beside the live data.")
     path: str | None = Field(
         default=None,
@@ -45,10 +52,15 @@ class BackupRestoreRequest(BaseModel):
 class RestoreRequest(BaseModel):
     """What to restore; by default the newest good backup of every item."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     node: Name | None = Field(
         default=None, description="By default the service's node, where it has only one."
+    )
+    source: Name | None = Field(
+        default=None,
+        alias="from",
+        description="A copy off site (of `controller.offsite`), instead of the repository.",
     )
     data_items: tuple[Name, ...] | None = Field(
         default=None, min_length=1, description="By default all that can be restored."
@@ -110,7 +122,8 @@ class RestorePlan(Plan):
         items = names([item.wanted.item for item in self.items])
         only = f"{self.path} in " if self.path else ""
         scratch = " to a scratch folder" if self.to == "scratch" else ""
-        return f"Restore {only}{items} of {self.service} on {self.node}{scratch}"
+        copy = f" from {self.repository.copy_name}" if self.repository.copy_name else ""
+        return f"Restore {only}{items} of {self.service} on {self.node}{scratch}{copy}"
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Restore", under the same numbers."""
@@ -180,6 +193,8 @@ def plan_restore(
     """
     found, wrong = known.service(service), Objections()
     node = _node(known, found, request.node, wrong)
+    if request.source:
+        backups = as_in_copy(backups, request.source)
     chosen = choice.backups(found, node or "", _asked(request), backups, wrong)
     plan = _plan(known, found, node, chosen, request, wrong)
     if request.data_items is None and not request.backup_ids:
@@ -192,6 +207,8 @@ def plan_restore_backup(known: Known, request: BackupRestoreRequest, backup: Bac
     """From one record. Raises ComposiaError, with all that stands in the way."""
     found, wrong = known.service(backup.service), Objections()
     node = _node(known, found, request.node or backup.node, wrong)
+    if request.source:
+        backup = _in_copy(backup, request.source, wrong)
     choice.object_to_a_bad_one(backup, (), wrong)
     return _plan(known, found, node, [backup], request, wrong)
 
@@ -253,14 +270,15 @@ def _plan(
     wrong: Objections,
 ) -> RestorePlan:
     on = [node] if node else []
-    known.object_to_an_unreachable_repository({("node",): node} if node else {}, wrong)
+    repository = _repository(known, request.source, node, wrong)
     known.object_to_foreign_projects(service.ref, on, wrong)
     items = choice.items_to_restore(service, chosen, wrong)
     path = _path(request.path, items, wrong)
     wrong.settle()
+    assert repository
     return RestorePlan(
         service=service.ref,
-        repository=_repository(known),
+        repository=repository,
         node=on[0],
         items=items,
         path=path,
@@ -269,11 +287,21 @@ def _plan(
     )
 
 
-def _repository(known: Known) -> RepositoryRef:
-    repository = known.repository()
-    if repository.repository_id is None:
-        raise Conflict("there is no repository yet", hint="`composia repo init` makes it.")
-    return repository
+def _in_copy(backup: Backup, name: str, wrong: Objections) -> Backup:
+    if found := as_in_copy([backup], name):
+        return found[0]
+    has = f"It is in {names(backup.copies)}." if backup.copies else "It is in no copy at all."
+    wrong.conflict(("from",), f"backup {backup.id} is not known to be in {name}", has)
+    return backup
+
+
+def _repository(
+    known: Known, source: str | None, node: str | None, wrong: Objections
+) -> RepositoryRef | None:
+    if source:
+        return source_of_copies(known, source, node, wrong)
+    known.object_to_an_unreachable_repository({("node",): node} if node else {}, wrong)
+    return made(known)
 
 
 def _path(path: str | None, items: Sequence[ItemToRestore], wrong: Objections) -> str | None:

@@ -17,7 +17,7 @@ from composia.operations.repository import (
     OpenRepository,
 )
 from composia.strategies.base import Site
-from composia.tools.rustic import Labels
+from composia.tools.rustic import Labels, Part
 from tests.twins.engine import MemoryEngine
 from tests.twins.site import Twins
 
@@ -51,7 +51,7 @@ class Repository(MemoryEngine):
         self.found = OURS
         return OURS
 
-    async def check(self, *, read_data: bool = False) -> None:
+    async def check(self, *, read_data: bool = False, part: Part | None = None) -> None:
         self.checked.append(read_data)
 
     async def repository_folder(self) -> Path | None:

@@ -17,6 +17,7 @@ from composia.model.config import Scope
 from composia.model.shown import EntryView, Page
 from composia.workflows.repository import plan_forget_backup
 from composia.workflows.restore import BackupRestoreRequest, plan_restore_backup
+from composia.workflows.verify import plan_verify_backup
 
 router = APIRouter(prefix="/backups", tags=["backups"])
 
@@ -78,6 +79,14 @@ async def restore(
     backup = await desk.backup(id)
     desk.caller.must(Scope.OPERATE, backup.service)
     return await submit.hand_in(plan_restore_backup(await desk.known(), wanted, backup))
+
+
+@router.post("/{id}/verify", **hands_in())
+async def verify(desk: AtDesk, id: Id, submit: Submit) -> Response:  # noqa: A002  # see above
+    """Restore it for real to a place of its own, and compare it with what was saved."""
+    backup = await desk.backup(id)
+    desk.caller.must(Scope.OPERATE, backup.service)
+    return await submit.hand_in(plan_verify_backup(await desk.known(), backup))
 
 
 @router.get("/{id}/files", **answers(errors.NotFound, errors.Conflict, errors.Failure))

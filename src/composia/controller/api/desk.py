@@ -56,6 +56,9 @@ class Desk:
             dns=self.office.config.dns_setup,
             keep=self.office.config.backup.keep,
             timezone=self.office.config.backup.timezone,
+            offsite=self.office.config.offsite,
+            copies=await self.office.store.copies(),
+            read_part=await self.office.store.read_part(),
         )
 
     def services(self, wanted: str | None) -> tuple[str, ...] | None:

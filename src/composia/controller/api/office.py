@@ -13,6 +13,8 @@ from composia.model.backup import Backup
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
 from composia.model.node import NodeState
+from composia.model.notification import Notification, Tried
+from composia.model.offsite import CopyState, ReadPart
 from composia.model.session import Session
 from composia.model.task import Task
 from composia.operations.readings import Reading
@@ -81,6 +83,26 @@ class Store(Protocol):
 
     async def repository_id(self) -> str | None: ...
 
+    async def notification(self, notification: str) -> Notification | None: ...
+
+    async def notifications(
+        self,
+        *,
+        services: Sequence[str] | None = None,
+        state: str | None = None,
+        event: str | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+    ) -> Sequence[Notification]: ...
+
+    async def acknowledge(self, notification: str, by: str, at: datetime) -> None:
+        """One that is settled stays as it is."""
+        ...
+
+    async def copies(self) -> Mapping[str, CopyState]: ...
+
+    async def read_part(self) -> ReadPart | None: ...
+
     async def keep_session(self, session: Session) -> None: ...
 
     async def session(self, digest: str) -> Session | None: ...
@@ -90,6 +112,12 @@ class Store(Protocol):
     async def end_session(self, digest: str) -> None: ...
 
     async def prune_sessions(self, *, created_before: datetime, used_before: datetime) -> None: ...
+
+
+class Notifier(Protocol):
+    async def test(self) -> list[Tried]:
+        """A message to every target, and whether it arrived."""
+        ...
 
 
 class Nodes(Protocol):
@@ -182,6 +210,9 @@ class Office(Protocol):
 
     @property
     def events(self) -> Events: ...
+
+    @property
+    def notifier(self) -> Notifier: ...
 
     @property
     def catalog(self) -> Catalog: ...

@@ -12,10 +12,12 @@ from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Desk, Submit
 from composia.controller.api.routes import answers, hands_in
 from composia.model.backup import BackupStatus
-from composia.model.config import Scope
-from composia.model.shown import RepositoryView
+from composia.model.config import Offsite, Scope
+from composia.model.offsite import CopyState
+from composia.model.shown import CopyView, RepositoryView
 from composia.model.task import Status
 from composia.workflows.adopt import AdoptRequest, plan_adopt
+from composia.workflows.offsite import CopyRequest, plan_copy
 from composia.workflows.prune import plan_prune
 from composia.workflows.repository import (
     CheckRequest,
@@ -46,7 +48,13 @@ async def get_repository(desk: AtDesk) -> RepositoryView:
         **await _last(desk, "check_repository", "check"),
         **await _last(desk, "forget", "forget"),
         **await _last(desk, "prune", "prune"),
+        copies=[_copy(one, known.copies.get(one.name, CopyState())) for one in known.offsite],
+        read_part=str(known.read_part) if known.read_part else None,
     )
+
+
+def _copy(configured: Offsite, state: CopyState) -> CopyView:
+    return CopyView(name=configured.name, profile=configured.profile, **state.model_dump())
 
 
 async def _last(desk: Desk, kind: str, name: str) -> dict[str, Any]:
@@ -106,3 +114,14 @@ async def adopt(
     """Make records for snapshots that have none; they are unproven until verified."""
     desk.caller.must(Scope.ADMIN)
     return await submit.hand_in(plan_adopt(await desk.known(), wanted))
+
+
+@router.post("/copy", **hands_in(CopyRequest))
+async def copy(
+    desk: AtDesk,
+    wanted: Annotated[CopyRequest, Depends(parsed(CopyRequest))],
+    submit: Submit,
+) -> Response:
+    """Copy all backups off site, and see that they are there."""
+    desk.caller.must(Scope.OPERATE)
+    return await submit.hand_in(plan_copy(await desk.known(), wanted))

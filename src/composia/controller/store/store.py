@@ -6,6 +6,7 @@ from pathlib import Path
 
 from composia.controller.store.audit import Audit
 from composia.controller.store.backups import Backups
+from composia.controller.store.copies import Copies
 from composia.controller.store.database import Database, open_database
 from composia.controller.store.dns import DnsMemory
 from composia.controller.store.moves import Moves
@@ -15,7 +16,7 @@ from composia.controller.store.steps import Steps
 from composia.controller.store.tasks import Tasks
 
 
-class Store(Tasks, Steps, Backups, DnsMemory, Moves, Audit, Sessions, Notifications):
+class Store(Tasks, Steps, Backups, Copies, DnsMemory, Moves, Audit, Sessions, Notifications):
     """The tables of `composia.db`."""
 
     def __init__(self, db: Database) -> None:

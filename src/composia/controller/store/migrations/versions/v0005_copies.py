@@ -1,4 +1,4 @@
-"""Verification and copies off site."""
+"""Verification and copies off site: both are kept in the records and among the facts."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """No table is needed."""

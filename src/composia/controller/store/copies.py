@@ -1,0 +1,103 @@
+"""Copies off site, what of the repository was read, and what verifications found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from composia.controller.store.database import Database
+from composia.controller.store.schema import BACKUPS, FACTS
+from composia.model.backup import Backup, BackupStatus
+from composia.model.offsite import CopyState, ReadPart
+
+_COPY = "copy:"
+_READ_PART = "read_part"
+
+
+class Copies:
+    """What the table of facts and the records say of them."""
+
+    _db: Database
+
+    async def copies(self) -> Mapping[str, CopyState]:
+        """Every copy that was ever tried, by its name."""
+        query = select(FACTS.c.name, FACTS.c.value).where(FACTS.c.name.startswith(_COPY))
+        async with self._db.read() as db:
+            return {
+                name.removeprefix(_COPY): CopyState.model_validate_json(value)
+                for name, value in (await db.execute(query)).all()
+            }
+
+    async def keep_copy(self, name: str, state: CopyState) -> None:
+        """Write down what is known of a copy."""
+        await self._keep(f"{_COPY}{name}", state.model_dump_json())
+
+    async def note_copied(self, name: str, there: Collection[str]) -> Sequence[Backup]:
+        """The copy has these snapshots, by their ids in the repository; what records changed."""
+        has = frozenset(there)
+
+        def noted(record: Backup) -> Backup:
+            others = [one for one in record.copies if one != name]
+            copies = sorted({*others, *([name] if record.snapshot_id in has else [])})
+            return record.model_copy(update={"copies": tuple(copies)})
+
+        return await self._change(noted)
+
+    async def note_verification(
+        self, backup: str, text: str, *, at: datetime | None, proven: bool | None
+    ) -> Sequence[Backup]:
+        """What a verification found; with `proven` None what was known before stays."""
+
+        def noted(record: Backup) -> Backup:
+            changes: dict[str, object] = {"verification": text}
+            if proven is not None:
+                changes["verified_at"] = at if proven else None
+            if proven and record.status is BackupStatus.UNPROVEN:
+                changes["status"] = BackupStatus.SUCCESS
+            return record.model_copy(update=changes)
+
+        return await self._change(noted, [backup])
+
+    async def read_part(self) -> ReadPart | None:
+        """The part of the repository's data that was read last, and found whole."""
+        query = select(FACTS.c.value).where(FACTS.c.name == _READ_PART)
+        async with self._db.read() as db:
+            found = await db.scalar(query)
+        return ReadPart.model_validate_json(found) if found is not None else None
+
+    async def note_read_part(self, part: ReadPart) -> None:
+        """This one was read, and is whole."""
+        await self._keep(_READ_PART, part.model_dump_json())
+
+    async def _keep(self, name: str, value: str) -> None:
+        async with self._db.write() as db:
+            await db.execute(
+                insert(FACTS)
+                .values(name=name, value=value)
+                .on_conflict_do_update(index_elements=["name"], set_={"value": value})
+            )
+
+    async def _change(
+        self, noted: Callable[[Backup], Backup], only: Iterable[str] | None = None
+    ) -> Sequence[Backup]:
+        query = select(BACKUPS.c.record)
+        if only is not None:
+            query = query.where(BACKUPS.c.id.in_(list(only)))
+        async with self._db.write() as db:
+            records = [Backup.model_validate_json(text) for text in await db.scalars(query)]
+            changed = [new for old in records if (new := noted(old)) != old]
+            for record in changed:
+                await _write(record, db)
+        return changed
+
+
+async def _write(record: Backup, db: AsyncConnection) -> None:
+    await db.execute(
+        update(BACKUPS)
+        .where(BACKUPS.c.id == record.id)
+        .values(status=record.status, record=record.model_dump_json())
+    )

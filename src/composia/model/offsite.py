@@ -1,0 +1,41 @@
+"""A copy off site, as it is known here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CopyState(BaseModel):
+    """What was found when backups were last copied there."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: 64 hex digits; None while nothing was ever copied.
+    repository_id: str | None = None
+    #: When it was last seen to have all of them, and when that was last tried.
+    complete_at: datetime | None = None
+    tried_at: datetime | None = None
+    #: How many snapshots it has.
+    snapshots: int = Field(default=0, ge=0)
+    #: Why the last try is not complete.
+    problem: str | None = None
+
+
+class ReadPart(BaseModel):
+    """The part of the repository's data that was read last."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int = Field(ge=1)
+    of: int = Field(ge=1)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    def next(self, parts: int) -> ReadPart:
+        """The part to read next: a round that has begun goes on with as many parts as it has."""
+        if self.number < self.of:
+            return ReadPart(number=self.number + 1, of=self.of)
+        return ReadPart(number=1, of=parts)
