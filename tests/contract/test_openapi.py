@@ -13,7 +13,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from composia.controller.api import mount
-from tests.twins.office import MemoryOffice, backup
+from tests.twins.office import MemoryOffice, backup, notification
 
 AUTHORIZATION = {"Authorization": "Bearer admin-token"}
 
@@ -22,6 +22,7 @@ def _app() -> FastAPI:
     app = FastAPI(openapi_url="/api/v1/openapi.json")
     office = MemoryOffice()
     office.store.records.append(backup("01B9", snapshot_id="9" * 64))
+    office.store.notices["01N1"] = notification()
     app.state.controller = office
     mount(app)
     return app

@@ -21,18 +21,21 @@ from composia.controller.agents import NodeGate
 from composia.controller.auth import Gate
 from composia.controller.catalog import Catalog
 from composia.controller.control import StoreControl
+from composia.controller.deliver import Courier
 from composia.controller.dns.names import Names
 from composia.controller.dns.providers import providers
 from composia.controller.events import Event, Events
 from composia.controller.logs import Logs, secrets_of
 from composia.controller.metrics import metrics
 from composia.controller.nodes import Agents
+from composia.controller.notify import Notifier
 from composia.controller.run import Parts
 from composia.controller.runner import Runner
 from composia.controller.store.store import Store, open_store
 from composia.controller.store.times import Ids
 from composia.controller.trail import Noted, Trail
 from composia.controller.wires import Wires
+from composia.controller.world import ControllerWorld
 from composia.errors import ComposiaError, Conflict
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig, load_config
@@ -64,6 +67,9 @@ class Controller:
         parts = Parts(store, self.nodes, control, self.logs, self.events)
         self.runner = Runner(parts, config.state_dir)
         self.admit = Admit(parts, ids, self.runner.start)
+        self.courier = Courier()
+        world = ControllerWorld(lambda: self.config, self.nodes, self.catalog)
+        self.notifier = Notifier(world, store, self.courier)
         self._config_file = config_file
         self.nodes.on_return(self._returned)
 
@@ -127,6 +133,9 @@ async def opened(
         stack.push_async_callback(controller.runner.aclose)
         stack.push_async_callback(controller.nodes.aclose)
         controller.catalog.start()
+        stack.callback(controller.courier.close)
+        controller.notifier.start()
+        stack.push_async_callback(controller.notifier.aclose)
         yield controller
 
 

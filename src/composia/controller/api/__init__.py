@@ -13,6 +13,7 @@ from composia.controller.api import (
     catalog,
     moves,
     nodes,
+    notifications,
     problems,
     repository,
     services,
@@ -22,7 +23,7 @@ from composia.controller.api import (
 from composia.controller.api.queries import known_query
 
 PREFIX = "/api/v1"
-ROUTERS = (services, moves, tasks, backups, nodes, repository, catalog, system)
+ROUTERS = (services, moves, tasks, backups, nodes, repository, catalog, notifications, system)
 
 
 def mount(app: FastAPI) -> None:

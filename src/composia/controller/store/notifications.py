@@ -11,8 +11,9 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from composia.controller.store.database import Database
-from composia.controller.store.schema import DELIVERIES, ENDED_TASKS, NOTIFICATIONS
+from composia.controller.store.schema import BACKUPS, DELIVERIES, ENDED_TASKS, NOTIFICATIONS
 from composia.controller.store.times import stored
+from composia.model.backup import Backup
 from composia.model.notification import (
     Delivery,
     Matter,
@@ -93,6 +94,12 @@ class Notifications:
         query = select(ENDED_TASKS.c.id, ENDED_TASKS.c.task).order_by(ENDED_TASKS.c.id)
         async with self._db.read() as db:
             return [(row.id, row.task) for row in await db.execute(query.limit(limit))]
+
+    async def backups_of_task(self, task: str) -> Sequence[Backup]:
+        """The records that a task has left."""
+        query = select(BACKUPS.c.record).where(BACKUPS.c.task_id == task)
+        async with self._db.read() as db:
+            return [Backup.model_validate_json(text) for text in await db.scalars(query)]
 
     async def keep_news(self, news: News, at: datetime, wait: timedelta) -> None:
         """All of it in one transaction; messages are due after `wait`."""

@@ -184,6 +184,11 @@ class Tasks:
             query = query.where(TASKS.c.id < before)
         return await self._shown(query)
 
+    async def left_open(self) -> Sequence[Task]:
+        """Tasks that have ended half-way, and hold on until a person decides."""
+        holding = TASKS.c.id.in_(select(HOLDS.c.task))
+        return await self._shown(select(TASKS).where(holding, TASKS.c.status.not_in(NOT_ENDED)))
+
     async def unfinished(self) -> Sequence[tuple[str, int]]:
         """Ids and attempts of the tasks that have not ended, the oldest first."""
         query = select(TASKS.c.id, TASKS.c.attempt).where(TASKS.c.status.in_(NOT_ENDED))

@@ -1,0 +1,266 @@
+"""What the end of a task means to the owner. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from composia.model.backup import Backup, BackupStatus
+from composia.model.notification import EventName, Matter
+from composia.model.task import Status, Task
+from composia.workflows.backup import BackupPlan
+from composia.workflows.migrate import MigratePlan
+from composia.workflows.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """Whatever there was about a subject has ended."""
+
+    subject: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task that has ended, what it was to do, and the records it has left."""
+
+    task: Task
+    plan: Plan | None
+    backups: Sequence[Backup] = ()
+
+    @property
+    def at(self) -> datetime:
+        return self.task.finished_at or self.task.created_at
+
+    @property
+    def failed(self) -> bool:
+        return self.task.status is Status.FAILED
+
+    @property
+    def reason(self) -> str:
+        return self.task.error.message if self.task.error else ""
+
+    @property
+    def hint(self) -> str | None:
+        return self.task.error.hint if self.task.error else None
+
+
+News = Iterator[Matter | Over]
+
+
+def item_subject(service: str, item: str, node: str) -> str:
+    """A data item on a node."""
+    return f"{service}/{item}@{node}"
+
+
+def backup_subject(service: str, item: str, node: str) -> str:
+    """The backups of a data item on a node."""
+    return f"backup:{item_subject(service, item, node)}"
+
+
+def news_of(ended: Ended) -> News:
+    """What is to be told of it, and what it has settled. A cancelled task is no news."""
+    for record in ended.backups:
+        if record.status is BackupStatus.SUCCESS:
+            where = backup_subject(record.service, record.data_item, record.node)
+            yield Over(where, f"backup {record.id}")
+    if tells := _TELLS.get(ended.task.type):
+        yield from tells(ended)
+
+
+def _backup(ended: Ended) -> News:
+    plan, found = ended.plan, {(one.data_item, one.node): one for one in ended.backups}
+    if not isinstance(plan, BackupPlan):
+        return
+    for item, node in ((item.name, node) for item in plan.items for node in plan.on):
+        record = found.get((item, node))
+        if record and record.status is BackupStatus.SUCCESS:
+            yield _saved(ended, record)
+        elif ended.failed:
+            yield _not_saved(ended, plan.service.name, item, node, record)
+
+
+def _saved(ended: Ended, record: Backup) -> Matter:
+    return _matter(
+        ended,
+        EventName.BACKUP_SUCCEEDED,
+        f"saved:{record.id}",
+        f"Backup succeeded: {record.data_item} of {record.service} on {record.node}",
+        node=record.node,
+        data_item=record.data_item,
+        reason=f"{record.size} bytes in {record.files} files, {record.added} of them new.",
+        hint=None,
+    )
+
+
+def _not_saved(ended: Ended, service: str, item: str, node: str, record: Backup | None) -> Matter:
+    partly = record is not None and record.status is BackupStatus.PARTIAL
+    return _matter(
+        ended,
+        EventName.BACKUP_FAILED,
+        backup_subject(service, item, node),
+        f"Backup {'incomplete' if partly else 'failed'}: {item} of {service} on {node}",
+        node=node,
+        data_item=item,
+        reason=(record.error if record else None) or ended.reason,
+        hint=_also(ended.hint, f"composia backup {service} --item {item} --node {node}"),
+    )
+
+
+def _restore(ended: Ended) -> News:
+    subject = f"restore:{ended.task.service}"
+    if not ended.failed:
+        yield from _settled(ended, subject)
+        return
+    yield _matter(
+        ended,
+        EventName.RESTORE_FAILED,
+        subject,
+        f"Restore failed: {ended.task.title}",
+        hint=_also(ended.hint, f"composia task show {ended.task.id}"),
+    )
+
+
+def _migrate(ended: Ended) -> News:
+    service, subject = ended.task.service, f"move:{ended.task.service}"
+    if ended.task.status is Status.SUCCEEDED:
+        yield from _settled(ended, subject)
+        yield _moved(ended)
+    # What is left open stands until it is settled: see `standing`.
+    elif ended.failed and "abandon" not in ended.task.actions:
+        yield _matter(
+            ended,
+            EventName.MIGRATE_FAILED,
+            subject,
+            f"Move failed: {ended.task.title}",
+            hint=_also(ended.hint, f"composia task show {ended.task.id}; {service} runs as before"),
+        )
+
+
+def _moved(ended: Ended) -> Matter:
+    seconds = (ended.task.result or {}).get("downtime_seconds")
+    return _matter(
+        ended,
+        EventName.MIGRATE_SUCCEEDED,
+        f"moved:{ended.task.id}",
+        f"Moved: {ended.task.title}",
+        reason=f"It did not answer for {seconds} s." if seconds is not None else "",
+        hint=None,
+    )
+
+
+def _verify(ended: Ended) -> News:
+    """One matter a backup that was looked at; of all where none was reached."""
+    results = _verified(ended)
+    for subject, title, where, reason, good in results:
+        if good:
+            yield Over(subject, f"task {ended.task.id}")
+        elif ended.failed:
+            yield _matter(ended, EventName.VERIFY_FAILED, subject, title, reason=reason, **where)
+    if ended.failed and not results:
+        yield _care(EventName.VERIFY_FAILED, "Verification")(ended)
+
+
+def _verified(ended: Ended) -> list[tuple[str, str, dict[str, Any], str, bool]]:
+    found = []
+    for record in _looked_at(ended):
+        subject = f"verify:{item_subject(record.service, record.data_item, record.node)}"
+        title = f"Backup not proven: {record.data_item} of {record.service} on {record.node}"
+        where = {
+            "service": record.service,
+            "node": record.node,
+            "data_item": record.data_item,
+            "hint": _also(ended.hint, f"composia backups show {record.id}"),
+        }
+        good = record.verified_at is not None and record.verified_at >= ended.task.created_at
+        found.append((subject, title, where, record.verification or ended.reason, good))
+    return found
+
+
+def _looked_at(ended: Ended) -> Sequence[Backup]:
+    return ended.backups
+
+
+def _care(event: EventName, what: str, subject: str | None = None) -> Callable[[Ended], Matter]:
+    def told(ended: Ended) -> Matter:
+        return _matter(
+            ended,
+            event,
+            subject or event.removesuffix("_failed"),
+            f"{what} failed: {ended.task.title}",
+            hint=_also(ended.hint, f"composia task show {ended.task.id}"),
+        )
+
+    return told
+
+
+def _cares(event: EventName, what: str) -> Callable[[Ended], News]:
+    """Of the repository: failed, until the same has succeeded."""
+
+    def tells(ended: Ended) -> News:
+        subject = ":".join([event.removesuffix("_failed"), *_copy_of(ended)])
+        if ended.failed:
+            yield _care(event, what, subject)(ended)
+        else:
+            yield from _settled(ended, subject)
+
+    return tells
+
+
+def _copy_of(ended: Ended) -> Iterator[str]:
+    target = getattr(ended.plan, "offsite", None)
+    if target is not None:
+        yield str(getattr(target, "name", target))
+
+
+_TELLS: Mapping[str, Callable[[Ended], News]] = {
+    "backup": _backup,
+    "restore": _restore,
+    "rollback": _restore,
+    "migrate": _migrate,
+    "rescue": _migrate,
+    "verify": _verify,
+    "check_repository": _cares(EventName.CHECK_FAILED, "Check of the repository"),
+    "forget": _cares(EventName.FORGET_FAILED, "Retention"),
+    "prune": _cares(EventName.PRUNE_FAILED, "Prune"),
+    "copy": _cares(EventName.COPY_FAILED, "Copy off site"),
+}
+
+
+def left_open(task: Task, plan: Plan | None) -> Matter:
+    """A move that has ended half-way, and waits for a person."""
+    what = f"{plan.source} to {plan.target}" if isinstance(plan, MigratePlan) else task.title
+    return _matter(
+        Ended(task, plan),
+        EventName.MIGRATE_LEFT_OPEN,
+        open_subject(task.id),
+        f"Move left open: {task.service}, {what}",
+        hint=f"composia task retry {task.id} goes on; rollback goes back; abandon leaves it as it "
+        "is.",
+    )
+
+
+def open_subject(task: str) -> str:
+    """A move that waits for a person."""
+    return f"open-move:{task}"
+
+
+def _settled(ended: Ended, subject: str) -> Iterator[Over]:
+    if ended.task.status is Status.SUCCEEDED:
+        yield Over(subject, f"task {ended.task.id}")
+
+
+def _matter(ended: Ended, event: EventName, subject: str, title: str, **more: Any) -> Matter:
+    task = ended.task
+    nodes = task.nodes if len(task.nodes) == 1 else (None,)
+    values = {"service": task.service, "node": nodes[0], "reason": ended.reason, **more}
+    return Matter(
+        event=event, subject=subject, title=title, since=ended.at, task_id=task.id, **values
+    )
+
+
+def _also(hint: str | None, command: str) -> str:
+    return f"{hint} Then: {command}" if hint else command

@@ -1,0 +1,291 @@
+"""Telling people: what has happened and what is wrong becomes messages, until it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from pydantic import SecretStr, ValidationError
+from structlog import get_logger
+
+from composia.controller import standing as look
+from composia.controller.matters import Ended, Over, news_of
+from composia.controller.ping import ping
+from composia.controller.standing import NodeSeen, Seen
+from composia.controller.store.notifications import Addressee, Due, News, Settled, Told
+from composia.controller.store.store import Store
+from composia.controller.store.times import Ids
+from composia.controller.targets import Target, every_target, targets_for
+from composia.controller.wording import Message, message, trial
+from composia.controller.worktree import CatalogStatus
+from composia.errors import Failure
+from composia.model.catalog import CatalogView
+from composia.model.config import ControllerConfig
+from composia.model.notification import (
+    GOOD_NEWS,
+    LOSES_DATA,
+    EventName,
+    Matter,
+    Notification,
+    NotificationState,
+    Tried,
+)
+from composia.workflows.plan import Plan
+
+#: Seconds between looks.
+PACE = 5.0
+#: What happens within so long is one message to a target.
+WINDOW = timedelta(seconds=30)
+#: Seconds after which a target that could not be reached is tried again, doubled each time.
+FIRST_RETRY = 30.0
+LAST_RETRY = 3600.0
+#: Seconds that a stop waits for a message which is on its way.
+GOODBYE = 5.0
+PRUNING = timedelta(hours=6)
+
+Clock = Callable[[], datetime]
+_log = get_logger("composia.notify")
+
+
+class Courier(Protocol):
+    """Whoever brings a message to an address."""
+
+    async def bring(self, url: SecretStr, message: Message) -> None:
+        """Raises Failure with the reason."""
+        ...
+
+
+class World(Protocol):
+    """What is looked at."""
+
+    @property
+    def config(self) -> ControllerConfig: ...
+
+    def nodes(self) -> Mapping[str, NodeSeen]: ...
+
+    def catalog(self) -> tuple[CatalogView, CatalogStatus]: ...
+
+    async def late(self, now: datetime) -> Sequence[Matter]:
+        """Backups that are overdue, and runs that were missed."""
+        ...
+
+    def schedules_run(self) -> bool:
+        """Whether what has to begin by itself does."""
+        ...
+
+
+class Notifier:
+    """Looks every few seconds. What it has to tell is in the store, so that a crash loses none."""
+
+    def __init__(
+        self,
+        world: World,
+        store: Store,
+        courier: Courier,
+        *,
+        clock: Clock = lambda: datetime.now(UTC),
+        pinging: Callable[..., Awaitable[bool]] = ping,
+    ) -> None:
+        self._world = world
+        self._store = store
+        self._courier = courier
+        self._clock = clock
+        self._pinging = pinging
+        self._ids = Ids()
+        self._since = clock()
+        self._pinged = self._pruned = datetime.min.replace(tzinfo=UTC)
+        self._working: asyncio.Task[None] | None = None
+        self._sending: dict[str, asyncio.Task[None]] = {}
+
+    def start(self) -> None:
+        """Tell, until `aclose`."""
+        self._since = self._clock()
+        self._working = asyncio.create_task(self._work())
+
+    async def aclose(self) -> None:
+        """What is on its way arrives, or goes again at the next start."""
+        if self._working:
+            self._working.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._working
+        sending = list(self._sending.values())
+        if sending:
+            await asyncio.wait(sending, timeout=GOODBYE)
+        for one in sending:
+            one.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
+
+    async def turn(self) -> None:
+        """One look: what is new is kept, what is due is sent."""
+        now = self._clock()
+        await self._hear(now)
+        await self._look(now)
+        await self._repeat(now)
+        await self._send(now)
+        await self._ping(now)
+        if now - self._pruned > PRUNING:
+            self._pruned = now
+            await self._store.prune_notifications(now)
+
+    async def sent(self) -> None:
+        """Wait until nothing is on its way."""
+        await asyncio.gather(*self._sending.values())
+
+    async def test(self) -> list[Tried]:
+        """A message to every target, and whether it arrived."""
+        targets = every_target(self._world.config.notifications).values()
+        return list(await asyncio.gather(*(self._try(target) for target in targets)))
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                await self.turn()
+            except Exception:
+                # What could not be told now is told with the next look.
+                _log.exception("not told")
+            await asyncio.sleep(PACE)
+
+    async def _hear(self, now: datetime) -> None:
+        """The ends of tasks: each is heard once, in the transaction that keeps its news."""
+        for row, task in await self._store.ended_tasks():
+            news = await self._news(task)
+            told = [self._told(one, anew=True) for one in news if isinstance(one, Matter)]
+            settled = [
+                Settled(subject=one.subject, by=one.by) for one in news if isinstance(one, Over)
+            ]
+            kept = [one for one in told if one.to or not one.over]
+            await self._store.keep_news(
+                News(told=tuple(kept), settled=tuple(settled), heard=(row,)), now, WINDOW
+            )
+
+    async def _news(self, task: str) -> list[Matter | Over]:
+        found = await self._ended(task)
+        try:
+            return list(news_of(found)) if found else []
+        except Exception:
+            # One that cannot be understood must not keep the next ones waiting for ever.
+            _log.exception("not understood", task=task)
+            return []
+
+    async def _ended(self, task: str) -> Ended | None:
+        found = await self._store.task(task)
+        if found is None or not found.status.ended:
+            return None
+        records = await self._store.backups_of_task(task)
+        return Ended(found, await self._plan(task), records)
+
+    async def _plan(self, task: str) -> Plan | None:
+        try:
+            return await self._store.plan(task)
+        except ValidationError:
+            return None
+
+    async def _look(self, now: datetime) -> None:
+        known = await self._store.unsettled()
+        seen = await self._seen(now, known)
+        matters = look.standing(seen)
+        fresh = [one for one in matters if one.subject not in seen.told]
+        over = look.ended(known, seen, matters)
+        settled = [
+            Settled(subject=one.subject, by=over[one.subject], to=self._also(one))
+            for one in known
+            if one.subject in over
+        ]
+        told = tuple(self._told(one, anew=False) for one in fresh)
+        if news := News(told=told, settled=tuple(settled)):
+            await self._store.keep_news(news, now, WINDOW)
+
+    async def _seen(self, now: datetime, known: Sequence[Notification]) -> Seen:
+        view, status = self._world.catalog()
+        return Seen(
+            now=now,
+            since=self._since,
+            nodes=self._world.nodes(),
+            catalog=view,
+            catalog_status=status,
+            open_moves=[
+                (move, await self._plan(move.id)) for move in await self._store.left_open()
+            ],
+            late=await self._world.late(now),
+            told=frozenset(one.subject for one in known),
+        )
+
+    def _also(self, one: Notification) -> tuple[Addressee, ...]:
+        """Who hears of the end of it, without having heard of it."""
+        if one.event is not EventName.NODE_OFFLINE:
+            return ()
+        return targets_for(self._world.config.notifications, EventName.NODE_BACK, None)
+
+    def _told(self, matter: Matter, *, anew: bool) -> Told:
+        to = targets_for(self._world.config.notifications, matter.event, matter.service)
+        over = matter.event in GOOD_NEWS
+        return Told(id=self._ids.next(), matter=matter, to=to, anew=anew, over=over)
+
+    async def _repeat(self, now: datetime) -> None:
+        """What may lose data is told again until somebody has taken notice."""
+        config = self._world.config.notifications
+        again = {}
+        for one in await self._store.unsettled():
+            if one.event not in LOSES_DATA or one.state is not NotificationState.OPEN:
+                continue
+            due = (one.told_at or one.time) + timedelta(seconds=config.repeat)
+            to = targets_for(config, one.event, one.service)
+            if to and due <= now:
+                again[one.id] = to
+        if again:
+            await self._store.tell_again(again, now)
+
+    async def _send(self, now: datetime) -> None:
+        """Each target by itself: one that does not answer keeps no other waiting."""
+        targets = every_target(self._world.config.notifications)
+        # What ends during the question would look as if it still had to go.
+        busy = set(self._sending)
+        for due in await self._store.due(now):
+            target = targets.get(due.target)
+            if target is None:
+                await self._store.drop_deliveries(due.deliveries)
+            elif due.target not in busy:
+                sending = asyncio.create_task(self._bring(target, due))
+                self._sending[due.target] = sending
+
+    async def _bring(self, target: Target, due: Due) -> None:
+        config = self._world.config
+        told = message(
+            due.notifications, public_url=config.public_url, repeat=config.notifications.repeat
+        )
+        try:
+            await self._courier.bring(target.url, told)
+            await self._store.delivered(due.deliveries, self._clock())
+        except Failure as error:
+            wait = min(FIRST_RETRY * 2 ** min(due.attempts, 20), LAST_RETRY)
+            again = self._clock() + timedelta(seconds=wait)
+            _log.warning("not delivered", target=target.label, reason=error.message)
+            await self._store.not_delivered(due.deliveries, error.message, again)
+        finally:
+            self._sending.pop(due.target, None)
+
+    async def _try(self, target: Target) -> Tried:
+        try:
+            await self._courier.bring(target.url, trial(target.label))
+        except Failure as error:
+            return Tried(target=target.label, ok=False, error=error.message)
+        return Tried(target=target.label, ok=True)
+
+    async def _ping(self, now: datetime) -> None:
+        config = self._world.config.notifications
+        interval = timedelta(seconds=config.ping_interval)
+        if config.ping_url is None or now - self._pinged < interval:
+            return
+        self._pinged = now
+        await self._pinging(config.ping_url, well=await self.well())
+
+    async def well(self) -> bool:
+        """Whether schedules run and nothing is open that may lose data."""
+        return self._world.schedules_run() and not _dire(await self._store.unsettled())
+
+
+def _dire(known: Iterable[Notification]) -> bool:
+    return any(one.event in LOSES_DATA and one.state is NotificationState.OPEN for one in known)

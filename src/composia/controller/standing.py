@@ -1,0 +1,182 @@
+"""What is wrong as long as it is: seen anew with every look, told once, over by itself. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from composia.controller.matters import left_open
+from composia.controller.worktree import CatalogState, CatalogStatus
+from composia.model.catalog import CatalogView
+from composia.model.node import Disk, NodeState
+from composia.model.notification import EventName, Matter, Notification
+from composia.model.task import Task
+from composia.workflows.plan import Plan
+
+#: How long a node or the catalog's remote may be away before it is told.
+GRACE = timedelta(minutes=5)
+#: A disk is low below a twentieth, or below a tenth where that is little, and is not before it has
+#: a tenth more than that.
+TIGHT = 0.05
+LOW = 0.10
+LITTLE = 20 * 1024**3
+RELIEF = 1.1
+
+#: What is told as long as it stands.
+STANDING = frozenset(
+    {
+        EventName.BACKUP_OVERDUE,
+        EventName.BACKUP_MISSED,
+        EventName.MIGRATE_LEFT_OPEN,
+        EventName.NODE_OFFLINE,
+        EventName.CATALOG_BROKEN,
+        EventName.CATALOG_UNREACHABLE,
+        EventName.DISK_LOW,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSeen:
+    online: bool
+    last_seen: datetime | None
+    state: NodeState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How everything is."""
+
+    now: datetime
+    #: Since when somebody looks: what was away before is given its grace from here.
+    since: datetime
+    nodes: Mapping[str, NodeSeen] = field(default_factory=dict)
+    catalog: CatalogView = field(default_factory=CatalogView)
+    catalog_status: CatalogStatus = field(default_factory=CatalogStatus)
+    open_moves: Sequence[tuple[Task, Plan | None]] = ()
+    #: Backups that have not happened: matters of `backup_overdue` and `backup_missed`.
+    late: Sequence[Matter] = ()
+    #: Subjects that are told already.
+    told: frozenset[str] = frozenset()
+
+
+def standing(seen: Seen) -> list[Matter]:
+    """All that is wrong now."""
+    return [
+        *_offline(seen),
+        *_low(seen),
+        *_broken(seen),
+        *_unreachable(seen),
+        *(left_open(task, plan) for task, plan in seen.open_moves),
+        *seen.late,
+    ]
+
+
+def ended(known: Sequence[Notification], seen: Seen, matters: Sequence[Matter]) -> dict[str, str]:
+    """The subjects that are over, and why."""
+    subjects = {matter.subject for matter in matters}
+    over = {}
+    for one in known:
+        if one.event in STANDING:
+            if one.subject not in subjects:
+                over[one.subject] = _WORDS.get(one.event, "it is as it should be")
+        elif gone := _gone(one, seen.catalog):
+            over[one.subject] = gone
+    return over
+
+
+_WORDS = {
+    EventName.NODE_OFFLINE: "the node is connected again",
+    EventName.MIGRATE_LEFT_OPEN: "the move was settled",
+    EventName.BACKUP_OVERDUE: "there is a fresh backup",
+    EventName.CATALOG_BROKEN: "the service can be read",
+    EventName.CATALOG_UNREACHABLE: "the catalog follows its remote",
+    EventName.DISK_LOW: "there is space again",
+}
+
+
+def _gone(one: Notification, catalog: CatalogView) -> str | None:
+    # Nobody can back up what is not there any more: it would be told for ever.
+    if one.service is None or not catalog.revision:
+        return None
+    if any(one.service in (broken.name, broken.folder) for broken in catalog.broken):
+        return None
+    service = catalog.services.get(one.service)
+    if service is None:
+        return "the service has left the catalog"
+    items = {item.name for item in service.meta.data_protect.data}
+    if one.data_item is not None and one.data_item not in items:
+        return "the data item has left the catalog"
+    return None
+
+
+def _offline(seen: Seen) -> Iterator[Matter]:
+    for node, found in seen.nodes.items():
+        if found.online or found.last_seen is None:
+            continue
+        if seen.now - max(found.last_seen, seen.since) >= GRACE or f"node:{node}" in seen.told:
+            yield Matter(
+                event=EventName.NODE_OFFLINE,
+                subject=f"node:{node}",
+                title=f"Node {node} is offline",
+                reason="Its agent is not connected. What runs there runs on, and is not backed up.",
+                hint=f"See what its agent says: `journalctl -u composia-agent` on {node}.",
+                since=found.last_seen,
+                node=node,
+            )
+
+
+def _low(seen: Seen) -> Iterator[Matter]:
+    for node, found in seen.nodes.items():
+        for disk in found.state.disks if found.state else ():
+            subject = f"disk:{node}:{disk.path}"
+            if is_low(disk, RELIEF if subject in seen.told else 1.0):
+                share = 100 * disk.free / disk.total
+                yield Matter(
+                    event=EventName.DISK_LOW,
+                    subject=subject,
+                    title=f"Little space on {node}: {disk.path}",
+                    reason=f"{disk.free // 1024**2} MiB are free, {share:.0f} %.",
+                    hint=f"Free some, or see what takes it: `du -xh {disk.path} | sort -h`.",
+                    since=seen.now,
+                    node=node,
+                )
+
+
+def is_low(disk: Disk, factor: float = 1.0) -> bool:
+    """Whether it has so little space left that somebody is to hear of it."""
+    free = disk.free / factor
+    if disk.total <= 0:
+        return False
+    return free < TIGHT * disk.total or (free < LOW * disk.total and free < LITTLE)
+
+
+def _broken(seen: Seen) -> Iterator[Matter]:
+    for broken in seen.catalog.broken:
+        name = broken.name or broken.folder
+        yield Matter(
+            event=EventName.CATALOG_BROKEN,
+            subject=f"catalog:{broken.folder}",
+            title=f"Service {name} cannot be read",
+            reason="; ".join(str(problem) for problem in broken.problems[:3]),
+            hint="Mend it in the catalog: until then it is neither deployed nor backed up.",
+            since=seen.now,
+            service=name,
+        )
+
+
+def _unreachable(seen: Seen) -> Iterator[Matter]:
+    status = seen.catalog_status
+    if status.state is CatalogState.FRESH:
+        return
+    since = max(status.pulled_at or seen.since, seen.since)
+    if seen.now - since >= GRACE or "catalog" in seen.told:
+        yield Matter(
+            event=EventName.CATALOG_UNREACHABLE,
+            subject="catalog",
+            title=f"The catalog does not follow its remote: {status.state}",
+            reason=status.message or "",
+            hint=status.hint or "composia catalog status",
+            since=status.pulled_at or since,
+        )
