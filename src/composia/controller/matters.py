@@ -12,7 +12,9 @@ from composia.model.notification import EventName, Matter
 from composia.model.task import Status, Task
 from composia.workflows.backup import BackupPlan
 from composia.workflows.migrate import MigratePlan
+from composia.workflows.offsite import CopyPlan
 from composia.workflows.plan import Plan
+from composia.workflows.verify import VerifyPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Ended:
 
     task: Task
     plan: Plan | None
+    #: What it has saved, or looked at.
     backups: Sequence[Backup] = ()
 
     @property
@@ -64,7 +67,7 @@ def backup_subject(service: str, item: str, node: str) -> str:
 def news_of(ended: Ended) -> News:
     """What is to be told of it, and what it has settled. A cancelled task is no news."""
     for record in ended.backups:
-        if record.status is BackupStatus.SUCCESS:
+        if record.task_id == ended.task.id and record.status is BackupStatus.SUCCESS:
             where = backup_subject(record.service, record.data_item, record.node)
             yield Over(where, f"backup {record.id}")
     if tells := _TELLS.get(ended.task.type):
@@ -153,67 +156,64 @@ def _moved(ended: Ended) -> Matter:
 
 
 def _verify(ended: Ended) -> News:
-    """One matter a backup that was looked at; of all where none was reached."""
-    results = _verified(ended)
-    for subject, title, where, reason, good in results:
-        if good:
-            yield Over(subject, f"task {ended.task.id}")
+    plan, record = ended.plan, next(iter(ended.backups), None)
+    if not isinstance(plan, VerifyPlan):
+        return
+    service, item = plan.of, plan.wanted.item
+    node = record.node if record else plan.node
+    subject = f"verify:{item_subject(service, item, node)}"
+    if not ended.failed:
+        yield from _settled(ended, subject)
+        return
+    yield _matter(
+        ended,
+        EventName.VERIFY_FAILED,
+        subject,
+        f"Backup not proven: {item} of {service} on {node}",
+        node=node,
+        data_item=item,
+        hint=_also(ended.hint, f"composia backup {service} --item {item} --node {node}"),
+    )
+
+
+def _copy(ended: Ended) -> News:
+    """Each copy by itself: one place that is away says nothing of the others."""
+    plan = ended.plan
+    if not isinstance(plan, CopyPlan):
+        return
+    copies = (ended.task.result or {}).get("copies", ())
+    complete = {copy["name"] for copy in copies if not copy.get("missing")}
+    for target in plan.targets:
+        name = target.copy_name or target.profile
+        if name in complete:
+            yield from _over(f"copy:{name}", ended)
         elif ended.failed:
-            yield _matter(ended, EventName.VERIFY_FAILED, subject, title, reason=reason, **where)
-    if ended.failed and not results:
-        yield _care(EventName.VERIFY_FAILED, "Verification")(ended)
+            yield _matter(
+                ended,
+                EventName.COPY_FAILED,
+                f"copy:{name}",
+                f"Copy off site failed: {name}",
+                hint=_also(ended.hint, f"composia repo copy {name}"),
+            )
 
 
-def _verified(ended: Ended) -> list[tuple[str, str, dict[str, Any], str, bool]]:
-    found = []
-    for record in _looked_at(ended):
-        subject = f"verify:{item_subject(record.service, record.data_item, record.node)}"
-        title = f"Backup not proven: {record.data_item} of {record.service} on {record.node}"
-        where = {
-            "service": record.service,
-            "node": record.node,
-            "data_item": record.data_item,
-            "hint": _also(ended.hint, f"composia backups show {record.id}"),
-        }
-        good = record.verified_at is not None and record.verified_at >= ended.task.created_at
-        found.append((subject, title, where, record.verification or ended.reason, good))
-    return found
+def _care(event: EventName, what: str) -> Callable[[Ended], News]:
+    """Of the repository: failed, until the same has succeeded."""
 
-
-def _looked_at(ended: Ended) -> Sequence[Backup]:
-    return ended.backups
-
-
-def _care(event: EventName, what: str, subject: str | None = None) -> Callable[[Ended], Matter]:
-    def told(ended: Ended) -> Matter:
-        return _matter(
+    def tells(ended: Ended) -> News:
+        subject = event.removesuffix("_failed")
+        if not ended.failed:
+            yield from _settled(ended, subject)
+            return
+        yield _matter(
             ended,
             event,
-            subject or event.removesuffix("_failed"),
+            subject,
             f"{what} failed: {ended.task.title}",
             hint=_also(ended.hint, f"composia task show {ended.task.id}"),
         )
 
-    return told
-
-
-def _cares(event: EventName, what: str) -> Callable[[Ended], News]:
-    """Of the repository: failed, until the same has succeeded."""
-
-    def tells(ended: Ended) -> News:
-        subject = ":".join([event.removesuffix("_failed"), *_copy_of(ended)])
-        if ended.failed:
-            yield _care(event, what, subject)(ended)
-        else:
-            yield from _settled(ended, subject)
-
     return tells
-
-
-def _copy_of(ended: Ended) -> Iterator[str]:
-    target = getattr(ended.plan, "offsite", None)
-    if target is not None:
-        yield str(getattr(target, "name", target))
 
 
 _TELLS: Mapping[str, Callable[[Ended], News]] = {
@@ -223,10 +223,10 @@ _TELLS: Mapping[str, Callable[[Ended], News]] = {
     "migrate": _migrate,
     "rescue": _migrate,
     "verify": _verify,
-    "check_repository": _cares(EventName.CHECK_FAILED, "Check of the repository"),
-    "forget": _cares(EventName.FORGET_FAILED, "Retention"),
-    "prune": _cares(EventName.PRUNE_FAILED, "Prune"),
-    "copy": _cares(EventName.COPY_FAILED, "Copy off site"),
+    "check_repository": _care(EventName.CHECK_FAILED, "Check of the repository"),
+    "forget": _care(EventName.FORGET_FAILED, "Retention"),
+    "prune": _care(EventName.PRUNE_FAILED, "Prune"),
+    "copy": _copy,
 }
 
 
@@ -250,7 +250,11 @@ def open_subject(task: str) -> str:
 
 def _settled(ended: Ended, subject: str) -> Iterator[Over]:
     if ended.task.status is Status.SUCCEEDED:
-        yield Over(subject, f"task {ended.task.id}")
+        yield from _over(subject, ended)
+
+
+def _over(subject: str, ended: Ended) -> Iterator[Over]:
+    yield Over(subject, f"task {ended.task.id}")
 
 
 def _matter(ended: Ended, event: EventName, subject: str, title: str, **more: Any) -> Matter:

@@ -34,6 +34,7 @@ from composia.model.notification import (
     Tried,
 )
 from composia.workflows.plan import Plan
+from composia.workflows.verify import VerifyPlan
 
 #: Seconds between looks.
 PACE = 5.0
@@ -174,8 +175,11 @@ class Notifier:
         found = await self._store.task(task)
         if found is None or not found.status.ended:
             return None
-        records = await self._store.backups_of_task(task)
-        return Ended(found, await self._plan(task), records)
+        plan = await self._plan(task)
+        if isinstance(plan, VerifyPlan):
+            looked_at = await self._store.backup(plan.wanted.backup_id)
+            return Ended(found, plan, [looked_at] if looked_at else [])
+        return Ended(found, plan, await self._store.backups_of_task(task))
 
     async def _plan(self, task: str) -> Plan | None:
         try:
