@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bin/lab", description=about)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     preparing = verbs.add_parser("setup", help="install and build what is missing")
-    preparing.add_argument("--tools", action="store_true", help="the project's .venv alone")
+    preparing.add_argument("--tools", action="store_true", help="only .venv and pages")
     up = verbs.add_parser("up", help="start the lab and print its JSON object")
     up.add_argument("--nodes", type=lambda text: text.split(","), help="main,edge by default")
     verbs.add_parser("status", help="print the JSON object")

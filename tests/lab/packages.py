@@ -27,6 +27,7 @@ PROGRAMS = {
     "restic": "restic",
     "curl": "curl",
     "rsync": "rsync",
+    "chromium": "chromium",
 }
 ENGINE = ("docker.io", "docker-cli", "containerd", "docker-compose")
 ENGINE_SUITE = "trixie"

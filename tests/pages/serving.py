@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from composia import web
 from composia.controller import api
+from tests.waiting import until
 
 
 class Serving:
@@ -58,18 +59,15 @@ class Serving:
             self._thread.join(20)
 
     def _run(self, ready: threading.Event) -> None:
+        asyncio.run(self._serve(ready))
+
+    async def _serve(self, ready: threading.Event) -> None:
         assert self._server
-
-        async def serve() -> None:
-            assert self._server
-            self.loop = asyncio.get_running_loop()
-            serving = asyncio.create_task(self._server.serve())
-            while not self._server.started and not serving.done():
-                await asyncio.sleep(0.01)
-            ready.set()
-            await serving
-
-        asyncio.run(serve())
+        server, self.loop = self._server, asyncio.get_running_loop()
+        serving = asyncio.create_task(server.serve())
+        await until(lambda: server.started or serving.done())
+        ready.set()
+        await serving
 
 
 @contextmanager

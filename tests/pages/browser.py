@@ -1,0 +1,74 @@
+"""Debian's Chromium, and the pages it is to open."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-gpu",
+)
+WIDE = {"width": 1280, "height": 860}
+PHONE = {"width": 390, "height": 844}
+TOKEN = "admin-token"
+
+#: Every page, by the name of its picture.
+PAGES = {
+    "home": "/",
+    "services": "/services",
+    "service": "/services/my-app",
+    "instances": "/services/my-app/instances",
+    "data": "/services/my-app/data",
+    "history": "/services/my-app/history",
+    "backup-dialog": "/services/my-app/backup",
+    "tasks": "/tasks",
+    "task-running": "/tasks/01T90001",
+    "task-failed": "/tasks/01T90002",
+    "not-found": "/nowhere",
+}
+
+
+@asynccontextmanager
+async def browser() -> AsyncIterator[Browser]:
+    """A browser that asks nobody but us."""
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        try:
+            yield chromium
+        finally:
+            await chromium.close()
+
+
+@asynccontextmanager
+async def person(
+    chromium: Browser, url: str, *, dark: bool = False, phone: bool = False
+) -> AsyncIterator[Page]:
+    """Somebody with a window of their own."""
+    context: BrowserContext = await chromium.new_context(
+        base_url=url,
+        viewport=PHONE if phone else WIDE,  # type: ignore[arg-type]  # playwright's own dict
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce",
+        locale="en-GB",
+    )
+    context.set_default_timeout(15_000)
+    try:
+        yield await context.new_page()
+    finally:
+        await context.close()
+
+
+async def sign_in(page: Page, path: str = "/", token: str = TOKEN) -> None:
+    """As the guide says it."""
+    await page.goto(path)
+    await page.get_by_label("Access token").fill(token)
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_load_state()
