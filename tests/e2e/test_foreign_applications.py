@@ -39,6 +39,8 @@ def test_promise_17_redis_and_git_move_there_and_back_with_every_write(
             ]
             failed = [end["error"] for task in moves if (end := world.wait(task))["error"]]
             assert failed == []
+        # What they had left on main is where their data started from.
+        assert all("starting from what" in world.log(task) for task in moves)
         for one in applications:
             one.wait_for(20)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict, Failure
-from composia.operations import answering, fence, hold, kept, replacing
+from composia.operations import answering, fence, hold, kept, replacing, returning
 from composia.operations.base import Files, Nothing, Operation
-from composia.operations.cargo import dump_of
+from composia.operations.cargo import Cargo, dump_of
 from composia.operations.carrying import compare_received
 from composia.operations.fence import Fence
 from composia.operations.kept import Replaced
@@ -31,6 +32,8 @@ class PrepareTarget(Operation[Nothing]):
     op: Literal["prepare_target"] = "prepare_target"
     #: The images that run on the source, by their names.
     images: Mapping[str, str]
+    #: What will come; where the service returns, it starts from what it has left here.
+    cargo: tuple[Cargo, ...] = ()
 
     files: ClassVar[Files] = Files.UPDATE
 
@@ -41,9 +44,12 @@ class PrepareTarget(Operation[Nothing]):
                 f"{', '.join(up)} of {site.service} runs on {site.node} already",
                 hint=f"Stop it there first: composia stop {site.service} --node {site.node}",
             )
-        fence.put_up(site.state, await self._fence(site))
+        ours = await self._fence(site)
+        fence.put_up(site.state, ours)
         await self._bring_images(site)
         await site.compose.create()
+        if ours.left:
+            await returning.start_from(ours.left, self.cargo, site)
         return Nothing()
 
     async def _fence(self, site: Site) -> Fence:
@@ -59,6 +65,7 @@ class PrepareTarget(Operation[Nothing]):
             volumes_left=before.volumes_left if before else (),
             paths_left=before.paths_left if before else (),
             volumes_before=tuple(await _volumes(site)),
+            left=before.left if before else None,
         )
 
     async def _bring_images(self, site: Site) -> None:
@@ -105,7 +112,9 @@ class RestoreData(Operation[DataRestored]):
         aside = Aside(site.aside, site.task)
         if done := aside.read(kept.REPLACED, Replaced):
             return DataRestored(placed=done.known_as)
+        since = time.time_ns()
         await compare_received(site)
+        returning.remember(since, site)
         ready = aside.read(kept.STAGED, Ready)
         imported, warnings = await self._imported(site)
         swaps = (*(ready.swaps if ready else ()), *imported)

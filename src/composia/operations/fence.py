@@ -13,11 +13,34 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict
+from composia.operations.cargo import Cargo
 from composia.operations.hold import Held
 from composia.strategies.base import Site
 from composia.tools import durable
 
 FILE = "fence.json"
+
+
+class Left(BaseModel):
+    """What a move left here: the state in which everything had stopped and was sent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str
+    #: By this node's clock, in nanoseconds: whatever has a later ctime is not as it was then.
+    at: int
+    #: What was sent: of anything else it is not known how it differs from what the other node has.
+    cargo: tuple[Cargo, ...]
+
+    @property
+    def copy_id(self) -> str:
+        """How the node that has the service now knows it."""
+        return copy_left_by(self.task)
+
+
+def copy_left_by(task: str) -> str:
+    """The name of what a move has left, and of what it has brought: by then they were the same."""
+    return f"left-{task}"
 
 
 class Fence(BaseModel):
@@ -42,6 +65,7 @@ class Fence(BaseModel):
     kept_until: datetime | None = None
     volumes_left: tuple[str, ...] = ()
     paths_left: tuple[str, ...] = ()
+    left: Left | None = None
 
 
 def read(state: Path) -> Fence | None:

@@ -18,7 +18,7 @@ from composia.operations.base import Files, Nothing, Operation
 from composia.operations.caddy import RemoveFragment
 from composia.operations.cargo import Cargo, dump_of
 from composia.operations.carrying import LastSend
-from composia.operations.fence import Fence
+from composia.operations.fence import Fence, Left
 from composia.operations.project import containers_of, stop_for_good
 from composia.strategies.aside import remove
 from composia.strategies.base import Site
@@ -79,10 +79,13 @@ class ExportData(Operation[DataExported]):
         try:
             held = await hold.leave_stopped(site)
             starts = await hold.starts(site)
-            fence.put_up(site.state, there.model_copy(update={"held": held, "starts": starts}))
+            there = there.model_copy(update={"held": held, "starts": starts})
+            fence.put_up(site.state, there)
             try:
                 exported = await self._export(site, began, last)
                 await hold.prove_stopped(site, starts)
+                left = Left(task=site.task, at=time.time_ns(), cargo=self.cargo)
+                fence.put_up(site.state, there.model_copy(update={"left": left}))
             except BaseException:
                 await hold.start_again(held, site)
                 raise
@@ -173,6 +176,7 @@ class RetireSource(Operation[SourceRetired]):
         await containers_of(site)
         await hold.prove_stopped(site, await hold.starts(site))
         paths, volumes = await self._left(site)
+        before = fence.read(site.state)
         left = Fence(
             task=site.task,
             side="left",
@@ -180,6 +184,7 @@ class RetireSource(Operation[SourceRetired]):
             kept_until=datetime.now(UTC) + KEPT,
             volumes_left=volumes,
             paths_left=paths,
+            left=before.left if before and before.task == site.task else None,
         )
         fence.put_up(site.state, left)
         await site.compose.down()

@@ -26,6 +26,8 @@ from composia.tools.threads import ahead, in_thread
 from composia.tools.wire import Wire
 
 ROUNDS = "rounds.json"
+#: Of a service that has come here: since when it is not as the node has it that it came from.
+FORKED = "forked.json"
 #: Files whose digests are asked for before they are needed.
 ASKED = 4
 #: Nanoseconds by which the clock may have been set without anybody noticing.
@@ -46,6 +48,13 @@ class Copied(BaseModel):
     #: By which it is seen that the clock was set meanwhile.
     boot: str
     since_boot: int
+
+    @classmethod
+    def of(cls, copy_id: str, since: int) -> Copied:
+        """The same of now, by the clock that a person sets and by the one that nobody does."""
+        passed = time.time_ns() - since
+        since_boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - passed
+        return cls(copy_id=copy_id, since=since, boot=boot_id(), since_boot=since_boot)
 
 
 class Round(BaseModel):
@@ -234,9 +243,7 @@ class Talk:
 
     def _since(self, now: int) -> int | None:
         """From when on ctimes are doubted; None: all files are compared."""
-        aside = Aside(self._site.aside, self._site.task)
-        known = aside.read(ROUNDS, Copied)
-        if known and known.copy_id == self._copy_id:
+        if known := self._known():
             return None if _was_set(known, now) else known.since
         entries = (entry for copy in self._copies.values() for entry in copy.entries.values())
         if any(entry.type != "dir" for entry in entries):
@@ -245,14 +252,15 @@ class Talk:
         self._remember(now)
         return now
 
+    def _known(self) -> Copied | None:
+        """Since when the copy that is there is known to be as it was here."""
+        rounds = Aside(self._site.aside, self._site.task).read(ROUNDS, Copied)
+        both = (rounds, forked(self._site.state))
+        return next((one for one in both if one and one.copy_id == self._copy_id), None)
+
     def _remember(self, start: int) -> None:
-        kept = Copied(
-            copy_id=self._copy_id,
-            since=start,
-            boot=boot_id(),
-            since_boot=time.clock_gettime_ns(time.CLOCK_BOOTTIME) - (time.time_ns() - start),
-        )
-        Aside(self._site.aside, self._site.task).write(ROUNDS, kept)
+        aside = Aside(self._site.aside, self._site.task)
+        aside.write(ROUNDS, Copied.of(self._copy_id, start))
 
 
 @asynccontextmanager
@@ -269,6 +277,14 @@ async def talking(sender: Sender, wire: Wire) -> AsyncIterator[Talk]:
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
+
+
+def forked(state: Path) -> Copied | None:
+    """Since when a service that has come here differs from what was left; None: not known."""
+    try:
+        return Copied.model_validate_json((state / FORKED).read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 def boot_id() -> str:

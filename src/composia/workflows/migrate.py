@@ -151,7 +151,7 @@ class MigratePlan(Plan):
         if self.backup:
             await self.backup.save(run, "0_back_up")
         reached.prepared = True
-        prepare = PrepareTarget(service=self.service, images=seen.images)
+        prepare = PrepareTarget(service=self.service, images=seen.images, cargo=self.cargo)
         await run.on(target, "0_prepare", prepare)
         facts = await self._bring_certificates(run)
         if self.cargo:
