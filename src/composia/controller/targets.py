@@ -37,7 +37,10 @@ def every_target(config: NotificationsConfig) -> dict[str, Target]:
     found = list(_listed(config.urls, "urls"))
     for service in config.services:
         found += _listed(service.urls, f"services.{service.name}.urls")
-    return {target.key: target for target in reversed(found)}
+    by_key: dict[str, Target] = {}
+    for target in found:
+        by_key.setdefault(target.key, target)
+    return by_key
 
 
 def targets_for(

@@ -1,0 +1,426 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from composia.controller.catalog import CatalogStatus
+from composia.controller.standing import GRACE, NodeSeen
+from composia.controller.worktree import CatalogState
+from composia.errors import Problem
+from composia.model.backup import BackupStatus
+from composia.model.catalog import Broken, CatalogView
+from composia.model.config import ServiceNotifications
+from composia.model.names import Noun
+from composia.model.node import Disk
+from composia.model.notification import EventName, Matter, NotificationState
+from composia.model.task import Status
+from tests.twins.notify import MAIL, PHONE, START, MemoryWorld, Telling, record
+from tests.twins.office import NOW, node_state
+from tests.workflow.office import backup, deploy
+
+GOOD, BAD = BackupStatus.SUCCESS, BackupStatus.FAILED
+OVERDUE = Matter(
+    event=EventName.BACKUP_OVERDUE,
+    subject="overdue:my-app/uploads@main",
+    title="Backup overdue: uploads of my-app on main",
+    since=START,
+    service="my-app",
+    data_item="uploads",
+    node="main",
+)
+
+
+@pytest.fixture
+def world() -> MemoryWorld:
+    return MemoryWorld()
+
+
+@pytest.fixture
+async def telling(tmp_path: Path, world: MemoryWorld) -> AsyncIterator[Telling]:
+    made = Telling(tmp_path, world)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def test_a_failed_backup_is_told_with_its_reason_and_the_next_step(telling: Telling) -> None:
+    task = await telling.task(records=[record(BAD)])
+
+    [told] = await telling.pass_(minutes=1)
+
+    assert told.title == "Composia: Backup failed: uploads of my-app on main"
+    assert "./data is not there" in told.body
+    assert "Next: composia backup my-app --item uploads --node main" in told.body
+    assert f"https://c.example.com/tasks/{task}" in told.body
+    assert "composia notifications ack 01" in told.body
+    assert told.mood == "failure"
+
+
+async def test_a_backup_that_never_came_to_its_items_is_told_of_each(telling: Telling) -> None:
+    await telling.task(error="node main is offline")
+
+    [told] = await telling.pass_(minutes=1)
+
+    assert "uploads of my-app on main" in told.title
+    assert "node main is offline" in told.body
+
+
+async def test_what_happens_shortly_one_after_the_other_is_one_message(telling: Telling) -> None:
+    await telling.task(backup("one"))
+    await telling.pass_(seconds=10)
+    await telling.task(backup("two"))
+
+    [told] = await telling.pass_(seconds=30)
+
+    assert told.title == "Composia: Backup failed: uploads of one on main and 1 more"
+    assert "uploads of two on main" in told.body
+
+
+async def test_a_flood_is_one_message_of_bearable_length(telling: Telling) -> None:
+    for number in range(60):
+        await telling.task(backup(f"app-{number}"), error="x" * 5000)
+
+    [told] = await telling.pass_(seconds=31)
+
+    assert "and 40 more: composia notifications" in told.body
+    assert len(told.body) < 25_000
+
+
+async def test_it_is_told_again_every_six_hours_until_it_is_acknowledged(telling: Telling) -> None:
+    await telling.task(records=[record(BAD)])
+    await telling.pass_(minutes=1)
+
+    again = [len(await telling.pass_(hours=3)) for _ in range(4)]
+    [open_] = await telling.store.unsettled()
+    await telling.store.acknowledge(open_.id, "token:admin", telling.now)
+    silent = await telling.pass_(hours=24)
+
+    assert again == [0, 1, 0, 1]
+    assert silent == []
+
+
+async def test_the_next_good_backup_ends_it_with_one_message(telling: Telling) -> None:
+    await telling.task(records=[record(BAD)])
+    await telling.pass_(minutes=1)
+
+    await telling.task(status=Status.SUCCEEDED, records=[record(GOOD, "01B2")])
+    [well] = await telling.pass_(minutes=1)
+
+    assert well.title == "Composia: all well again: Backup failed: uploads of my-app on main"
+    assert "Ended 2026-11-24 02:01 UTC: backup 01B2" in well.body
+    assert well.mood == "success"
+    assert await telling.pass_(hours=24) == []
+    assert await telling.store.unsettled() == []
+
+
+async def test_who_acknowledged_it_hears_of_the_end_all_the_same(telling: Telling) -> None:
+    await telling.task(records=[record(BAD)])
+    await telling.pass_(minutes=1)
+    [open_] = await telling.store.unsettled()
+    await telling.store.acknowledge(open_.id, "token:admin", telling.now)
+
+    await telling.task(status=Status.SUCCEEDED, records=[record(GOOD, "01B2")])
+
+    assert len(await telling.pass_(minutes=1)) == 1
+
+
+async def test_a_backup_that_fails_anew_is_told_although_it_was_acknowledged(
+    telling: Telling,
+) -> None:
+    await telling.task(records=[record(BAD)])
+    await telling.pass_(minutes=1)
+    [open_] = await telling.store.unsettled()
+    await telling.store.acknowledge(open_.id, "token:admin", telling.now)
+
+    await telling.task(records=[record(BAD, "01B2")])
+    [told] = await telling.pass_(minutes=1)
+
+    assert "2 times" in told.body
+    [again] = await telling.store.unsettled()
+    assert (again.id, again.state) == (open_.id, NotificationState.OPEN)
+
+
+async def test_a_good_item_does_not_end_the_failure_of_another(telling: Telling) -> None:
+    await telling.task(records=[record(BAD)])
+    await telling.pass_(minutes=1)
+
+    other = record(GOOD, "01B2").model_copy(update={"data_item": "database"})
+    await telling.task(status=Status.SUCCEEDED, records=[other])
+
+    assert await telling.pass_(minutes=1) == []
+    assert len(await telling.store.unsettled()) == 1
+
+
+async def test_an_incomplete_backup_is_a_failed_one(telling: Telling) -> None:
+    await telling.task(records=[record(BackupStatus.PARTIAL)])
+
+    [told] = await telling.pass_(minutes=1)
+
+    assert told.title == "Composia: Backup incomplete: uploads of my-app on main"
+
+
+async def test_what_a_person_cancelled_is_no_news(telling: Telling) -> None:
+    await telling.task(status=Status.CANCELLED)
+    await telling.task(deploy())
+
+    assert await telling.pass_(minutes=1) == []
+
+
+async def test_a_restart_neither_loses_nor_repeats(telling: Telling) -> None:
+    await telling.task(records=[record(BAD)])
+    # The task has ended, and the controller dies before anybody has heard of it.
+    await telling.stop()
+    await telling.start()
+    await telling.turn()
+    # And again, before the message is due; and once more after it has gone.
+    await telling.stop()
+    await telling.start()
+    first = await telling.pass_(minutes=1)
+    await telling.stop()
+    await telling.start()
+    later = await telling.pass_(hours=1)
+
+    assert (len(first), len(later)) == (1, 0)
+
+
+async def test_a_target_that_is_down_is_tried_again_more_and_more_rarely(telling: Telling) -> None:
+    telling.courier.down.add(PHONE)
+    await telling.task(records=[record(BAD)])
+
+    for _ in range(60):
+        await telling.pass_(minutes=1)
+    tries = telling.courier.tries
+    [shown] = (await telling.store.unsettled())[0].deliveries
+    telling.courier.down.clear()
+    told = await telling.pass_(hours=1)
+
+    assert 6 <= tries <= 9
+    assert (shown.error, shown.sent_at, shown.attempts) == ("nobody answers", None, tries)
+    assert shown.target == "urls[0] (json)"
+    assert len(told) == 1
+
+
+async def test_what_ended_before_its_target_was_back_is_told_as_ended(telling: Telling) -> None:
+    telling.courier.down.add(PHONE)
+    await telling.task(records=[record(BAD)])
+    await telling.pass_(minutes=1)
+    await telling.task(status=Status.SUCCEEDED, records=[record(GOOD, "01B2")])
+    await telling.pass_(minutes=1)
+
+    telling.courier.down.clear()
+    [told] = await telling.pass_(hours=1)
+
+    assert told.title.startswith("Composia: all well again")
+
+
+async def test_one_target_that_is_down_keeps_no_other_waiting(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    _notifications(world, urls=(SecretStr(PHONE), SecretStr(MAIL)))
+    telling.courier.down.add(MAIL)
+    await telling.task(records=[record(BAD)])
+
+    assert len(await telling.pass_(minutes=1)) == 1
+
+
+async def test_a_service_has_targets_and_events_of_its_own(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    own = ServiceNotifications(name="my-app", urls=(SecretStr(MAIL),))
+    silent = ServiceNotifications(name="other", on=())
+    _notifications(world, services=(own, silent))
+    await telling.task(records=[record(BAD)])
+    await telling.task(backup("other"))
+    await telling.task(backup("third"))
+
+    [told] = await telling.pass_(minutes=1)
+
+    assert "third" in told.title
+    assert [one.title for one in telling.courier.messages[MAIL]] == [
+        "Composia: Backup failed: uploads of my-app on main"
+    ]
+
+
+async def test_good_news_is_told_once_and_only_to_who_asked(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    await telling.task(status=Status.SUCCEEDED, records=[record(GOOD)])
+    unasked = await telling.pass_(minutes=1)
+    _notifications(world, on=(EventName.BACKUP_SUCCEEDED,))
+    await telling.task(status=Status.SUCCEEDED, records=[record(GOOD, "01B2")])
+    asked = await telling.pass_(minutes=1)
+
+    assert unasked == []
+    assert [one.title for one in asked] == ["Composia: Backup succeeded: uploads of my-app on main"]
+    assert await telling.pass_(hours=24) == []
+
+
+async def test_a_target_that_left_the_configuration_is_told_nothing(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    await telling.task(records=[record(BAD)])
+    await telling.turn()
+    _notifications(world, urls=())
+
+    await telling.pass_(minutes=1)
+
+    assert telling.courier.tries == 0
+    assert (await telling.store.unsettled())[0].deliveries == []
+
+
+async def test_a_node_is_told_after_its_grace_and_when_it_is_back(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    world.seen["edge"] = NodeSeen(online=False, last_seen=START)
+    early = await telling.pass_(minutes=4)
+    [gone] = await telling.pass_(minutes=2) + await telling.pass_(minutes=1)
+    world.seen["edge"] = NodeSeen(online=True, last_seen=telling.now)
+    [back] = await telling.pass_(minutes=1)
+
+    assert early == []
+    assert gone.title == "Composia: Node edge is offline"
+    assert back.title == "Composia: all well again: Node edge is offline"
+    assert "the node is connected again" in back.body
+
+
+async def test_a_node_that_was_away_before_the_start_has_its_grace(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    world.seen["edge"] = NodeSeen(online=False, last_seen=START - timedelta(days=1))
+
+    assert await telling.pass_(seconds=GRACE.total_seconds() - 1) == []
+    assert len(await telling.pass_(seconds=1) + await telling.pass_(minutes=1)) == 1
+
+
+async def test_who_only_wants_to_hear_of_the_return_does(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    _notifications(world, on=(EventName.NODE_BACK,))
+    world.seen["edge"] = NodeSeen(online=False, last_seen=START)
+    gone = await telling.pass_(minutes=10)
+    world.seen["edge"] = NodeSeen(online=True, last_seen=telling.now)
+
+    assert gone == []
+    assert len(await telling.pass_(minutes=1)) == 1
+
+
+async def test_a_service_that_cannot_be_read_is_told_until_it_can(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    problem = Problem(loc=("nmae",), msg="unknown key; did you mean `name`?")
+    world.view = CatalogView(
+        revision="a" * 40, broken=(Broken(folder="Bad", name=None, problems=(problem,)),)
+    )
+    [told] = await telling.pass_(minutes=1)
+    world.view = CatalogView(revision="b" * 40)
+    [well] = await telling.pass_(minutes=1)
+
+    assert "nmae: unknown key" in told.body
+    assert "the service can be read" in well.body
+
+
+async def test_a_catalog_that_stays_behind_its_remote_is_told(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    _notifications(world, on=tuple(EventName))
+    world.status = CatalogStatus(state=CatalogState.UNREACHABLE, message="no route to host")
+
+    assert await telling.pass_(minutes=4) == []
+    [told] = await telling.pass_(minutes=2) + await telling.pass_(minutes=1)
+
+    assert "no route to host" in told.body
+
+
+async def test_a_disk_is_low_until_it_has_clearly_more(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    gib = 1024**3
+
+    def free(size: int) -> None:
+        disk = Disk(path="/srv", total=100 * gib, free=size)
+        state = node_state().model_copy(update={"disks": (disk,)})
+        world.seen["main"] = NodeSeen(online=True, last_seen=NOW, state=state)
+
+    free(9 * gib)
+    low = await telling.pass_(minutes=1)
+    free(10 * gib + gib // 2)
+    hardly = await telling.pass_(minutes=1)
+    free(12 * gib)
+    well = await telling.pass_(minutes=1)
+
+    assert [len(told) for told in (low, hardly, well)] == [1, 0, 1]
+
+
+async def test_an_overdue_backup_is_told_again_and_ends_by_itself(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    world.matters = [OVERDUE]
+    first = await telling.pass_(minutes=1)
+    again = await telling.pass_(hours=6)
+    world.matters = []
+    well = await telling.pass_(minutes=1)
+
+    assert [len(told) for told in (first, again, well)] == [1, 1, 1]
+    assert await telling.pass_(hours=24) == []
+
+
+async def test_a_move_left_open_is_told_until_nothing_is_held(telling: Telling) -> None:
+    task = await telling.task(deploy(), keeps="my-app@main")
+    [told] = await telling.pass_(minutes=1)
+    again = await telling.pass_(hours=6)
+    await telling.store.let_go(task)
+    [well] = await telling.pass_(minutes=1)
+
+    assert "Move left open: my-app" in told.title
+    assert f"composia task retry {task}" in told.body
+    assert len(again) == 1
+    assert "the move was settled" in well.body
+
+
+async def test_a_service_that_left_the_catalog_is_not_told_for_ever(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    await telling.task(records=[record(BAD)])
+    await telling.pass_(minutes=1)
+
+    world.view = CatalogView(revision="a" * 40)
+    [told] = await telling.pass_(minutes=1)
+
+    assert "the service has left the catalog" in told.body
+
+
+async def test_the_ping_says_whether_all_is_well(telling: Telling, world: MemoryWorld) -> None:
+    _notifications(world, ping_url=SecretStr("https://hc.example.com/secret"))
+    await telling.pass_(minutes=5)
+    await telling.task(records=[record(BAD)])
+    await telling.pass_(minutes=5)
+    [open_] = await telling.store.unsettled()
+    await telling.store.acknowledge(open_.id, "token:admin", telling.now)
+    await telling.pass_(minutes=5)
+    world.running = False
+    await telling.pass_(minutes=5)
+
+    assert telling.pings == [True, True, False, True, False]
+
+
+async def test_a_test_message_says_which_target_is_down(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    _notifications(world, urls=(SecretStr(PHONE), SecretStr(MAIL)))
+    telling.courier.down.add(MAIL)
+
+    tried = await telling.notifier.test()
+
+    assert [(one.target, one.ok, one.error) for one in tried] == [
+        ("urls[0] (json)", True, None),
+        ("urls[1] (json)", False, "nobody answers"),
+    ]
+
+
+def _notifications(world: MemoryWorld, **changes: object) -> None:
+    told: Noun = world.config.notifications.model_copy(update=changes)
+    world.config = world.config.model_copy(update={"notifications": told})
