@@ -15,7 +15,7 @@ from composia.controller.api.problems import invalid, status_of
 from composia.errors import ComposiaError, Told
 from composia.web.live import STREAM
 from composia.web.templating import render
-from composia.web.visit import SignedOut, door_for, is_htmx, landing
+from composia.web.visit import SignedOut, door_for, is_htmx, landing, visitor
 
 
 def install(pages: FastAPI) -> None:
@@ -27,10 +27,11 @@ def install(pages: FastAPI) -> None:
     pages.add_exception_handler(Exception, _on_bug)
 
 
-def problem(request: Request, status: HTTPStatus, told: Told) -> Response:
+async def problem(request: Request, status: HTTPStatus, told: Told) -> Response:
     """What is wrong, and the next step."""
     template = "problem_lines.html" if is_htmx(request) else "problem.html"
-    text = render(template, request=request, status=status, told=told, visit=None)
+    visit = await visitor(request)
+    text = render(template, request=request, status=status, told=told, visit=visit)
     return HTMLResponse(text, status)
 
 
@@ -47,20 +48,26 @@ async def _on_signed_out(request: Request, _error: Exception) -> Response:
 
 async def _on_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, ComposiaError)
-    return problem(request, status_of(type(error)), error.as_told())
+    return await problem(request, status_of(type(error)), error.as_told())
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, invalid(error.errors()).as_told())
+    return await problem(
+        request, HTTPStatus.UNPROCESSABLE_ENTITY, invalid(error.errors()).as_told()
+    )
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     message = "There is no such page." if status is HTTPStatus.NOT_FOUND else status.phrase
-    return problem(request, status, Told(kind="", message=message))
+    return await problem(request, status, Told(kind="", message=message))
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    return problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, errors.told(error))
+    # Whatever is broken may be what tells who calls.
+    status, told = HTTPStatus.INTERNAL_SERVER_ERROR, errors.told(error)
+    template = "problem_lines.html" if is_htmx(request) else "problem.html"
+    text = render(template, request=request, status=status, told=told, visit=None)
+    return HTMLResponse(text, status)

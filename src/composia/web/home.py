@@ -66,7 +66,7 @@ def _places(visit: Visit) -> Iterator[dict[str, Any]]:
         yield _entry(service, "service", f"/services/{service}")
         if visit.may("operate", service):
             yield _entry(f"Back up {service}", "action", f"/services/{service}/backup")
-            yield _entry(f"Deploy {service}", "action", f"/services/{service}/deploy")
+            yield _entry(f"Deploy {service}", "action", f"/services/{service}/change/deploy")
     for node in visit.office.config.nodes:
         yield _entry(node.id, "node", f"/nodes/{node.id}")
 

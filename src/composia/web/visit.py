@@ -68,18 +68,24 @@ class Visit(Desk):
         return to_task(task)
 
 
-async def visit(request: Request) -> Visit:
-    """Who calls, and from a page of ours. Raises SignedOut, Denied."""
+async def visitor(request: Request) -> Visit | None:
+    """Who calls; None for somebody who is not signed in."""
     office: Office = request.app.state.controller
     session = request.cookies.get(COOKIE)
     caller = await caller_of(office, session)
-    if caller is None or session is None:
+    return Visit(request, office, caller, session) if caller and session else None
+
+
+async def visit(request: Request) -> Visit:
+    """Who calls, and from a page of ours. Raises SignedOut, Denied."""
+    found = await visitor(request)
+    if found is None:
         raise SignedOut("you are signed out", hint="Sign in again.")
     if request.method not in SAFE:
         must_be_from_here(request)
-        if not is_form_token(session, request.headers.get(FORM_TOKEN, "")):
+        if not is_form_token(found.session, request.headers.get(FORM_TOKEN, "")):
             raise Denied("this did not come from a page of yours", hint="Load the page again.")
-    return Visit(request, office, caller, session)
+    return found
 
 
 AtVisit = Annotated[Visit, Depends(visit)]
