@@ -17,6 +17,8 @@ from tests.lab.shell import LabError
 # Every process of a lab inherits these variables, so those that were never recorded are found too.
 MARKER = "COMPOSIA_LAB_STATE"
 NAME = "COMPOSIA_LAB_PROCESS"
+# With it set, Python would compile all that the product imports at each of its starts.
+SLOW = "PYTHONDONTWRITEBYTECODE"
 
 
 class Processes:
@@ -44,7 +46,7 @@ class Processes:
             process = subprocess.Popen(
                 words,
                 cwd=self.state,
-                env={**(env or os.environ), MARKER: str(self.state), NAME: name},
+                env=self._environment(name, env or os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -54,6 +56,10 @@ class Processes:
         process.returncode = 0
         self._record(name, process.pid)
         return process.pid
+
+    def _environment(self, name: str, env: Mapping[str, str]) -> dict[str, str]:
+        kept = {key: value for key, value in env.items() if key != SLOW}
+        return {**kept, MARKER: str(self.state), NAME: name}
 
     def pid(self, name: str) -> int | None:
         """The pid of a running process, or None."""
