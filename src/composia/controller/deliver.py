@@ -74,6 +74,7 @@ def _hush() -> None:
     log = logging.getLogger("apprise")
     log.propagate = False
     log.setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
     if not log.handlers:
         log.addHandler(logging.NullHandler())
 
