@@ -134,7 +134,7 @@ async def test_changes_are_told_to_those_who_may_see_them(
 ) -> None:
     scope = {"type": "http", "headers": [], "state": {}, "method": "GET", "path": "/live"}
     caller = office.gate.caller("Bearer operate-token")
-    visit = Visit(Request(scope), office, caller, "")  # type: ignore[arg-type]  # a twin
+    visit = Visit(Request(scope), office, caller, "")
     stream = _told(visit)
     assert b"event: hello" in await anext(stream)
     change(office, "task", "my-app", id="01T1")

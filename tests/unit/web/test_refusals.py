@@ -25,8 +25,8 @@ async def test_a_form_without_the_token_of_its_page_is_refused(
     admin: Visitor, office: MemoryOffice
 ) -> None:
     before = len(office.store.admitted)
-    for token in ("", "0" * 64, "é"):
-        headers = {"Origin": URL, "X-Composia-Form": token.encode()}
+    for token in ("", "0" * 64, "none"):
+        headers = {"Origin": URL, "X-Composia-Form": token}
         assert (await admin.post(FORM, headers=headers)).status_code == 403
 
     assert len(office.store.admitted) == before

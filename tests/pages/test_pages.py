@@ -1,0 +1,218 @@
+"""Pages in a real browser: what is seen, pressed, heard and lost."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
+
+from tests.pages.browser import PAGES, person, sign_in
+from tests.pages.seed import change
+from tests.pages.serving import Serving
+
+ROOT = Path(__file__).parents[2]
+AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()
+#: Bytes that a page and all that it needs may have, compressed.
+HEAVIEST = 150_000
+STREAMS = ("/live", "/log")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_everybody_can_read_every_page(
+    chromium: Browser, serving: Serving, *, dark: bool
+) -> None:
+    complaints: list[str] = []
+    async with person(chromium, serving.url, dark=dark) as page:
+        page.on("console", lambda said: _listen(said, complaints))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto("/login")
+        complaints += await _violations(page, "/login")
+        await sign_in(page)
+        for path in PAGES.values():
+            await page.goto(path)
+            complaints += await _violations(page, path)
+
+    assert complaints == []
+
+
+def _listen(said: ConsoleMessage, complaints: list[str]) -> None:
+    # The page that is not found is one of them, and the browser says so.
+    if said.type in ("error", "warning") and "404" not in said.text:
+        complaints.append(said.text)
+
+
+async def _violations(page: Page, path: str) -> list[str]:
+    await page.evaluate(AXE)
+    found: Any = await page.evaluate("axe.run({resultTypes: ['violations']})")
+    return [
+        f"{path}: {one['id']}: {node['html'][:160]}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
+
+
+async def test_a_backup_by_the_paths_of_the_guide(admin: Page, serving: Serving) -> None:
+    await admin.get_by_role("navigation", name="Main").get_by_role("link", name="Services").click()
+    await admin.get_by_role("link", name="my-app", exact=True).click()
+    await admin.get_by_role("link", name="Backup", exact=True).click()
+    await admin.get_by_role("checkbox", name="database").uncheck()
+    await admin.get_by_role("button", name="Back up", exact=True).click()
+
+    await expect(admin.get_by_role("heading", level=1)).to_have_text(
+        "Back up uploads of my-app on main"
+    )
+    await admin.go_back()
+    await expect(admin.get_by_role("heading", level=1)).to_have_text("my-app")
+
+
+async def test_a_backup_by_keyboard_alone(admin: Page, serving: Serving) -> None:
+    await admin.keyboard.press("Control+k")
+    await admin.keyboard.type("back up my-app")
+    await expect(admin.get_by_role("option", selected=True)).to_contain_text("Back up my-app")
+    await admin.keyboard.press("Enter")
+    await admin.wait_for_url("**/services/my-app/backup")
+    await expect(admin.get_by_role("dialog")).to_be_visible()
+    while await admin.evaluate("document.activeElement.textContent") != "Back up":
+        await admin.keyboard.press("Tab")
+    await admin.keyboard.press("Enter")
+
+    await admin.wait_for_url("**/tasks/*")
+
+
+async def test_a_refusal_is_read_where_it_was_pressed(admin: Page, serving: Serving) -> None:
+    await admin.goto("/services/my-app/change/deploy")
+    serving.office.nodes.offline = {"main", "edge"}
+    serving.office.nodes.known = {"main": None, "edge": None}
+    await admin.goto("/services/my-app")
+    await admin.get_by_role("link", name="Backup", exact=True).click()
+    serving.office.catalog.known = serving.office.catalog.known.model_copy(update={"services": {}})
+
+    await admin.get_by_role("button", name="Back up", exact=True).click()
+
+    await expect(admin.get_by_role("alert")).to_contain_text("there is no service `my-app`")
+
+
+async def test_a_page_shows_what_changes_without_reloading(admin: Page, serving: Serving) -> None:
+    await admin.goto("/services")
+    await expect(admin.locator("#services")).to_contain_text("Unknown")
+    await admin.evaluate("window.stays = true")
+    serving.office.nodes.offline = set()
+
+    _tell(serving, "node", None, id="edge")
+
+    await expect(admin.locator("#services")).not_to_contain_text("Unknown")
+    assert await admin.evaluate("window.stays")
+
+
+async def test_a_page_whose_controller_is_gone_says_so_and_catches_up(
+    admin: Page, serving: Serving
+) -> None:
+    await admin.goto("/services")
+    await expect(admin.locator("#services")).to_contain_text("Unknown")
+    serving.stop()
+    await expect(admin.get_by_text("The connection is lost.")).to_be_visible()
+    serving.office.nodes.offline = set()
+
+    serving.start()
+
+    await expect(admin.get_by_text("The connection is lost.")).to_be_hidden(timeout=20_000)
+    await expect(admin.locator("#services")).not_to_contain_text("Unknown")
+
+
+async def test_a_page_whose_session_is_over_leads_to_the_door_and_back(
+    admin: Page, serving: Serving
+) -> None:
+    await admin.goto("/tasks?status=failed")
+    serving.office.store.sessions.clear()
+    serving.stop()
+    serving.start()
+
+    await admin.wait_for_url("**/login?next=*", timeout=20_000)
+    await admin.get_by_label("Access token").fill("admin-token")
+    await admin.get_by_role("button", name="Sign in").click()
+    await admin.wait_for_url("**/tasks?status=failed")
+
+
+async def test_a_flood_of_lines_freezes_nothing(admin: Page, serving: Serving) -> None:
+    flood = [
+        f"2026-11-24T04:00:02Z \x1b[31mline\x1b[0m {n} <b>{'x' * 80}</b>" for n in range(60_000)
+    ]
+    serving.office.logs.lines = [*flood, "a" * 10_000, "the last line"]
+    await admin.goto("/tasks/01T90001")
+
+    slowest = await admin.evaluate(
+        """async () => {
+            let slowest = 0, before = performance.now();
+            const log = document.getElementById("log");
+            const until = performance.now() + 20000;
+            while (performance.now() < until && !log.textContent.endsWith("the last line\\n")) {
+                await new Promise(requestAnimationFrame);
+                slowest = Math.max(slowest, performance.now() - before);
+                before = performance.now();
+            }
+            return slowest;
+        }"""
+    )
+
+    log = admin.locator("#log")
+    await expect(log).to_contain_text("the last line")
+    text = await log.text_content() or ""
+    assert "\x1b" not in text
+    assert "line 59999 <b>xxx" in text
+    assert len(text) < 1_000_000
+    assert slowest < 1000
+
+
+async def test_what_users_wrote_is_shown_and_never_run(admin: Page, serving: Serving) -> None:
+    alerts: list[str] = []
+    admin.on("dialog", lambda dialog: alerts.append(dialog.message))
+    for path in ("/", "/services", "/services/Bad", "/tasks/01T90001"):
+        await admin.goto(path)
+        await expect(admin.locator("h1")).to_be_visible()
+    await expect(admin.locator("#log")).to_contain_text("<script>alert(1)</script>")
+    await expect(admin.locator("#log")).to_contain_text("scanning /data/uploads")
+    wide = await admin.evaluate("document.documentElement.scrollWidth > innerWidth")
+
+    assert alerts == []
+    assert not wide
+
+
+async def test_a_phone_has_it_all(chromium: Browser, serving: Serving) -> None:
+    async with person(chromium, serving.url, phone=True) as page:
+        await sign_in(page, "/services")
+        for path in PAGES.values():
+            await page.goto(path)
+            wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, path
+        await page.goto("/services")
+        await page.get_by_role("button", name="Menu").click()
+        await page.get_by_role("navigation", name="Menu").get_by_role("link", name="Tasks").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Tasks")
+
+
+async def test_the_theme_that_was_chosen_stays(admin: Page) -> None:
+    await admin.get_by_role("button", name="Light or dark").click()
+    await admin.goto("/tasks")
+
+    assert await admin.evaluate("document.documentElement.classList.contains('dark')")
+
+
+async def test_pages_are_light(admin: Page) -> None:
+    asked: list[str] = []
+    admin.on("request", lambda request: asked.append(request.url))
+    weights: dict[str, int] = {}
+    for path in ("/", "/services", "/services/my-app", "/tasks/01T90001"):
+        asked.clear()
+        await admin.goto(path)
+        files = [await admin.request.get(url) for url in asked if not url.endswith(STREAMS)]
+        weights[path] = sum([len(gzip.compress(await one.body(), 5)) for one in files])
+
+    assert {path: weight for path, weight in weights.items() if weight > HEAVIEST} == {}
+
+
+def _tell(serving: Serving, kind: str, service: str | None, **data: Any) -> None:
+    assert serving.loop
+    serving.loop.call_soon_threadsafe(lambda: change(serving.office, kind, service, **data))
