@@ -50,6 +50,11 @@ TABLE = (
         "Check it with all data (`composia repo check --read-data`), and its disk.",
     ),
     (
+        r"No CA certificates were loaded",
+        "the image of rustic has no certificates, and without any it speaks to no server",
+        "Use the official image, or mount a file of them and name it by SSL_CERT_FILE.",
+    ),
+    (
         r"os error 111\b|Connection refused|dns error|error sending request|timed out",
         "the repository cannot be reached",
         "Is its server running, and does this node reach it?",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from composia.errors import Conflict
 from composia.model.backup import Backup
@@ -25,6 +25,11 @@ from composia.workflows.plan import Hold, PartlyDone, Plan, Run
 from composia.workflows.sides import names, settle
 
 
+def _whole(number: object) -> object:
+    # JSON has one kind of number: 8.0 is 8.
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 class CheckRequest(BaseModel):
     """How thorough the check is."""
 
@@ -33,12 +38,10 @@ class CheckRequest(BaseModel):
     read_data: bool = Field(
         default=False, description="Read all data too: the only way to find damaged bytes."
     )
-    parts: int | None = Field(
+    parts: Annotated[int, BeforeValidator(_whole)] | None = Field(
         default=None,
         ge=1,
         le=1000,
-        # JSON has one kind of number: 8.0 is 8.
-        strict=False,
         description="Read the next of so many parts of all data: as many checks read all of it.",
     )
 

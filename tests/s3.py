@@ -1,0 +1,113 @@
+"""A real S3 server in a thread: requests over HTTP, signed, and objects that come and go."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Interface
+from typing import Any
+
+from composia.tools.shell import Command, LocalShell
+
+BUCKET = "backups"
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class S3:
+    """One bucket, behind an address that engines reach."""
+
+    def __init__(self, host: str) -> None:
+        self._inner = _application()
+        #: How many objects are still taken; None: any number.
+        self.takes: int | None = None
+        self._server = _server(host, self._answer)
+        self.url = f"http://{host}:{self._server.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self._ask("PUT", BUCKET)
+
+    def profile(self, password: str, root: str) -> str:
+        """A rustic profile for a repository there."""
+        return f"""[repository]
+repository = "opendal:s3"
+password = "{password}"
+
+[repository.options]
+bucket = "{BUCKET}"
+endpoint = "{self.url}"
+region = "us-east-1"
+access_key_id = "planted-access-key"
+secret_access_key = "planted-secret-key"
+root = "{root}"
+enable_virtual_host_style = "false"
+"""
+
+    def objects(self, root: str) -> list[str]:
+        """The keys of what it holds there."""
+        from moto.backends import get_backend
+
+        backend = get_backend("s3")["123456789012"]["aws"]
+        keys = backend.buckets[BUCKET].keys
+        return [key for key in keys if key.startswith(f"{root.strip('/')}/")]
+
+    def end(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _ask(self, method: str, path: str) -> None:
+        wanted = urllib.request.Request(f"{self.url}/{path}", method=method)
+        urllib.request.urlopen(wanted, timeout=10).close()
+
+    def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "PUT" and self.takes is not None:
+            if self.takes == 0:
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                start("403 Forbidden", [("Content-Type", "application/xml")])
+                return [b"<Error><Code>AccessDenied</Code><Message>full</Message></Error>"]
+            self.takes -= 1
+        return self._inner(environ, start)
+
+
+@contextmanager
+def served(host: str) -> Iterator[S3]:
+    """A server of its own, with an empty bucket."""
+    server = S3(host)
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+async def reachable(shell: LocalShell) -> str:
+    """An address of this machine that containers in the engine's own network reach."""
+    addresses = ("ip", "-4", "-o", "addr", "show")
+    inside = ("docker", "run", "--rm", "--network", "host", "busybox:lab", *addresses)
+    theirs = {one.network for one in await _addresses(shell, inside)}
+    ours = await _addresses(shell, addresses)
+    found = next(one for one in ours if one.network in theirs and not one.is_loopback)
+    return str(found.ip)
+
+
+async def _addresses(shell: LocalShell, words: tuple[str, ...]) -> list[IPv4Interface]:
+    said = (await shell.run(Command(words))).stdout.decode().split()
+    return [IPv4Interface(said[at + 1]) for at, word in enumerate(said) if word == "inet"]
+
+
+def _application() -> Application:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from moto.server import DomainDispatcherApplication, create_backend_app
+    made: Application = DomainDispatcherApplication(create_backend_app)
+    return made
+
+
+def _server(host: str, application: Application) -> Any:
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    return make_server(host, 0, application, threaded=True)
