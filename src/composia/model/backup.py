@@ -52,6 +52,8 @@ class Backup(BaseModel):
     exclude: tuple[str, ...] = ()
     verified_at: datetime | None = None
     verification: str | None = None
+    #: True when a verification has found that it does not come back as it was saved.
+    damaged: bool = False
     #: Copies off site that have it, by their names in config.yaml.
     copies: tuple[str, ...] = ()
     #: True when the repository was listed and its snapshot is not there any more.
@@ -59,6 +61,9 @@ class Backup(BaseModel):
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it was saved: its own task said so, or a verification has proven it."""
+        """Whether all of it was saved and none of it was found damaged since.
+
+        Its own task said so, or, for one that was adopted, a verification.
+        """
         proven = self.status is BackupStatus.UNPROVEN and self.verified_at is not None
-        return self.status is BackupStatus.SUCCESS or proven
+        return (self.status is BackupStatus.SUCCESS or proven) and not self.damaged

@@ -21,7 +21,6 @@ SPARED = timedelta(days=7)
 #: Taken of data that somebody was about to replace: they stand for no day, week, month or year.
 SAFETY_COPIES = frozenset({BackupKind.BEFORE_RESTORE, BackupKind.BEFORE_UPDATE})
 SPARED_KINDS = SAFETY_COPIES | {BackupKind.MIGRATION}
-INCOMPLETE = frozenset({BackupStatus.PARTIAL, BackupStatus.FAILED})
 
 NO_POLICY = "no `keep` is set: everything stays"
 NOT_OURS = "no task of ours saved it"
@@ -117,7 +116,7 @@ class _Reasons:
     def to_go(self, backup: Backup) -> str:
         """Why it goes, where nothing keeps it."""
         if not counts(backup):
-            return f"{backup.status}, and a younger one is whole"
+            return f"{_fault(backup)}, and a younger one is whole"
         if backup.kind in SAFETY_COPIES:
             return f"a copy {str(backup.kind).replace('_', ' ')}, older than {SPARED.days} days"
         return "a younger one stands for each of its periods"
@@ -134,15 +133,19 @@ class _Reasons:
     def _of_others(self, backup: Backup) -> Iterator[str]:
         if backup is self._verified:
             yield LAST_VERIFIED
-        if backup.status is BackupStatus.UNPROVEN:
+        if backup.status is BackupStatus.UNPROVEN and not backup.damaged:
             yield UNPROVEN
         elif self._newest is None or self._newest.time <= backup.time:
             yield NO_BETTER
         elif self._is_young(backup):
-            yield f"{backup.status}, {YOUNG}"
+            yield f"{_fault(backup)}, {YOUNG}"
 
     def _is_young(self, backup: Backup) -> bool:
         return self._now - backup.time < SPARED
+
+
+def _fault(backup: Backup) -> str:
+    return "found damaged" if backup.damaged else str(backup.status)
 
 
 def _last_verified(newest_first: Iterable[Backup]) -> Backup | None:

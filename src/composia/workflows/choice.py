@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -92,11 +92,19 @@ def _is_there(backup: Backup) -> bool:
 def remarks(chosen: Sequence[Backup]) -> tuple[str, ...]:
     """What a person should know of the backups that a restore starts from."""
     return tuple(
-        f"backup {backup.id} of {backup.data_item} is unproven: nobody has recorded that it was "
-        "saved whole, and it was never verified"
+        f"backup {backup.id} of {backup.data_item} {fault}"
         for backup in chosen
-        if _is_unproven(backup, backup.service)
+        for fault in _faults(backup)
     )
+
+
+def _faults(backup: Backup) -> Iterator[str]:
+    if _is_unproven(backup, backup.service):
+        yield (
+            "is unproven: nobody has recorded that it was saved whole, and it was never verified"
+        )
+    if backup.damaged:
+        yield f"was found damaged: {backup.verification}"
 
 
 def left_out(

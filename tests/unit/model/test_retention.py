@@ -108,9 +108,10 @@ def test_a_backup_says_every_rule_that_keeps_it() -> None:
         {"status": BackupStatus.FAILED, "snapshot_id": None},
         {"status": BackupStatus.UNPROVEN},
         {"missing": True},
+        {"damaged": True},
         {"task_id": None},
     ],
-    ids=["partial", "failed", "unproven", "missing", "a stranger's"],
+    ids=["partial", "failed", "unproven", "missing", "damaged", "a stranger's"],
 )
 def test_what_is_not_proven_to_be_whole_pushes_nothing_out(fields: dict[str, Any]) -> None:
     good = saved(5)
@@ -123,11 +124,15 @@ def test_an_adopted_one_counts_when_it_is_verified() -> None:
     assert kept([old, proven], LAST) == {proven.id}
 
 
-@pytest.mark.parametrize("status", [BackupStatus.PARTIAL, BackupStatus.FAILED])
-def test_an_incomplete_one_goes_a_week_later_when_a_younger_one_is_whole(
-    status: BackupStatus,
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": BackupStatus.PARTIAL}, {"status": BackupStatus.FAILED}, {"damaged": True}],
+    ids=["partial", "failed", "damaged"],
+)
+def test_one_that_is_not_whole_goes_a_week_later_when_a_younger_one_is(
+    fault: dict[str, Any],
 ) -> None:
-    bad = saved(8, status=status)
+    bad = saved(8, **fault)
     assert kept([bad, saved(7.5)], LAST).isdisjoint({bad.id})
     assert bad.id in kept([bad, saved(9)], LAST)
     assert bad.id in kept([bad, saved(7.5)], LAST, NOW - timedelta(days=2))
@@ -203,6 +208,7 @@ _BACKUPS = st.lists(
         status=st.sampled_from(BackupStatus),
         kind=st.sampled_from(BackupKind),
         missing=st.booleans(),
+        damaged=st.booleans(),
         verified_at=st.sampled_from([None, NOW]),
         task_id=st.sampled_from(["01TASK", None]),
     ),

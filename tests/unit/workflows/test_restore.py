@@ -67,6 +67,7 @@ def test_items_that_were_never_backed_up_are_left_out_by_default(world: World) -
         {"status": BackupStatus.PARTIAL},
         {"status": BackupStatus.UNPROVEN},
         {"missing": True},
+        {"damaged": True},
     ],
 )
 def test_a_bad_backup_is_never_the_newest(world: World, bad: dict[str, Any]) -> None:
@@ -108,6 +109,12 @@ def test_an_unproven_backup_is_restored_by_name_and_says_so(world: World) -> Non
     plan = planned(world, backup("x", status=BackupStatus.UNPROVEN), backup_ids=("x",))
     assert ids(plan) == ["x"]
     assert "backup x of uploads is unproven" in plan.remarks[0]
+
+
+def test_a_damaged_backup_is_restored_by_name_and_says_so(world: World) -> None:
+    damaged = backup("x", damaged=True, verification="./data/a differs")
+    plan = planned(world, damaged, backup_ids=("x",))
+    assert "was found damaged: ./data/a differs" in plan.remarks[0]
 
 
 def test_unproven_backups_are_taken_where_a_person_says_so(world: World) -> None:

@@ -55,7 +55,7 @@ class Copies:
         def noted(record: Backup) -> Backup:
             changes: dict[str, object] = {"verification": text}
             if proven is not None:
-                changes["verified_at"] = at if proven else None
+                changes |= {"verified_at": at if proven else None, "damaged": not proven}
             if proven and record.status is BackupStatus.UNPROVEN:
                 changes["status"] = BackupStatus.SUCCESS
             return record.model_copy(update=changes)
