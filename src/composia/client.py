@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from composia import errors
 from composia.errors import ComposiaError, Problem
 from composia.model.backup import Backup
+from composia.model.notification import Notification, Tried, TriedAll
 from composia.model.shown import (
     Committed,
     EntryView,
@@ -179,6 +180,21 @@ class Client:
         finally:
             unfinished.unlink(missing_ok=True)
         return size
+
+    # Notifications.
+
+    async def notifications(self, limit: int = 50, **filters: Any) -> list[Notification]:
+        """The newest first; filters: service, state, event."""
+        return (await self._page("/notifications", Notification, limit=limit, **filters)).items
+
+    async def test_notifications(self) -> list[Tried]:
+        """Send a message to every target; what came of each."""
+        return _read(await self._send("POST", "/notifications/test"), TriedAll).items
+
+    async def acknowledge(self, notification: str) -> Notification:
+        """Have it told no more, unless it happens anew."""
+        path = f"/notifications/{_part(notification)}/acknowledge"
+        return _read(await self._send("POST", path), Notification)
 
     # Nodes, repository, catalog, configuration.
 

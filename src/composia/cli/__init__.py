@@ -29,6 +29,7 @@ COMMANDS = {
     "node": ("nodes:node", "Look at one node."),
     "catalog": ("catalog:catalog", "Read and write the files of the catalog."),
     "repo": ("repo:repo", "Look at the rustic repository, make it, or check it."),
+    "notifications": ("notifications:notifications", "List what people are told, or try it out."),
     "config": ("config:config", "Tell the controller about a changed config.yaml."),
     "login": ("config:login", "Keep address and access token for this user."),
     "completion": ("completion:completion", "Print the completion script of a shell."),
