@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.pages.browser import browser, person, sign_in
@@ -18,13 +19,13 @@ def serving() -> Iterator[Serving]:
         yield found
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     async with browser() as found:
         yield found
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def admin(chromium: Browser, serving: Serving) -> AsyncIterator[Page]:
     """Signed in, on Home."""
     async with person(chromium, serving.url) as page:

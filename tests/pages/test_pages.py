@@ -13,6 +13,9 @@ from tests.pages.browser import PAGES, person, sign_in
 from tests.pages.seed import change
 from tests.pages.serving import Serving
 
+#: One browser for all of them: it takes longer to start than a test.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 ROOT = Path(__file__).parents[2]
 AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()
 #: Bytes that a page and all that it needs may have, compressed.
