@@ -157,3 +157,16 @@ async def test_a_snapshot_that_was_removed_by_hand_shows_as_missing_until_it_is_
     await office.ended((await office.submit(forget())).id)
 
     assert not any(one.missing for one in await office.store.backups())
+
+
+async def test_a_backup_that_was_found_damaged_is_whole_again_when_it_is_proven(
+    office: Office,
+) -> None:
+    await office.store.keep_backups([OLD])
+    seen = []
+    for proven in (False, None, True):
+        await office.store.note_verification(OLD.id, "a word", at=NOW, proven=proven)
+        record = await office.store.backup(OLD.id)
+        assert record
+        seen.append((record.damaged, record.is_whole))
+    assert seen == [(True, False), (True, False), (False, True)]
