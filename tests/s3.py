@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import urllib.request
@@ -48,11 +49,20 @@ enable_virtual_host_style = "false"
 
     def objects(self, root: str) -> list[str]:
         """The keys of what it holds there."""
+        return [key for key in self._keys() if key.startswith(f"{root.strip('/')}/")]
+
+    def clone(self, root: str, to: str) -> None:
+        """The same objects at another place too."""
+        keys = self._keys()
+        for name in self.objects(root):
+            made = copy.copy(keys[name])
+            made.name = to.strip("/") + name[len(root.strip("/")) :]
+            keys[made.name] = made
+
+    def _keys(self) -> Any:
         from moto.backends import get_backend
 
-        backend = get_backend("s3")["123456789012"]["aws"]
-        keys = backend.buckets[BUCKET].keys
-        return [key for key in keys if key.startswith(f"{root.strip('/')}/")]
+        return get_backend("s3")["123456789012"]["aws"].buckets[BUCKET].keys
 
     def end(self) -> None:
         self._server.shutdown()
@@ -101,8 +111,8 @@ async def _addresses(shell: LocalShell, words: tuple[str, ...]) -> list[IPv4Inte
 def _application() -> Application:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from moto.server import DomainDispatcherApplication, create_backend_app
-    made: Application = DomainDispatcherApplication(create_backend_app)
+        from moto import server
+    made: Application = server.DomainDispatcherApplication(server.create_backend_app)  # type: ignore[attr-defined]  # it is not listed there
     return made
 
 

@@ -115,35 +115,46 @@ async def offsite(place: Place, tmp_path: Path, s3: S3, template: Path) -> OffSi
     return made
 
 
-async def test_the_first_copy_makes_the_place_and_the_second_finds_all_there(
-    offsite: OffSite,
-) -> None:
-    first = await offsite.copy()
-    offsite.known = first.repository_id
-    await save(offsite.engine, offsite.place.tree({"c": b"second"}))
-    second = await offsite.copy()
+@pytest.fixture
+async def copied(offsite: OffSite, template: Path) -> OffSite:
+    """The same with a copy of that backup, made once."""
+    kept = template.with_name("copy-id")
+    if not kept.exists():
+        made = await offsite.copy()
+        assert (made.made, made.copied, made.already_there, made.missing) == (True, 1, 0, ())
+        offsite.s3.clone(offsite.root, "template")
+        kept.write_text(made.repository_id)
+    offsite.s3.clone("template", offsite.root)
+    offsite.known = kept.read_text()
+    return offsite
 
-    assert (first.made, first.copied, first.already_there, first.missing) == (True, 1, 0, ())
+
+async def test_a_copy_brings_what_is_new_and_finds_the_rest_there(
+    copied: OffSite,
+) -> None:
+    await save(copied.engine, copied.place.tree({"c": b"second"}))
+
+    second = await copied.copy()
+
     assert (second.made, second.copied, second.already_there, second.missing) == (False, 1, 1, ())
-    assert set(second.there) == {one.id for one in await offsite.engine.snapshots()}
-    assert first.repository_id != await offsite.engine.repository_id()
+    assert set(second.there) == {one.id for one in await copied.engine.snapshots()}
+    assert second.repository_id != await copied.engine.repository_id()
 
 
 async def test_a_copy_that_fails_half_way_is_no_success_and_goes_on_the_next_time(
-    offsite: OffSite,
+    copied: OffSite,
 ) -> None:
-    offsite.known = (await offsite.copy()).repository_id
-    await save(offsite.engine, offsite.place.tree({"big": os.urandom(20_000_000)}, "more"))
-    offsite.s3.takes = 1
+    await save(copied.engine, copied.place.tree({"big": os.urandom(9_000_000)}, "more"))
+    copied.s3.takes = 1
 
-    broken = await offsite.copy()
-    offsite.s3.takes = None
-    resumed = await offsite.copy()
+    broken = await copied.copy()
+    copied.s3.takes = None
+    resumed = await copied.copy()
 
     assert broken.problem
     assert len(broken.missing) == 1
     assert (resumed.copied, resumed.missing, resumed.problem) == (1, (), None)
-    await offsite.target().check(read_data=True)
+    await copied.target().check(read_data=True)
 
 
 async def test_a_place_that_takes_nothing_is_an_error_that_tells_no_secret(
@@ -185,16 +196,15 @@ async def test_another_folder_can_be_the_copy_too(offsite: OffSite) -> None:
 
 
 async def test_a_backup_comes_back_from_the_copy_when_the_repository_is_gone(
-    offsite: OffSite,
+    copied: OffSite,
 ) -> None:
-    copied = await offsite.copy()
-    (original,) = copied.there
-    (offsite.place.repo / "config").unlink()
-    site = replace(offsite.site(), repository=offsite.target())
+    (original,) = [one.id for one in await copied.engine.snapshots()]
+    (copied.place.repo / "config").unlink()
+    site = replace(copied.site(), repository=copied.target())
     wanted = Wanted(item="uploads", backup_id="01B", snapshot_id=original, saved_by="files.copy")
     fetching = FetchData(
         service=INFRA,
-        repository=ref("offsite-s3", "s3", copied.repository_id),
+        repository=ref("offsite-s3", "s3", copied.known),
         items=(ItemToRestore(wanted=wanted, strategy=FilesCopyBack(include=("./data/uploads",))),),
         to="scratch",
     )

@@ -208,6 +208,7 @@ def _tasks(office: MemoryOffice, now: datetime) -> None:
                     message="the name server did not take the record wiki.example.org",
                     hint="Press Retry to go on, Roll back to return to main, or Abandon.",
                 ),
+                "steps": _moved(now - 90 * minute),
                 "actions": ("retry", "rollback", "abandon"),
             }
         ),
@@ -249,6 +250,30 @@ def _task(id: str, type: str, title: str, at: datetime) -> Task:  # noqa: A002  
         created_at=at,
         started_at=at,
     )
+
+
+def _moved(start: datetime) -> tuple[Step, ...]:
+    """The steps of a move whose names could not be changed."""
+    done = (
+        "0_check",
+        "0_back_up",
+        "0_prepare",
+        "0_pre_copy",
+        "1_export_data",
+        "2_stop_source",
+        "3_reload_caddy",
+        "4_restore_data",
+        "5_start_on_target",
+        "6_reload_caddy",
+    )
+    second = timedelta(seconds=1)
+    steps = [
+        _step(name, start + place * 9 * second, start + (place * 9 + place % 4 + 1) * second)
+        for place, name in enumerate(done)
+    ]
+    failed = _step("7_update_dns", start + 99 * second, start + 109 * second)
+    error = StepError(message="the name server did not take the record wiki.example.org")
+    return (*steps, failed.model_copy(update={"status": Status.FAILED, "error": error}))
 
 
 def _step(name: str, start: datetime, end: datetime | None) -> Step:

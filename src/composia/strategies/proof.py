@@ -80,22 +80,21 @@ def _covered(path: str, roots: Collection[str]) -> bool:
 def _refuse_emptied(
     roots: Collection[str], held: Contents, listed: Collection[Entry], wanted: Wanted
 ) -> None:
-    """A folder without anything in it is only right where it was so when it was saved."""
-    paths = {entry.path: entry.type for entry in listed}
+    """A folder without a file in it is only right where it was so when it was saved."""
     if not roots:
         raise Failure(f"there is nothing at all in the snapshot of {wanted.item}", hint=HINT)
+    files = [entry.path for entry in listed if entry.type != "dir"]
     for root in roots:
-        empty = paths.get(root, "dir") == "dir" and not any(
-            path.startswith(f"{root}/") for path in paths
-        )
-        if empty and not _was_empty(root, held):
+        if not any(_covered(path, [root]) for path in files) and not _was_empty(root, held):
             raise Failure(
                 f"{known_as(root)} of {wanted.item} is an empty folder in the snapshot", hint=HINT
             )
 
 
 def _was_empty(root: str, held: Contents) -> bool:
-    return held.manifest is not None and len(held.manifest.within(root).entries) == 1
+    if held.manifest is None:
+        return False
+    return all(entry.type == "dir" for entry in held.manifest.within(root).entries.values())
 
 
 def _copy(number: int, root: str, held: Contents, scratch: Aside) -> Copy:

@@ -30,7 +30,7 @@ def mount(app: FastAPI) -> None:
     pages.state = app.state
     pages.state.attempts = Attempts()
     for module in ROUTERS:
-        pages.include_router(module.router)
+        pages.router.routes.extend(module.router.routes)
     pages.mount("/static", Built(STATIC))
     install(pages)
     pages.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)

@@ -16,7 +16,7 @@ from composia.web.visit import AtVisit, Visit
 router = APIRouter()
 
 #: So many of the newest tasks and backups are shown.
-NEWEST = 8
+NEWEST = 6
 
 
 @router.get("/")

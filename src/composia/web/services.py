@@ -27,9 +27,6 @@ from composia.workflows.service import (
 
 router = APIRouter(prefix="/services")
 
-#: So many tasks are shown of a service.
-NEWEST = 50
-
 
 class Change(StrEnum):
     """What is done to containers; templates/change_dialog.html has the words."""
@@ -59,38 +56,23 @@ async def list_services(visit: AtVisit, q: Annotated[str, Query(max_length=200)]
 @router.get("/{service}")
 async def show_overview(visit: AtVisit, service: ServiceName) -> Response:
     """What it is, and whether its data is safe."""
-    found = await _service(visit, service)
+    found = await service_of(visit, service)
     tasks = await visit.office.store.tasks(services=(service,), limit=5)
     return visit.page("service_overview.html", service=found, tab="overview", tasks=tasks)
-
-
-@router.get("/{service}/instances")
-async def show_instances(visit: AtVisit, service: ServiceName) -> Response:
-    """It on each node."""
-    found = await _service(visit, service)
-    return visit.page("service_instances.html", service=found, tab="instances")
 
 
 @router.get("/{service}/data")
 async def show_data(visit: AtVisit, service: ServiceName) -> Response:
     """Its items, and what none of them covers."""
-    found = await _service(visit, service)
+    found = await service_of(visit, service)
     return visit.page("service_data.html", service=found, tab="data")
-
-
-@router.get("/{service}/history")
-async def show_history(visit: AtVisit, service: ServiceName) -> Response:
-    """Its tasks."""
-    found = await _service(visit, service)
-    tasks = await visit.office.store.tasks(services=(service,), limit=NEWEST)
-    return visit.page("service_history.html", service=found, tab="history", tasks=tasks)
 
 
 @router.get("/{service}/backup")
 async def ask_backup(visit: AtVisit, service: ServiceName) -> Response:
     """Which data items, on which nodes?"""
     visit.caller.must(Scope.OPERATE, service)
-    found = await _service(visit, service)
+    found = await service_of(visit, service)
     return visit.dialog("backup_dialog.html", back=f"/services/{service}", service=found)
 
 
@@ -106,7 +88,7 @@ async def back_up(visit: AtVisit, service: ServiceName, request: Request) -> Res
 async def ask_change(visit: AtVisit, service: ServiceName, change: Change) -> Response:
     """Deploy, update, restart or stop it: on which nodes?"""
     visit.caller.must(Scope.OPERATE, service)
-    found = await _service(visit, service)
+    found = await service_of(visit, service)
     back = f"/services/{service}"
     return visit.dialog("change_dialog.html", back=back, service=found, change=change)
 
@@ -121,6 +103,7 @@ async def make_change(
     return await visit.submit(PLANNERS[change](await visit.known(), service, wanted))
 
 
-async def _service(visit: Visit, service: str) -> ServiceView:
+async def service_of(visit: Visit, service: str) -> ServiceView:
+    """A service that the visitor may see. Raises Denied, NotFound, or Invalid where broken."""
     visit.caller.must_see(service)
     return await services.shown(visit, service)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from composia import __version__
 from composia.web.assets import Assets
@@ -76,6 +77,17 @@ def took(start: datetime | None, end: datetime | None) -> str:
     return in_seconds((end - start).total_seconds()) if start and end else "–"
 
 
+def coded(text: object) -> Markup:
+    """Safe text, with what stands between backticks as code."""
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(parts)
+    )
+
+
 def _made() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -84,7 +96,13 @@ def _made() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"bytes": in_bytes, "seconds": in_seconds, "ago": ago, "exactly": exactly}
+    made.filters |= {
+        "bytes": in_bytes,
+        "seconds": in_seconds,
+        "ago": ago,
+        "exactly": exactly,
+        "coded": coded,
+    }
     made.globals |= {"assets": Assets(), "version": __version__, "took": took}
     return made
 

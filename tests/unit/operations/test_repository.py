@@ -41,7 +41,7 @@ class Repository(MemoryEngine):
         self.made = 0
         self.checked: list[bool] = []
 
-    async def repository_id(self) -> str | None:
+    async def repository_id(self, *, far: bool = False) -> str | None:
         await asyncio.sleep(0)
         return self.found
 

@@ -1,0 +1,168 @@
+"""Verification: a backup is restored for real, and whatever is not as it was saved is found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from composia.errors import Failure
+from composia.operations.repository import CheckRepository
+from composia.operations.verifying import BackupProven, VerifyFiles
+from composia.strategies.base import Site, Wanted
+from composia.tools import manifest
+from composia.tools.docker import Docker
+from composia.tools.rustic import Part
+from composia.tools.rustic_engine import RusticEngine
+from composia.tools.shell import LocalShell
+from tests.contract.repository import Place
+from tests.contract.test_engine import KEY, odd_tree, save
+from tests.twins.site import Twins
+from tests.unit.operations.test_repository import INFRA
+
+
+@pytest.fixture
+def place(tmp_path: Path, docker: Docker, shell: LocalShell) -> Place:
+    return Place(tmp_path, docker, shell)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("template")
+
+
+@pytest.fixture
+async def engine(place: Place, template: Path) -> AsyncIterator[RusticEngine]:
+    """A repository that is there."""
+    yield await place.made(template)
+    assert await place.containers() == []
+
+
+class Proving:
+    """A node that verifies; nothing of it may be left afterwards."""
+
+    def __init__(self, place: Place, engine: RusticEngine, tmp_path: Path) -> None:
+        self.engine = engine
+        self.twins = Twins(tmp_path / "service")
+        self.kept: bytes | None = None
+        self.docker = place.docker
+
+    @property
+    def site(self) -> Site:
+        return replace(
+            self.twins.site, repository=self.engine, docker=self.docker, read_manifest=self._read
+        )
+
+    def saw(self, root: Path, key: str = KEY) -> None:
+        """What the source looked like when it was saved."""
+        self.kept = manifest.join({key: manifest.take(root)}).write()
+
+    async def verify(self, snapshot_id: str) -> BackupProven:
+        wanted = Wanted(
+            item="uploads", backup_id="01B", snapshot_id=snapshot_id, saved_by="files.copy"
+        )
+        try:
+            return await VerifyFiles(service=INFRA, wanted=wanted).perform(self.site)
+        finally:
+            assert not list(self.twins.site.aside.glob("*"))
+
+    async def _read(self, backup_id: str) -> bytes | None:
+        return self.kept
+
+
+@pytest.fixture
+def proving(place: Place, engine: RusticEngine, tmp_path: Path) -> Proving:
+    return Proving(place, engine, tmp_path)
+
+
+async def test_a_good_backup_is_proven_down_to_owners_links_and_odd_names(
+    place: Place, engine: RusticEngine, proving: Proving
+) -> None:
+    root = odd_tree(place)
+    proving.saw(root)
+    saved = await save(engine, root)
+
+    proven = await proving.verify(saved.snapshot.id)
+
+    assert proven.text == f"restored {proven.files} files (34 bytes), all equal to what was saved"
+    assert proven.files == sum(not path.is_dir() or path.is_symlink() for path in root.rglob("*"))
+    assert proven.warnings == ()
+
+
+async def test_a_single_file_is_proven_without_a_manifest(
+    place: Place, engine: RusticEngine, proving: Proving
+) -> None:
+    saved = await save(engine, place.tree({"one": b"12345"}) / "one", key="files/one")
+
+    proven = await proving.verify(saved.snapshot.id)
+
+    assert proven.text == "restored 1 file (5 bytes), all equal to what was saved"
+    assert proven.warnings
+
+
+async def test_a_tampered_pack_is_caught_and_each_byte_is_in_one_part_of_the_check(
+    place: Place, engine: RusticEngine, proving: Proving
+) -> None:
+    root = place.tree({"big": os.urandom(1_000_000)})
+    proving.saw(root)
+    saved = await save(engine, root)
+    flip_a_byte(place)
+
+    with pytest.raises(Failure, match="damaged"):
+        await proving.verify(saved.snapshot.id)
+
+    sound = [await is_sound(proving, Part(number=number, of=3)) for number in (1, 2, 3)]
+    assert sorted(sound) == [False, True, True]
+
+
+def flip_a_byte(place: Place) -> None:
+    packs = [path for path in (place.repo / "data").rglob("*") if path.is_file()]
+    pack = max(packs, key=lambda path: path.stat().st_size)
+    content = bytearray(pack.read_bytes())
+    content[1000] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(content)
+
+
+async def is_sound(proving: Proving, part: Part) -> bool:
+    try:
+        await CheckRepository(service=INFRA, part=part).perform(proving.site)
+    except Failure:
+        return False
+    return True
+
+
+async def test_an_emptied_folder_is_caught(
+    place: Place, engine: RusticEngine, proving: Proving
+) -> None:
+    root = place.tree({"kept/a": b"1", "kept/b": b"2"})
+    proving.saw(root)
+    (root / "kept/a").unlink()
+    halved = await save(engine, root)
+    (root / "kept/b").unlink()
+    (root / "kept").rmdir()
+    emptied = await save(engine, root)
+
+    with pytest.raises(Failure, match=r"2 paths differ: .*kept/a"):
+        await proving.verify(halved.snapshot.id)
+    with pytest.raises(Failure, match=r"\./data/uploads of uploads is an empty folder"):
+        await proving.verify(emptied.snapshot.id)
+    proving.kept = None
+    with pytest.raises(Failure, match=r"is an empty folder in the snapshot"):
+        await proving.verify(emptied.snapshot.id)
+
+
+async def test_what_an_owner_or_a_mode_has_become_is_caught(
+    place: Place, engine: RusticEngine, proving: Proving
+) -> None:
+    root = place.tree({"a": b"1", "b": b"2"})
+    proving.saw(root)
+    (root / "a").chmod(0o600)
+    os.chown(root / "b", 12, 34)
+    saved = await save(engine, root)
+
+    with pytest.raises(Failure, match=r"a \(mode\).*b \(uid, gid\)"):
+        await proving.verify(saved.snapshot.id)
