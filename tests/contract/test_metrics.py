@@ -17,9 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from composia.controller.app import create_app
 from composia.controller.metrics import METRICS, expected, metrics
-from composia.store.moves import DONE
-from composia.store.store import Store
-from composia.store.tasks import NewTask
+from composia.controller.store.moves import DONE
+from composia.controller.store.store import Store
+from composia.controller.store.tasks import NewTask
 from composia.model.backup import Backup, BackupStatus
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig

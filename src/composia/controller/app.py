@@ -38,7 +38,7 @@ from composia.controller.wires import Wires
 from composia.controller.world import ControllerWorld
 from composia.errors import ComposiaError, Conflict
 from composia.model.catalog import CatalogView
-from composia.model.config import ControllerConfig, load_config
+from composia.model.config import ControllerConfig, Scope, load_config
 from composia.tools.shell import LocalShell
 from composia.workflows.rescue import RescuePlan, StopStalePlan
 
@@ -163,8 +163,7 @@ def create_app(config: ControllerConfig, config_file: Path | None = None) -> Fas
         redoc_url=None,
     )
     api.mount(app)
-    app.include_router(agents.router)
-    app.include_router(repository.router)
+    app.router.routes.extend((*agents.router.routes, *repository.router.routes))
     app.add_middleware(Noted)
     _watch(app)
     return app
@@ -188,7 +187,10 @@ def _watch(app: FastAPI) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     async def prometheus(request: Request) -> Response:
-        text = await metrics(request.app.state.controller)
+        controller: Controller = request.app.state.controller
+        # It names services and nodes: a token like for any other call.
+        controller.gate.caller(request.headers.get("authorization")).must(Scope.READ)
+        text = await metrics(controller)
         return PlainTextResponse(text, media_type=_PROMETHEUS)
 
 

@@ -2,55 +2,174 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from composia import __version__
+from composia.controller.worktree import CatalogState
+from composia.model.catalog import CatalogView
+from composia.tools.cron import NEVER
 
 if TYPE_CHECKING:
     from composia.controller.app import Controller
 
+_ITEM = ("service", "data_item", "node")
+
+#: Every metric: what it says, and its labels. Names that end in `_total` only grow.
+METRICS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "composia_info": ("The controller.", ("version",)),
+    "composia_node_online": ("Whether its agent is connected.", ("node",)),
+    "composia_node_last_seen_timestamp_seconds": ("When it was last connected.", ("node",)),
+    "composia_node_disk_free_bytes": ("Free space.", ("node", "path")),
+    "composia_node_disk_size_bytes": ("All space.", ("node", "path")),
+    "composia_catalog_fresh": ("Whether the catalog follows its remote.", ()),
+    "composia_services": ("Services that can be worked with.", ()),
+    "composia_services_broken": ("Services that cannot be read.", ()),
+    "composia_backup_expected": ("A data item that is to be backed up.", _ITEM),
+    "composia_backup_last_success_timestamp_seconds": ("The last good backup.", _ITEM),
+    "composia_backup_last_verified_timestamp_seconds": ("When one was last proven.", _ITEM),
+    "composia_backup_size_bytes": ("Size of the last good backup.", _ITEM),
+    "composia_backup_added_bytes": ("What it added to the repository.", _ITEM),
+    "composia_backup_files": ("Its files.", _ITEM),
+    "composia_backup_duration_seconds": ("How long it took.", _ITEM),
+    "composia_move_downtime_seconds": ("Outage of the last move.", ("service",)),
+    "composia_move_downtime_seconds_total": ("Outage of all moves.", ("service",)),
+    "composia_moves_left_open": ("Moves that wait for a person.", ()),
+    "composia_tasks": ("Tasks that are known.", ("type", "status")),
+    "composia_task_last_success_timestamp_seconds": ("When one last succeeded.", ("type",)),
+    "composia_repository_snapshots": ("Snapshots with a record.", ()),
+    "composia_repository_added_bytes": ("Bytes that those have added.", ()),
+    "composia_copy_complete_timestamp_seconds": ("When a copy was last complete.", ("copy",)),
+    "composia_copy_snapshots": ("Snapshots of a copy.", ("copy",)),
+    "composia_notifications": ("Matters that are not settled.", ("event", "state")),
+    "composia_notifications_undelivered": ("Messages that do not arrive.", ()),
+}
+
+#: A metric, the values of its labels, and the number.
+Sample = tuple[str, Sequence[str], float]
+
 
 async def metrics(controller: Controller) -> bytes:
     """All of them, as they are now."""
+    samples = [
+        ("composia_info", [__version__], 1.0),
+        *_nodes(controller),
+        *_catalog(controller),
+        *await _backups(controller),
+        *await _tasks(controller),
+        *await _repository(controller),
+        *await _notifications(controller),
+    ]
     registry = CollectorRegistry()
-    info = Gauge("composia_info", "The controller.", ["version"], registry=registry)
-    info.labels(__version__).set(1)
-    _nodes(controller, registry)
-    await _tasks(controller, registry)
-    await _backups(controller, registry)
+    registry.register(_Collected(samples))
     return generate_latest(registry)
 
 
-def _nodes(controller: Controller, registry: CollectorRegistry) -> None:
-    online = Gauge("composia_node_online", "Whether it is connected.", ["node"], registry=registry)
-    free = Gauge(
-        "composia_node_disk_free_bytes", "Free space.", ["node", "path"], registry=registry
-    )
+def _nodes(controller: Controller) -> Iterator[Sample]:
     for node, state in controller.nodes.states().items():
-        online.labels(node).set(controller.nodes.online(node))
+        yield "composia_node_online", [node], controller.nodes.online(node)
+        if seen := controller.nodes.last_seen(node):
+            yield "composia_node_last_seen_timestamp_seconds", [node], seen.timestamp()
         for disk in state.disks if state else ():
-            free.labels(node, disk.path).set(disk.free)
-    broken = Gauge("composia_services_broken", "Services to be mended.", registry=registry)
-    broken.set(len(controller.catalog.view().broken))
+            yield "composia_node_disk_free_bytes", [node, disk.path], disk.free
+            yield "composia_node_disk_size_bytes", [node, disk.path], disk.total
 
 
-async def _tasks(controller: Controller, registry: CollectorRegistry) -> None:
-    tasks = Gauge("composia_tasks", "Tasks.", ["type", "status"], registry=registry)
-    for kind, status, count in await controller.store.task_counts():
-        tasks.labels(kind, status).set(count)
+def _catalog(controller: Controller) -> Iterator[Sample]:
+    view = controller.catalog.view()
+    fresh = controller.catalog.status.state is CatalogState.FRESH
+    yield "composia_catalog_fresh", [], fresh
+    yield "composia_services", [], len(view.services)
+    yield "composia_services_broken", [], len(view.broken)
+    default = controller.config.backup.default_schedule
+    for item in expected(view, default):
+        yield "composia_backup_expected", item, 1
 
 
-async def _backups(controller: Controller, registry: CollectorRegistry) -> None:
-    age = Gauge(
-        "composia_backup_last_success_age_seconds",
-        "Since the last good backup of a data item.",
-        ["service", "data_item", "node"],
-        registry=registry,
-    )
-    now = time.time()
-    for service, item, node, at in await controller.store.last_successes():
-        age.labels(service, item, node).set(now - datetime.fromisoformat(at).timestamp())
+def expected(view: CatalogView, default: str | None) -> Iterator[tuple[str, str, str]]:
+    """Service, item and node of all that has a schedule of its own or the default one."""
+    for name, service in view.services.items():
+        for entry in service.meta.backup.data:
+            if service.meta.enabled and (entry.schedule or default or NEVER) != NEVER:
+                yield from ((name, entry.name, node) for node in service.meta.nodes)
+
+
+async def _backups(controller: Controller) -> list[Sample]:
+    found: list[Sample] = []
+    for last in await controller.store.last_good_backups():
+        found += [
+            ("composia_backup_last_success_timestamp_seconds", last.of, _seconds(last.at)),
+            ("composia_backup_size_bytes", last.of, last.size),
+            ("composia_backup_added_bytes", last.of, last.added),
+            ("composia_backup_files", last.of, last.files),
+            ("composia_backup_duration_seconds", last.of, last.duration),
+        ]
+    for of, at in await controller.store.last_verified():
+        found.append(("composia_backup_last_verified_timestamp_seconds", of, _seconds(at)))
+    return found
+
+
+async def _tasks(controller: Controller) -> list[Sample]:
+    store = controller.store
+    found: list[Sample] = [
+        ("composia_tasks", [kind, status], count)
+        for kind, status, count in await store.task_counts()
+    ]
+    for kind, at in await store.last_tasks():
+        found.append(("composia_task_last_success_timestamp_seconds", [kind], _seconds(at)))
+    for outage in await store.outages():
+        found.append(("composia_move_downtime_seconds", [outage.service], outage.last))
+        found.append(("composia_move_downtime_seconds_total", [outage.service], outage.total))
+    found.append(("composia_moves_left_open", [], await store.moves_left_open()))
+    return found
+
+
+async def _repository(controller: Controller) -> list[Sample]:
+    snapshots, added = await controller.store.kept_backups()
+    found: list[Sample] = [
+        ("composia_repository_snapshots", [], snapshots),
+        ("composia_repository_added_bytes", [], added),
+    ]
+    for name, copy in (await controller.store.copies()).items():
+        found.append(("composia_copy_snapshots", [name], copy.snapshots))
+        if copy.complete_at:
+            at = copy.complete_at.timestamp()
+            found.append(("composia_copy_complete_timestamp_seconds", [name], at))
+    return found
+
+
+async def _notifications(controller: Controller) -> list[Sample]:
+    found: list[Sample] = [
+        ("composia_notifications", [event, state], count)
+        for event, state, count in await controller.store.notification_counts()
+    ]
+    undelivered = await controller.store.undelivered()
+    return [*found, ("composia_notifications_undelivered", [], undelivered)]
+
+
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
+
+
+class _Collected(Collector):
+    """Samples as families, each with its help, those without a sample too."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._families: dict[str, Any] = {
+            name: _family(name, text, labels) for name, (text, labels) in METRICS.items()
+        }
+        for name, labels, value in samples:
+            self._families[name].add_metric(labels, value)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families.values()
+
+
+def _family(name: str, text: str, labels: Sequence[str]) -> Metric:
+    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    return kind(name, text, labels=labels)

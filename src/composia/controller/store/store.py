@@ -11,12 +11,15 @@ from composia.controller.store.database import Database, open_database
 from composia.controller.store.dns import DnsMemory
 from composia.controller.store.moves import Moves
 from composia.controller.store.notifications import Notifications
+from composia.controller.store.numbers import Numbers
 from composia.controller.store.sessions import Sessions
 from composia.controller.store.steps import Steps
 from composia.controller.store.tasks import Tasks
 
 
-class Store(Tasks, Steps, Backups, Copies, DnsMemory, Moves, Audit, Sessions, Notifications):
+class Store(
+    Tasks, Steps, Backups, Copies, DnsMemory, Moves, Audit, Sessions, Notifications, Numbers
+):
     """The tables of `composia.db`."""
 
     def __init__(self, db: Database) -> None:

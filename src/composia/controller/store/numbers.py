@@ -1,0 +1,119 @@
+"""What metrics count and measure: a question each, however many items there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import text
+
+from composia.controller.store.database import Database
+
+# With max() SQLite gives the other columns of the row that has it.
+_LAST_GOOD = text("""
+    SELECT service, data_item, node, record, max(time) AS at FROM backups
+    WHERE status = 'success'
+      AND json_extract(record, '$.missing') IS NOT 1
+      AND json_extract(record, '$.damaged') IS NOT 1
+    GROUP BY service, data_item, node
+""")
+_LAST_VERIFIED = text("""
+    SELECT service, data_item, node, max(json_extract(record, '$.verified_at')) AS at FROM backups
+    WHERE json_extract(record, '$.verified_at') IS NOT NULL
+      AND json_extract(record, '$.missing') IS NOT 1
+    GROUP BY service, data_item, node
+""")
+_KEPT = text("""
+    SELECT count(*), coalesce(sum(json_extract(record, '$.added')), 0) FROM backups
+    WHERE json_extract(record, '$.snapshot_id') IS NOT NULL
+      AND json_extract(record, '$.missing') IS NOT 1
+""")
+_LAST_TASKS = text("""
+    SELECT type, max(finished_at) FROM tasks WHERE status = 'succeeded' GROUP BY type
+""")
+_OUTAGES = text("""
+    SELECT service, max(task), json_extract(facts, '$.downtime_seconds') AS last,
+           (SELECT sum(json_extract(every.facts, '$.downtime_seconds')) FROM moves AS every
+            WHERE every.service = moves.service) AS total
+    FROM moves WHERE json_extract(facts, '$.downtime_seconds') IS NOT NULL GROUP BY service
+""")
+_UNDELIVERED = text("SELECT count(*) FROM deliveries WHERE sent_at IS NULL AND error IS NOT NULL")
+_LEFT_OPEN = text("""
+    SELECT count(DISTINCT holds.task) FROM holds JOIN tasks ON tasks.id = holds.task
+    WHERE tasks.status NOT IN ('pending', 'running')
+""")
+
+
+class LastGood(BaseModel):
+    """The last good backup of an item on a node. Sizes in bytes, duration in seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    of: tuple[str, str, str]
+    at: str
+    size: int
+    added: int
+    files: int
+    duration: float
+
+
+class Outage(BaseModel):
+    """How long a service did not answer while it moved, in seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    service: str
+    last: float
+    total: float
+
+
+class Numbers:
+    """Sums and latest times over the other tables."""
+
+    _db: Database
+
+    async def last_good_backups(self) -> Sequence[LastGood]:
+        """Of each item on each node."""
+        return [
+            LastGood(of=(row[0], row[1], row[2]), at=row[4], **_sizes(row[3]))
+            for row in await self._numbers(_LAST_GOOD)
+        ]
+
+    async def last_verified(self) -> Sequence[tuple[tuple[str, str, str], str]]:
+        """Service, item and node, and when a backup of it was last proven."""
+        return [((row[0], row[1], row[2]), row[3]) for row in await self._numbers(_LAST_VERIFIED)]
+
+    async def kept_backups(self) -> tuple[int, int]:
+        """How many snapshots are known, and the bytes that they have added."""
+        [(count, added)] = await self._numbers(_KEPT)
+        return count, added
+
+    async def last_tasks(self) -> Sequence[tuple[str, str]]:
+        """Of each type, when one last succeeded."""
+        return [(row[0], row[1]) for row in await self._numbers(_LAST_TASKS)]
+
+    async def outages(self) -> Sequence[Outage]:
+        """Of every service that has moved."""
+        return [
+            Outage(service=row[0], last=row[2], total=row[3])
+            for row in await self._numbers(_OUTAGES)
+        ]
+
+    async def undelivered(self) -> int:
+        """Messages that could not be delivered so far."""
+        return int((await self._numbers(_UNDELIVERED))[0][0])
+
+    async def moves_left_open(self) -> int:
+        """Tasks that hold on until a person decides."""
+        return int((await self._numbers(_LEFT_OPEN))[0][0])
+
+    async def _numbers(self, query: Any) -> Sequence[Any]:
+        async with self._db.read() as db:
+            return (await db.execute(query)).all()
+
+
+def _sizes(record: str) -> dict[str, Any]:
+    found = json.loads(record)
+    return {name: found.get(name, 0) for name in ("size", "added", "files", "duration")}
