@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,14 +60,16 @@ def main() -> None:
 
 
 async def _controller(config: ControllerConfig, file: Path) -> None:
-    from composia import web
-    from composia.controller.serving import server
+    with _importing():
+        from composia import web
+        from composia.controller.serving import server
 
     await server(config, file, web.mount).listen(config)
 
 
 async def _agent(config: AgentConfig) -> None:
-    from composia.agent.main import run
+    with _importing():
+        from composia.agent.main import run
 
     await run(config)
 
@@ -73,9 +77,10 @@ async def _agent(config: AgentConfig) -> None:
 async def _both(controlling: ControllerConfig, working: AgentConfig, file: Path) -> None:
     import asyncio
 
-    from composia import web
-    from composia.agent.main import run
-    from composia.controller.serving import server
+    with _importing():
+        from composia import web
+        from composia.agent.main import run
+        from composia.controller.serving import server
 
     controlling_server = server(controlling, file, web.mount)
     serving = asyncio.create_task(controlling_server.listen(controlling))
@@ -91,8 +96,20 @@ async def _both(controlling: ControllerConfig, working: AgentConfig, file: Path)
             raise error
 
 
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Spare the garbage collector what is never garbage: a fifth of a start, and of each turn."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def _read(file: Path) -> Config:
-    from composia.model.config import load_config
+    with _importing():
+        from composia.model.config import load_config
 
     config = load_config(file)
     _log_to_stdout(_secrets(config))

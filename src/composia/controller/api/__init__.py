@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import compile_path
 
@@ -20,9 +20,8 @@ from composia.controller.api import (
     system,
     tasks,
 )
-from composia.controller.api.queries import known_query
+from composia.controller.api.queries import PREFIX
 
-PREFIX = "/api/v1"
 ROUTERS = (services, moves, tasks, backups, nodes, repository, catalog, notifications, system)
 
 
@@ -31,10 +30,8 @@ def mount(app: FastAPI) -> None:
 
     The app has its `state.controller` before the first call.
     """
-    api = APIRouter(prefix=PREFIX, dependencies=[Depends(known_query)])
     for module in ROUTERS:
-        api.include_router(module.router)
-    app.include_router(api)
+        app.router.routes.extend(module.router.routes)
     problems.install(app, _methods)
     _describe(app)
 
@@ -45,7 +42,7 @@ def _methods(path: str) -> set[str]:
         method
         for module in ROUTERS
         for route in module.router.routes
-        if isinstance(route, APIRoute) and compile_path(PREFIX + route.path)[0].match(path)
+        if isinstance(route, APIRoute) and compile_path(route.path)[0].match(path)
         for method in route.methods or ()
     }
 

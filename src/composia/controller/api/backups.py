@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from composia import errors
 from composia.controller.api import contents
 from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Cursor, Id, Limit, Submit
+from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers, hands_in, reads
 from composia.model.backup import Backup, BackupStatus
 from composia.model.config import Scope
@@ -19,7 +20,7 @@ from composia.workflows.repository import plan_forget_backup
 from composia.workflows.restore import BackupRestoreRequest, plan_restore_backup
 from composia.workflows.verify import plan_verify_backup
 
-router = APIRouter(prefix="/backups", tags=["backups"])
+router = api_router("backups", "/backups")
 
 SnapshotPath = Annotated[
     str,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import Header, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from composia import errors
 from composia.controller.api import bodies
 from composia.controller.api.desk import AtDesk
 from composia.controller.api.problems import NotJson, TooLarge, responses
+from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers
 from composia.controller.catalog import CatalogStatus
 from composia.model.config import Scope
 from composia.model.shown import Committed, Page
 
-router = APIRouter(prefix="/catalog", tags=["catalog"])
+router = api_router("catalog", "/catalog")
 
 FilePath = Annotated[
     str,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from composia import errors
 from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Desk, ServiceName, Submit
+from composia.controller.api.queries import api_router
 from composia.controller.api.routes import hands_in
 from composia.controller.api.streams import read_all
 from composia.errors import ComposiaError
@@ -29,8 +30,9 @@ from composia.workflows.move import (
     plan_rescue,
 )
 from composia.workflows.objections import Objections
+from composia.workflows.rescue import RescuePlan
 
-router = APIRouter(prefix="/services", tags=["services"])
+router = api_router("services", "/services")
 
 Seen = TypeVar("Seen", bound=BaseModel)
 
@@ -54,15 +56,19 @@ async def migrate(
 ) -> Response:
     """Move it to another node, with its data, its site and its names."""
     desk.caller.must(Scope.OPERATE, service)
+    return await submit.hand_in(await planned(desk, service, wanted))
+
+
+async def planned(desk: Desk, service: str, wanted: MigrateRequest) -> MigratePlan | RescuePlan:
+    """The plan of a move, for which both nodes are asked. Raises with all that is in the way."""
     known = await desk.known()
     move, wrong = begin(known, service, wanted)
+    records = await desk.backups_of(service)
     if wanted.source_is_gone:
         online = desk.office.nodes.online(move.source)
-        records = await desk.backups_of(service)
-        return await submit.hand_in(plan_rescue(known, move, wrong, records, online=online))
+        return plan_rescue(known, move, wrong, records, online=online)
     seen = await _seen(desk, move.service.ref, move.source, move.target, move.cargo, wrong)
-    records = await desk.backups_of(service)
-    return await submit.hand_in(plan_migrate(known, move, wrong, seen, records))
+    return plan_migrate(known, move, wrong, seen, records)
 
 
 async def plan_back(desk: Desk, task: Task, of: MigratePlan, data: Data) -> MigratePlan:

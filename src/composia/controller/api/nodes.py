@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from composia import errors
 from composia.controller.api.desk import AtDesk, Desk, NodeId
+from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers
 from composia.model.config import NodeConfig
 from composia.model.node import Container, NodeState
 from composia.model.shown import NodeView, Page
 from composia.workflows.objections import not_found
 
-router = APIRouter(prefix="/nodes", tags=["nodes"])
+router = api_router("nodes", "/nodes")
 
 
 @router.get("", **answers())

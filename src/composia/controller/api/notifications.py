@@ -5,17 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from composia import errors
 from composia.controller.api.desk import AtDesk, Cursor, Id, Limit
+from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers
 from composia.model.config import Scope
 from composia.model.notification import EventName, Notification, NotificationState, TriedAll
 from composia.model.shown import Page
 from composia.workflows.objections import not_found
 
-router = APIRouter(prefix="/notifications", tags=["notifications"])
+router = api_router("notifications", "/notifications")
 
 
 @router.get("", **answers())

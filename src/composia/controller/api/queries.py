@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from fastapi import Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.dependencies.models import Dependant
 
 from composia.errors import Invalid, Problem
+
+PREFIX = "/api/v1"
+
+
+def api_router(tag: str, prefix: str = "") -> APIRouter:
+    """A router whose routes are whole: FastAPI would build those of an included one anew."""
+    return APIRouter(prefix=PREFIX + prefix, tags=[tag], dependencies=[Depends(known_query)])
 
 
 async def known_query(request: Request) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 
 from composia import errors
 from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Desk, Submit
+from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers, hands_in
 from composia.model.backup import BackupStatus
 from composia.model.config import Offsite, Scope
@@ -26,7 +27,7 @@ from composia.workflows.repository import (
 )
 from composia.workflows.retention import ForgetRequest, plan_forget
 
-router = APIRouter(prefix="/repository", tags=["repository"])
+router = api_router("repository", "/repository")
 
 
 @router.get("", **answers(errors.Conflict))

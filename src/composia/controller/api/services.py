@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
 from composia import errors
 from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Desk, Limit, NodeId, ServiceName, Submit
+from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers, hands_in, reads
 from composia.controller.api.streams import reading
 from composia.controller.api.views import Records, broken_view, service_view
@@ -29,7 +30,7 @@ from composia.workflows.service import (
     plan_update,
 )
 
-router = APIRouter(prefix="/services", tags=["services"])
+router = api_router("services", "/services")
 
 Nodes = Annotated[ServiceRequest, Depends(parsed(ServiceRequest))]
 

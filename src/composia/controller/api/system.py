@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from composia.controller.api.desk import AtDesk, Desk
 from composia.controller.api.problems import responses
+from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers
 from composia.controller.api.streams import EVENT_SCHEMA, EVENT_STREAM, event, events
 from composia.model.config import Scope
 from composia.model.shown import Reloaded
 
-router = APIRouter(tags=["system"])
+router = api_router("system")
 
 
 @router.post("/config/reload", **answers())

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from fastapi.responses import PlainTextResponse
 
 from composia import errors
 from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Cursor, Desk, Id, Limit, Submit, accepted
 from composia.controller.api.moves import RollbackRequest, plan_back
+from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers, asks, hands_in, reads
 from composia.controller.api.streams import EVENT_STREAM, event, events
 from composia.model.config import Scope
@@ -20,7 +21,7 @@ from composia.model.task import Status, Task
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.restore import plan_rollback
 
-router = APIRouter(prefix="/tasks", tags=["tasks"])
+router = api_router("tasks", "/tasks")
 
 
 @router.get("", **answers())

@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import event
+from sqlalchemy import event, inspect, text
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 FILE = "composia.db"
@@ -60,8 +59,22 @@ def _prepare(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _upgrade(connection: Any) -> None:
+def _upgrade(connection: Connection) -> None:
+    newest = max(step.stem[1:5] for step in _MIGRATIONS.glob("versions/v*.py"))
+    if _revision(connection) == newest:
+        return
+    # Most starts change nothing, and are spared the half second that Alembic takes.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
