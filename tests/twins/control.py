@@ -8,6 +8,7 @@ from typing import Any
 from composia.errors import Failure
 from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
+from composia.model.retention import states_of
 
 
 class MemoryControl:
@@ -38,6 +39,10 @@ class MemoryControl:
     async def known_snapshots(self) -> dict[str, str]:
         """See `Control`."""
         return {one.id: one.snapshot_id for one in self.backups.values() if one.snapshot_id}
+
+    async def backup_states(self) -> dict[str, str]:
+        """See `Control`."""
+        return states_of(self.backups.values())
 
     async def note_missing(self, looked_for: Sequence[str], missing: Sequence[str]) -> None:
         """See `Control`."""

@@ -10,6 +10,7 @@ import pytest
 from composia.controller.asking import Question
 from composia.controller.manifests import manifest_of
 from composia.errors import Conflict
+from composia.model.retention import states_of
 from composia.model.task import Status
 from composia.operations.repository import CompareRepository
 from composia.operations.tidying import ForgetSnapshots
@@ -51,7 +52,14 @@ def forget(*going: str) -> ForgetPlan:
         )
         for one in (NEW, OLD)
     )
-    item = JudgedItem(service="my-app", data_item="uploads", node="main", keep=None, backups=judged)
+    item = JudgedItem(
+        service="my-app",
+        data_item="uploads",
+        node="main",
+        keep=None,
+        backups=judged,
+        state=states_of([OLD, NEW])["my-app/uploads@main"],
+    )
     repository = backup(repository_id=REPOSITORY).repository
     return ForgetPlan(repository=repository, on=("main",), items=(item,))
 
@@ -157,6 +165,19 @@ async def test_a_snapshot_that_was_removed_by_hand_shows_as_missing_until_it_is_
     await office.ended((await office.submit(forget())).id)
 
     assert not any(one.missing for one in await office.store.backups())
+
+
+async def test_a_verdict_that_was_true_when_it_was_spoken_is_void_after_a_verification(
+    office: Office,
+) -> None:
+    await office.store.keep_backups([OLD, NEW])
+    repository, plan = Repository(office, "1" * 64, "2" * 64), forget(OLD.id)
+    await office.store.note_verification(NEW.id, "differs", at=NOW, proven=False)
+
+    await office.ended((await office.submit(plan)).id)
+
+    assert len(repository.ids) == 2
+    assert len(await office.store.backups()) == 2
 
 
 async def test_a_backup_that_was_found_damaged_is_whole_again_when_it_is_proven(

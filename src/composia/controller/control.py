@@ -18,6 +18,7 @@ from composia.errors import Failure
 from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
 from composia.model.offsite import CopyState, ReadPart
+from composia.model.retention import states_of
 
 
 class Writable(Protocol):
@@ -65,6 +66,10 @@ class StoreControl:
         """The snapshot of every record that has one, by the record's id."""
         records = await self._store.backups()
         return {record.id: record.snapshot_id for record in records if record.snapshot_id}
+
+    async def backup_states(self) -> dict[str, str]:
+        """A digest of what retention depends on; see `Control.backup_states`."""
+        return states_of(await self._store.backups())
 
     async def note_missing(self, looked_for: Sequence[str], missing: Sequence[str]) -> None:
         """Of the records that were looked for: these have no snapshot any more, the others do."""
@@ -141,7 +146,13 @@ class StoreControl:
     ) -> dict[str, Any]:
         """The target has answered; see `Control.answer_move`."""
         between = await self._store.between_steps(task, "1_export_data", "5_start_on_target")
-        found = {**facts, "downtime_seconds": round(held_seconds + between + start_seconds, 3)}
+        parts = {
+            "held_seconds": held_seconds,
+            "between_seconds": round(between, 3),
+            "start_seconds": start_seconds,
+        }
+        total = round(held_seconds + between + start_seconds, 3)
+        found = {**facts, "downtime_seconds": total, **parts}
         await self._store.note_move(task, ANSWERED, found)
         return found
 

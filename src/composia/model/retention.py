@@ -7,6 +7,7 @@ backup, so that an item whose backups have stopped keeps what it has.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, tzinfo
 
@@ -78,6 +79,18 @@ def _verdict(backup: Backup, reasons: _Reasons, *, drop_missing: bool) -> Verdic
         return Verdict(backup_id=backup.id, keeps=False, why=(DROPPED,))
     why = tuple(reasons.to_keep(backup))
     return Verdict(backup_id=backup.id, keeps=bool(why), why=why or (reasons.to_go(backup),))
+
+
+def states_of(backups: Iterable[Backup]) -> dict[str, str]:
+    """What verdicts depend on as a digest, by `service/item@node`: another one makes them void."""
+    facts: dict[str, list[tuple[object, ...]]] = {}
+    for one in sorted(backups, key=lambda one: one.id):
+        of = f"{one.service}/{one.data_item}@{one.node}"
+        facts.setdefault(of, []).append(
+            (one.id, f"{one.time}", f"{one.status}", one.snapshot_id, f"{one.verified_at}",
+             one.damaged, one.missing)
+        )  # fmt: skip
+    return {of: hashlib.sha256(repr(all_).encode()).hexdigest()[:16] for of, all_ in facts.items()}
 
 
 class _Reasons:

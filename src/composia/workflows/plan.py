@@ -81,6 +81,10 @@ class Control(Protocol):
         """The snapshot of every record that has one, by the record's id; missing ones too."""
         ...
 
+    async def backup_states(self) -> dict[str, str]:
+        """A digest of what retention depends on, by `service/item@node`."""
+        ...
+
     async def note_missing(self, looked_for: Sequence[str], missing: Sequence[str]) -> None:
         """Of the records that were looked for: these have no snapshot any more, the others do."""
         ...

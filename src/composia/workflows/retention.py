@@ -14,7 +14,7 @@ from composia.errors import Told
 from composia.model.backup import Backup, BackupStatus
 from composia.model.meta import Keep
 from composia.model.names import Name
-from composia.model.retention import DROPPED, NO_POLICY, Verdict, verdicts
+from composia.model.retention import DROPPED, NO_POLICY, Verdict, states_of, verdicts
 from composia.operations.tidying import ForgetSnapshots, TagOfOurs
 from composia.workflows.comparing import MISSING_HINT, Compared, compare, quoted
 from composia.workflows.known import Known
@@ -69,9 +69,16 @@ class JudgedItem(BaseModel):
     node: str
     keep: Keep | None
     backups: tuple[Judged, ...]
+    #: Of the records that were judged: with another one the verdicts are void.
+    state: str
 
     def __str__(self) -> str:
         return f"{self.data_item} of {self.service} on {self.node}"
+
+    @property
+    def of(self) -> str:
+        """As `states_of` names it."""
+        return f"{self.service}/{self.data_item}@{self.node}"
 
 
 class ForgetPlan(RepositoryPlan):
@@ -93,9 +100,10 @@ class ForgetPlan(RepositoryPlan):
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Forget", under the same numbers."""
+        items = await self._still_valid(run)
         compared = await compare(run, self.repository, self.on[0])
-        lost = _lost(self.items, compared)
-        going = list(_going((item for item in self.items if str(item) not in lost), compared))
+        lost = _lost(items, compared)
+        going = list(_going((item for item in items if str(item) not in lost), compared))
         gone, problem = await self._forget(run, going)
         dropped = [one.backup_id for one in going if not one.snapshot_id or one.snapshot_id in gone]
         await run.control("forget_backups", "forget_backups", backup_ids=dropped)
@@ -107,6 +115,14 @@ class ForgetPlan(RepositoryPlan):
         }
         _tell(problem, lost, result)
         return result
+
+    async def _still_valid(self, run: Run) -> list[JudgedItem]:
+        """Items that are as they were judged: what held the task up may have found one damaged."""
+        states: Mapping[str, str] = await run.control("look_again", "backup_states")
+        changed = [item for item in self.items if states.get(item.of) != item.state]
+        for item in changed:
+            run.log(f"Left alone: backups of {item} have changed since they were judged")
+        return [item for item in self.items if item not in changed]
 
     async def _forget(self, run: Run, going: Sequence[Judged]) -> tuple[set[str], Told | None]:
         """The snapshots that are gone now, and what went wrong."""
@@ -164,6 +180,7 @@ def _judged(
             node=node,
             keep=keep,
             backups=tuple(_of(records[one.backup_id], one) for one in found),
+            state=states_of(records.values())[f"{service}/{item}@{node}"],
         )
 
 

@@ -10,6 +10,7 @@ import pytest
 from composia.errors import ComposiaError, Conflict, Failure, NotFound
 from composia.model.backup import Backup, BackupStatus
 from composia.model.meta import Keep
+from composia.model.retention import states_of
 from composia.operations.base import Operation
 from composia.operations.repository import CompareRepository, RepositoryCompared
 from composia.operations.tidying import ForgetSnapshots, SnapshotsForgotten
@@ -70,6 +71,7 @@ def a_run(*records: Backup, node: Any = None) -> MemoryRun:
     run.controlled["known_snapshots"] = {
         one.id: one.snapshot_id for one in records if one.snapshot_id
     }
+    run.controlled["backup_states"] = states_of(records)
     return run
 
 
@@ -144,7 +146,8 @@ async def test_the_snapshots_go_first_and_then_their_records(world: World) -> No
     run = a_run(OLD, NEW)
     result = await planned(world, OLD, NEW).carry_out(run)
     assert [step for step, _ in run.steps] == [
-        "read_records", "compare_repository", "note_missing", "forget_snapshots", "forget_backups",
+        "look_again", "read_records", "compare_repository", "note_missing", "forget_snapshots",
+        "forget_backups",
     ]  # fmt: skip
     assert asked_to_forget(run) == [_hex("old")]
     assert run.told["forget_backups"] == {"backup_ids": ["old"]}
@@ -165,7 +168,7 @@ async def test_a_repository_that_cannot_be_listed_ends_it(world: World, error: s
     run = a_run(OLD, NEW, node=repository)
     with pytest.raises(Failure, match=error):
         await planned(world, OLD, NEW).carry_out(run)
-    assert run.told.keys() == {"known_snapshots"}
+    assert run.told.keys() == {"backup_states", "known_snapshots"}
 
 
 async def test_an_item_whose_younger_snapshot_is_gone_keeps_its_older_one(world: World) -> None:
@@ -177,6 +180,19 @@ async def test_an_item_whose_younger_snapshot_is_gone_keeps_its_older_one(world:
     assert run.told["note_missing"]["missing"] == ["new"]
     assert caught.value.result["forgotten"] == 1
     assert "mounted" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "since", [{"damaged": True}, {"verified_at": NOW}, {"status": BackupStatus.FAILED}]
+)
+async def test_an_item_that_has_changed_since_it_was_judged_is_left_alone(
+    world: World, since: dict[str, Any]
+) -> None:
+    plan, others = planned(world, OLD, NEW), Repository(OLD, NEW)
+    run = a_run(OLD, NEW.model_copy(update=since), node=others)
+    result = await plan.carry_out(run)
+    assert asked_to_forget(run) == []
+    assert (result["forgotten"], result["kept"]) == (0, 2)
 
 
 async def test_what_was_known_to_be_missing_counts_for_nothing_and_fails_nothing(
