@@ -38,10 +38,8 @@ class CheckRequest(BaseModel):
     read_data: bool = Field(
         default=False, description="Read all data too: the only way to find damaged bytes."
     )
-    parts: Annotated[int, BeforeValidator(_whole)] | None = Field(
+    parts: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1000)] | None = Field(
         default=None,
-        ge=1,
-        le=1000,
         description="Read the next of so many parts of all data: as many checks read all of it.",
     )
 
