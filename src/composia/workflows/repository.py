@@ -38,7 +38,7 @@ class CheckRequest(BaseModel):
     read_data: bool = Field(
         default=False, description="Read all data too: the only way to find damaged bytes."
     )
-    parts: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1000)] | None = Field(
+    parts: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_whole)] | None = Field(
         default=None,
         description="Read the next of so many parts of all data: as many checks read all of it.",
     )
