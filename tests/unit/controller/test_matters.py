@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from composia.controller.matters import Ended, Over, news_of
+from composia.model.backup import BackupStatus
+from composia.model.notification import EventName, Matter
+from composia.model.service import RepositoryRef
+from composia.model.task import Status, Task, TaskError
+from composia.strategies.base import Wanted
+from composia.workflows.offsite import CopyPlan
+from composia.workflows.plan import Plan
+from composia.workflows.verify import VerifyPlan
+from tests.twins.notify import record
+from tests.workflow.office import backup, ref
+
+NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
+
+
+def ended(kind: str, status: Status = Status.FAILED, **fields: Any) -> Task:
+    error = TaskError(message="it broke", hint="Look.") if status is Status.FAILED else None
+    values = {"service": "my-app", "nodes": ("main",), "title": f"{kind} of my-app"} | fields
+    return Task(
+        id="01T1",
+        type=kind,
+        status=status,
+        error=error,
+        created_by="token:x",
+        source="api",
+        created_at=NOW,
+        finished_at=NOW,
+        **values,
+    )
+
+
+def told(task: Task, plan: Plan | None = None, *records: Any) -> list[Matter]:
+    return [one for one in news_of(Ended(task, plan, records)) if isinstance(one, Matter)]
+
+
+def over(task: Task, plan: Plan | None = None, *records: Any) -> list[str]:
+    found = news_of(Ended(task, plan, records))
+    return [one.subject for one in found if isinstance(one, Over)]
+
+
+def repository(**fields: Any) -> RepositoryRef:
+    return RepositoryRef(service=ref("infra"), compose_service="rustic", **fields)
+
+
+def a_copy() -> CopyPlan:
+    targets = [repository(profile=name, copy_name=name) for name in ("s3", "shed")]
+    return CopyPlan(repository=repository(profile="default"), on=("main",), targets=tuple(targets))
+
+
+def a_verification() -> VerifyPlan:
+    wanted = Wanted(item="uploads", backup_id="01B1", snapshot_id="5" * 64, saved_by="files.copy")
+    return VerifyPlan(
+        of="my-app",
+        service=ref(),
+        repository=repository(profile="default"),
+        node="edge",
+        wanted=wanted,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "event", "subject"),
+    [
+        ("restore", EventName.RESTORE_FAILED, "restore:my-app"),
+        ("rollback", EventName.RESTORE_FAILED, "restore:my-app"),
+        ("migrate", EventName.MIGRATE_FAILED, "move:my-app"),
+        ("rescue", EventName.MIGRATE_FAILED, "move:my-app"),
+        ("check_repository", EventName.CHECK_FAILED, "check"),
+        ("forget", EventName.FORGET_FAILED, "forget"),
+        ("prune", EventName.PRUNE_FAILED, "prune"),
+    ],
+)
+def test_each_kind_of_failure_is_an_event_that_the_same_done_well_ends(
+    kind: str, event: EventName, subject: str
+) -> None:
+    [matter] = told(ended(kind))
+
+    assert (matter.event, matter.subject, matter.task_id) == (event, subject, "01T1")
+    assert matter.reason == "it broke"
+    assert str(matter.hint).startswith("Look. Then: composia task show 01T1")
+    assert over(ended(kind, Status.SUCCEEDED)) == [subject]
+    assert over(ended(kind, Status.CANCELLED)) == []
+
+
+def test_a_failed_deploy_is_no_event() -> None:
+    assert told(ended("deploy")) == []
+
+
+def test_a_move_that_was_left_open_is_not_told_as_one_that_failed() -> None:
+    assert told(ended("migrate", actions=("retry", "rollback", "abandon"))) == []
+
+
+def test_a_move_tells_how_long_nobody_answered() -> None:
+    [matter] = told(ended("migrate", Status.SUCCEEDED, result={"downtime_seconds": 1.8}))
+
+    assert (matter.event, matter.reason) == (
+        EventName.MIGRATE_SUCCEEDED,
+        "It did not answer for 1.8 s.",
+    )
+
+
+def test_a_verification_is_about_the_item_where_it_was_saved() -> None:
+    kept = record(BackupStatus.SUCCESS)
+
+    [matter] = told(ended("verify"), a_verification(), kept)
+
+    assert matter.event is EventName.VERIFY_FAILED
+    assert matter.subject == "verify:my-app/uploads@main"
+    # The record that was looked at is no backup of this task.
+    assert over(ended("verify"), a_verification(), kept) == []
+    assert over(ended("verify", Status.SUCCEEDED), a_verification(), kept) == [matter.subject]
+
+
+def test_of_two_copies_only_the_incomplete_one_is_told() -> None:
+    copies = [{"name": "s3", "missing": []}, {"name": "shed", "missing": ["5" * 64]}]
+    task = ended("copy", service=None, result={"copies": copies})
+
+    assert [one.subject for one in told(task, a_copy())] == ["copy:shed"]
+    assert over(task, a_copy()) == ["copy:s3"]
+
+
+def test_a_copy_that_was_never_reached_is_told() -> None:
+    task = ended("copy", service=None, result={"copies": []})
+
+    assert [one.subject for one in told(task, a_copy())] == ["copy:s3", "copy:shed"]
+
+
+def test_the_safety_copy_of_a_move_ends_a_failed_backup() -> None:
+    kept = record(BackupStatus.SUCCESS).model_copy(update={"task_id": "01T1"})
+
+    assert over(ended("migrate"), None, kept) == ["backup:my-app/uploads@main"]
+
+
+def test_a_plan_that_cannot_be_read_any_more_is_no_event_and_no_error() -> None:
+    assert told(ended("backup"), None) == []
+    assert [one.event for one in told(ended("backup"), backup())] == [EventName.BACKUP_FAILED]
