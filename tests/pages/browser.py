@@ -32,6 +32,15 @@ PAGES = {
     "tasks": "/tasks",
     "task-running": "/tasks/01T90001",
     "task-failed": "/tasks/01T90002",
+    "backups": "/backups",
+    "backups-filtered": "/backups?service=my-app&data_item=uploads",
+    "backup": "/backups/01B000240",
+    "backup-failed": "/backups/01B999990",
+    "backup-files": "/backups/01B000240/files",
+    "backup-folder": "/backups/01B000240/files?path=files/data/uploads",
+    "restore-dialog": "/backups/01B000240/restore",
+    "delete-dialog": "/backups/01B000240/delete",
+    "service-backups": "/services/my-app/backups",
     "not-found": "/nowhere",
 }
 

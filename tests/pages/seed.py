@@ -23,6 +23,7 @@ from composia.model.task import (
 from composia.workflows.backup import BackupRequest, plan_backup
 from composia.workflows.known import Known
 from composia.workflows.service import ServiceRequest, plan_deploy
+from tests.pages.safeguards import safeguard
 from tests.twins.office import (
     INFRA,
     MY_APP,
@@ -103,6 +104,7 @@ def seeded() -> MemoryOffice:
     }
     office.nodes.offline = {"edge"}
     office.store.records = _backups(now)
+    safeguard(office, now)
     _tasks(office, now)
     return office
 

@@ -10,14 +10,33 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Match, Mount
 from starlette.types import Scope
 
-from composia.web import door, home, live, services, tasks
+from composia.web import (
+    backups,
+    browser,
+    door,
+    home,
+    live,
+    restoring,
+    services,
+    tasks,
+)
 from composia.web.answers import install
 from composia.web.assets import Built
 from composia.web.guard import Guarded
+from composia.web.listings import Listings
 from composia.web.sessions import Attempts
 
 #: In the order of the navigation.
-ROUTERS = (door, live, home, services, tasks)
+ROUTERS = (
+    door,
+    live,
+    home,
+    services,
+    backups,
+    browser,
+    restoring,
+    tasks,
+)
 #: What belongs to programs, whose errors are problems and never pages.
 OTHERS = ("/api/", "/healthz", "/readyz", "/metrics")
 STATIC = Path(__file__).parent / "static" / "built"
@@ -29,6 +48,7 @@ def mount(app: FastAPI) -> None:
     # One state: the controller is the same, whichever part of the application is asked.
     pages.state = app.state
     pages.state.attempts = Attempts()
+    pages.state.listings = Listings()
     for module in ROUTERS:
         pages.router.routes.extend(module.router.routes)
     pages.mount("/static", Built(STATIC))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -88,6 +89,13 @@ def coded(text: object) -> Markup:
     )
 
 
+def spelled(name: str) -> str:
+    """A file's name with what cannot be seen spelled out: a mark that turns text round, a tab."""
+    return "".join(
+        f"\\u{{{ord(one):X}}}" if category(one) in ("Cc", "Cf", "Zl", "Zp") else one for one in name
+    )
+
+
 def _made() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -102,6 +110,7 @@ def _made() -> Environment:
         "ago": ago,
         "exactly": exactly,
         "coded": coded,
+        "spelled": spelled,
     }
     made.globals |= {"assets": Assets(), "version": __version__, "took": took}
     return made
