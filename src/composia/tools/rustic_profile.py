@@ -127,7 +127,8 @@ async def find_profile(
     raise Invalid(
         f"compose service {service.name} has no rustic profile {name!r}: "
         f"none of {', '.join(looked_for)} is in a folder that it mounts",
-        hint=f"Mount a folder with {name}.toml at /config, or set infra.rustic.profile.",
+        hint=f"Mount a folder with {name}.toml at /config and deploy the service"
+        + ("." if exact else ", or set infra.rustic.profile."),
     )
 
 
