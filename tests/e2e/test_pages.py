@@ -1,0 +1,69 @@
+"""The guide's paths through the pages, on real engines."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+from playwright.async_api import Page, expect
+
+from tests.e2e import services
+from tests.e2e.trees import fill
+from tests.e2e.world import World
+from tests.pages.browser import browser, person, sign_in
+
+#: Milliseconds for what a node does meanwhile.
+PATIENCE = 60_000
+
+
+async def test_a_service_is_deployed_and_saved_by_pressing(world: World) -> None:
+    meta = services.FILES_META.format(name="my-app", nodes="main", strategy="files.copy")
+    compose = services.FILES_COMPOSE.format(restart="always")
+    await asyncio.to_thread(world.service, "my-app", compose, meta)
+    async with browser() as chromium, person(chromium, world.lab.url) as page:
+        await sign_in(page, "/services", world.lab.token)
+        await page.get_by_role("link", name="my-app", exact=True).click()
+        await page.get_by_role("link", name="Deploy", exact=True).click()
+        await page.get_by_role("button", name="Deploy", exact=True).click()
+        await _succeeds(page, "Deploy my-app on main")
+        fill(world.folder("my-app") / "data/uploads")
+
+        await _through_services(page)
+        await page.get_by_role("link", name="Backup", exact=True).click()
+        await page.get_by_role("checkbox", name="cache").uncheck()
+        await page.get_by_role("button", name="Back up", exact=True).click()
+        await _succeeds(page, "Back up uploads of my-app on main")
+
+        await _through_services(page)
+        await expect(page.locator("#overview")).to_contain_text("just now")
+
+
+async def test_a_page_lives_through_a_killed_controller(world: World) -> None:
+    data: Path = world.folder("my-app") / "data/uploads"
+    await asyncio.to_thread((data / "large").write_bytes, b"\0" * (64 << 20))
+    async with browser() as chromium, person(chromium, world.lab.url) as page:
+        await sign_in(page, "/services/my-app/backup", world.lab.token)
+        await asyncio.to_thread(world.lab.fail, "save_data:middle", "kill-controller")
+        await page.get_by_role("checkbox", name="cache").uncheck()
+        await page.get_by_role("button", name="Back up", exact=True).click()
+        await expect(page.get_by_text("The connection is lost.")).to_be_visible(timeout=PATIENCE)
+
+        await asyncio.to_thread(world.lab.start, "controller")
+
+        await expect(page.get_by_text("The connection is lost.")).to_be_hidden(timeout=PATIENCE)
+        await _succeeds(page, "Back up uploads of my-app on main")
+
+
+async def _through_services(page: Page) -> None:
+    places = page.get_by_role("navigation", name="Main")
+    await places.get_by_role("link", name="Services").click()
+    await page.get_by_role("link", name="my-app", exact=True).click()
+
+
+async def _succeeds(page: Page, title: str) -> None:
+    head = page.locator("#task-head")
+    await expect(head.get_by_role("heading")).to_have_text(title, timeout=PATIENCE)
+    state = head.locator(".state")
+    await expect(state).to_have_text(re.compile("Succeeded|Failed"), timeout=PATIENCE)
+    await expect(state).to_have_text("Succeeded")
