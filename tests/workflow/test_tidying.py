@@ -90,14 +90,16 @@ class Repository:
 async def test_two_prunes_or_whatever_else_tidies_conflict(office: Office, plan: Plan) -> None:
     office.nodes.on("compare_repository", waits)
     first = await office.submit(prune())
+    await office.until_asked("compare_repository")
     with pytest.raises(Conflict, match=f"repository is held by task {first.id}"):
         await office.submit(plan)
 
 
 @pytest.mark.parametrize("plan", [prune(), forget(), adopt()], ids=["prune", "forget", "adopt"])
 async def test_nothing_tidies_during_a_backup(office: Office, plan: Plan) -> None:
-    office.nodes.on("save_data", waits)
+    office.nodes.on("open_repository", waits)
     first = await office.submit(backup())
+    await office.until_asked("open_repository")
     with pytest.raises(Conflict, match=f"repository is held by task {first.id}"):
         await office.submit(plan)
 
@@ -105,6 +107,7 @@ async def test_nothing_tidies_during_a_backup(office: Office, plan: Plan) -> Non
 async def test_no_backup_begins_during_a_prune(office: Office) -> None:
     office.nodes.on("compare_repository", waits)
     first = await office.submit(prune())
+    await office.until_asked("compare_repository")
     with pytest.raises(Conflict, match=f"repository is held by task {first.id}"):
         await office.submit(backup())
 
