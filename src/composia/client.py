@@ -24,6 +24,7 @@ from composia.model.shown import (
     Page,
     Reloaded,
     RepositoryView,
+    ScheduleView,
     ServiceView,
 )
 from composia.model.task import Task
@@ -180,6 +181,12 @@ class Client:
         finally:
             unfinished.unlink(missing_ok=True)
         return size
+
+    # Schedules.
+
+    async def schedules(self, **filters: Any) -> list[ScheduleView]:
+        """What happens by itself; filters: service, kind."""
+        return await self._all("/schedules", ScheduleView, **filters)
 
     # Notifications.
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "tasks": ("tasks:tasks", "List the tasks, the newest first."),
     "task": ("tasks:task", "Look at one task, cancel it, or try it again."),
     "logs": ("tasks:logs", "Show the log of a task, or of a service's containers."),
+    "schedules": ("schedules:schedules", "List what happens by itself, and what was missed."),
     "nodes": ("nodes:nodes", "List the nodes."),
     "node": ("nodes:node", "Look at one node."),
     "catalog": ("catalog:catalog", "Read and write the files of the catalog."),

@@ -31,6 +31,7 @@ from composia.controller.nodes import Agents
 from composia.controller.notify import Notifier
 from composia.controller.run import Parts
 from composia.controller.runner import Runner
+from composia.controller.scheduler import Scheduler
 from composia.controller.store.store import Store, open_store
 from composia.controller.store.times import Ids
 from composia.controller.trail import Noted, Trail
@@ -70,6 +71,9 @@ class Controller:
         self.courier = Courier()
         world = ControllerWorld(lambda: self.config, self.nodes, self.catalog)
         self.notifier = Notifier(world, store, self.courier)
+        self.scheduler = Scheduler(
+            lambda: self.config, self.catalog.view, store, self.nodes, self.admit, self.events
+        )
         self._config_file = config_file
         self.nodes.on_return(self._returned)
 
@@ -88,6 +92,7 @@ class Controller:
         self.logs.hide(secrets_of(config))
         await self.nodes.reconfigure(config.nodes)
         await self.catalog.reconfigure(config)
+        self.scheduler.wake()
 
     def _names(self) -> Names:
         return Names(providers(self.config.dns), self.store)
@@ -107,6 +112,7 @@ class Controller:
                     )
 
     def _catalog_changed(self, view: CatalogView) -> None:
+        self.scheduler.wake()
         for service in view.services:
             data = {"service": service, "revision": view.revision}
             self.events.publish(Event("service", service, data))
@@ -133,6 +139,8 @@ async def opened(
         stack.push_async_callback(controller.runner.aclose)
         stack.push_async_callback(controller.nodes.aclose)
         controller.catalog.start()
+        controller.scheduler.start()
+        stack.push_async_callback(controller.scheduler.aclose)
         stack.callback(controller.courier.close)
         controller.notifier.start()
         stack.push_async_callback(controller.notifier.aclose)

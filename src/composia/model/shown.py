@@ -13,6 +13,8 @@ from composia.errors import Problem
 from composia.model.backup import Backup
 from composia.model.meta import Meta
 from composia.model.node import Container, Disk, Versions
+from composia.model.schedule import Kind
+from composia.model.task import Status
 
 Item = TypeVar("Item")
 
@@ -63,6 +65,9 @@ class DataItemView(View):
     scheduled: bool = Field(description="Whether it is under `backup.data`.")
     last_backup: Backup | None = Field(default=None, description="The last good one.")
     newest_backup: Backup | None = Field(default=None, description="Whatever came of it last.")
+    overdue: str | None = Field(
+        default=None, description="Why its last good backup is older than its schedule allows."
+    )
 
 
 class WarningView(View):
@@ -140,6 +145,55 @@ class RepositoryView(View):
     read_part: str | None = Field(
         default=None, description="Which part of how many of all data was read last: `2/8`."
     )
+
+
+class LastRunView(View):
+    """What came of a schedule last."""
+
+    time: datetime = Field(description="The time it was meant for.")
+    node: str | None = None
+    task: str | None = Field(description="Null where there was nothing to do.")
+    status: Status | None = Field(description="The task's; null where there was nothing to do.")
+
+
+class WaitingRunView(View):
+    """A time that has come, and what keeps it from beginning."""
+
+    time: datetime
+    node: str | None = None
+    for_: str = Field(alias="for", serialization_alias="for")
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class MissedRunView(View):
+    """Times that have passed without a run."""
+
+    time: datetime = Field(description="The last of them.")
+    first: datetime
+    times: int = Field(description="How many.")
+    node: str | None = None
+    reason: str
+
+
+class ScheduleView(View):
+    """One thing that is done again and again."""
+
+    key: str = Field(description="The same as long as it is about the same.")
+    kind: Kind
+    service: str | None = None
+    data_items: list[str] = []
+    nodes: list[str] = Field(default=[], description="Of a backup: each has a run of its own.")
+    schedule: str = Field(description="Five cron fields, or `@daily` and the like.")
+    timezone: str
+    next: datetime | None = Field(
+        description="When it begins next: its minute, and what it is spread by."
+    )
+    last: LastRunView | None = Field(
+        default=None, description="What came of it last; where one of its nodes has failed, that."
+    )
+    waiting: list[WaitingRunView] = Field(default=[], description="What is due and cannot begin.")
+    missed: list[MissedRunView] = Field(default=[], description="The newest ones first.")
 
 
 class EntryView(View):

@@ -16,13 +16,16 @@ from composia.controller.api import (
     notifications,
     problems,
     repository,
+    schedules,
     services,
     system,
     tasks,
 )
 from composia.controller.api.queries import PREFIX
 
-ROUTERS = (services, moves, tasks, backups, nodes, repository, catalog, notifications, system)
+ROUTERS = (
+    services, moves, tasks, backups, nodes, repository, catalog, schedules, notifications, system,
+)  # fmt: skip
 
 
 def mount(app: FastAPI) -> None:

@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from composia.controller.api.office import Office
 from composia.controller.auth import Caller
+from composia.controller.knowing import known
 from composia.errors import NotFound
 from composia.model.backup import Backup
 from composia.model.names import NAME_PATTERN
@@ -46,20 +47,8 @@ class Desk:
 
     async def known(self) -> Known:
         """What plans are made from."""
-        states = self.office.nodes.states()
-        return Known(
-            catalog=self.office.catalog.view(),
-            nodes=states,
-            online=frozenset(node for node in states if self.office.nodes.online(node)),
-            main_nodes=self.office.config.rustic.main_nodes,
-            repository_id=await self.office.store.repository_id(),
-            dns=self.office.config.dns_setup,
-            keep=self.office.config.backup.keep,
-            timezone=self.office.config.backup.timezone,
-            offsite=self.office.config.offsite,
-            copies=await self.office.store.copies(),
-            read_part=await self.office.store.read_part(),
-        )
+        office = self.office
+        return await known(office.config, office.catalog.view(), office.nodes, office.store)
 
     def services(self, wanted: str | None) -> tuple[str, ...] | None:
         """The services to list: the one that is asked for, or all that the token is for."""

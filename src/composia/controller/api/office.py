@@ -15,9 +15,12 @@ from composia.model.config import ControllerConfig
 from composia.model.node import NodeState
 from composia.model.notification import Notification, Tried
 from composia.model.offsite import CopyState, ReadPart
+from composia.model.schedule import Overdue
 from composia.model.session import Session
+from composia.model.shown import ScheduleView
 from composia.model.task import Task
 from composia.operations.readings import Reading
+from composia.tools.git import Commit
 from composia.workflows import AnyPlan
 from composia.workflows.plan import Plan
 
@@ -111,12 +114,24 @@ class Store(Protocol):
 
     async def end_session(self, digest: str) -> None: ...
 
+    async def end_sessions_of(self, token: str) -> None: ...
+
     async def prune_sessions(self, *, created_before: datetime, used_before: datetime) -> None: ...
 
 
 class Notifier(Protocol):
     async def test(self) -> list[Tried]:
         """A message to every target, and whether it arrived."""
+        ...
+
+
+class Scheduler(Protocol):
+    async def views(self) -> list[ScheduleView]:
+        """Every schedule with its last, next, waiting and missed times."""
+        ...
+
+    async def overdue(self) -> Sequence[Overdue]:
+        """Data items whose last good backup is older than their schedule allows."""
         ...
 
 
@@ -177,8 +192,18 @@ class Catalog(Protocol):
         """A file, now or at a revision. Raises NotFound."""
         ...
 
+    async def history(self, path: str | None = None, limit: int = 50) -> Sequence[Commit]:
+        """The newest commits, of one file or folder or of all."""
+        ...
+
     async def write(
-        self, path: str, content: bytes, *, if_match: str | None, author: str | None = None
+        self,
+        path: str,
+        content: bytes,
+        *,
+        if_match: str | None,
+        author: str | None = None,
+        message: str | None = None,
     ) -> str:
         """Commit a file; the new revision. Raises Stale, Conflict, Failure."""
         ...
@@ -213,6 +238,9 @@ class Office(Protocol):
 
     @property
     def notifier(self) -> Notifier: ...
+
+    @property
+    def scheduler(self) -> Scheduler: ...
 
     @property
     def catalog(self) -> Catalog: ...

@@ -212,3 +212,35 @@ ENDED_TASKS = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("task", String(26), ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
 )
+
+#: Up to when each schedule was looked at, and since when it is what it is.
+SCHEDULES = Table(
+    "schedules",
+    METADATA,
+    Column("key", String, primary_key=True),
+    Column("expression", String, nullable=False),
+    Column("timezone", String, nullable=False),
+    Column("since", String, nullable=False),
+    Column("seen", String, nullable=False),
+)
+
+#: What was due: one row a schedule, node and time, so that none can run twice.
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("schedule", String, primary_key=True),
+    #: Empty for what is about the repository.
+    Column("node", String, primary_key=True),
+    Column("slot", String, primary_key=True),
+    #: waiting, taken, missed
+    Column("state", String, nullable=False),
+    #: What it waits for, why it was missed, or why there was nothing to do.
+    Column("reason", Text),
+    #: Of several that were missed at once this is the last; the first of them.
+    Column("first", String, nullable=False),
+    Column("times", Integer, nullable=False, server_default="1"),
+    #: The idempotency key under which it is being handed in.
+    Column("batch", String),
+    Column("task", String(26)),
+    Index("ix_runs_state", "state"),
+)

@@ -12,13 +12,24 @@ from composia.controller.store.dns import DnsMemory
 from composia.controller.store.moves import Moves
 from composia.controller.store.notifications import Notifications
 from composia.controller.store.numbers import Numbers
+from composia.controller.store.schedules import Schedules
 from composia.controller.store.sessions import Sessions
 from composia.controller.store.steps import Steps
 from composia.controller.store.tasks import Tasks
 
 
 class Store(
-    Tasks, Steps, Backups, Copies, DnsMemory, Moves, Audit, Sessions, Notifications, Numbers
+    Tasks,
+    Steps,
+    Backups,
+    Copies,
+    DnsMemory,
+    Moves,
+    Audit,
+    Sessions,
+    Notifications,
+    Numbers,
+    Schedules,
 ):
     """The tables of `composia.db`."""
 

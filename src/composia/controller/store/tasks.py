@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pydantic_core
@@ -214,6 +214,12 @@ class Tasks:
         async with self._db.read() as db:
             row = (await db.execute(query)).first()
         return (row.id, row.request_hash) if row else None
+
+    async def statuses(self, tasks: Collection[str]) -> Mapping[str, Status]:
+        """How each of these is."""
+        query = select(TASKS.c.id, TASKS.c.status).where(TASKS.c.id.in_(tasks))
+        async with self._db.read() as db:
+            return {row.id: Status(row.status) for row in await db.execute(query)}
 
     async def newest_task(self) -> str | None:
         """The highest id there is."""

@@ -1,0 +1,46 @@
+"""What plans are made from, as the controller knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from composia.model.catalog import CatalogView
+from composia.model.config import ControllerConfig
+from composia.model.node import NodeState
+from composia.model.offsite import CopyState, ReadPart
+from composia.workflows.known import Known
+
+
+class KnownStore(Protocol):
+    async def repository_id(self) -> str | None: ...
+
+    async def copies(self) -> Mapping[str, CopyState]: ...
+
+    async def read_part(self) -> ReadPart | None: ...
+
+
+class KnownNodes(Protocol):
+    def states(self) -> Mapping[str, NodeState | None]: ...
+
+    def online(self, node: str) -> bool: ...
+
+
+async def known(
+    config: ControllerConfig, view: CatalogView, nodes: KnownNodes, store: KnownStore
+) -> Known:
+    """As it is now."""
+    states = nodes.states()
+    return Known(
+        catalog=view,
+        nodes=states,
+        online=frozenset(node for node in states if nodes.online(node)),
+        main_nodes=config.rustic.main_nodes,
+        repository_id=await store.repository_id(),
+        dns=config.dns_setup,
+        keep=config.backup.keep,
+        timezone=config.backup.timezone,
+        offsite=config.offsite,
+        copies=await store.copies(),
+        read_part=await store.read_part(),
+    )

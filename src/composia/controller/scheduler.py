@@ -1,0 +1,359 @@
+"""What happens by itself: every due time becomes a task, once, as soon as it can."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from structlog import get_logger
+
+from composia.controller import timetable
+from composia.controller.admit import Admit
+from composia.controller.events import Event, Events
+from composia.controller.knowing import KnownNodes, known
+from composia.controller.store.schedules import DueRun, Mark, RunState
+from composia.controller.store.store import Store
+from composia.controller.store.times import stored
+from composia.errors import ComposiaError
+from composia.model.backup import Backup
+from composia.model.catalog import CatalogView
+from composia.model.config import ControllerConfig
+from composia.model.schedule import Kind, Overdue, Schedule, overdue, scheduled
+from composia.model.shown import ScheduleView
+from composia.model.task import Status
+from composia.workflows.known import Known
+from composia.workflows.plan import Plan
+from composia.workflows.scheduled import Work, plans_for
+
+#: Scheduled backups that run on one node at once.
+PER_NODE = 2
+#: Seconds after which the clock is looked at again, for it may have been set.
+GLANCE = 60.0
+#: Without a look for so long, it is not at work.
+SILENCE = timedelta(minutes=5)
+#: Times that are counted as missed at once; more is all the same.
+COUNTED = 10_000
+PRUNING = timedelta(hours=6)
+BY = "schedule"
+
+NOT_THERE = "the controller was not running then, or the clock was set"
+INTERRUPTED = "the controller ended when it was to begin"
+NOT_WANTED = "it is not scheduled there any more"
+NOTHING = "there was nothing to do"
+
+Clock = Callable[[], datetime]
+_log = get_logger("composia.scheduler")
+
+
+class Scheduler:
+    """Looks when something is due or has changed. What it has taken is in the store."""
+
+    def __init__(
+        self,
+        config: Callable[[], ControllerConfig],
+        view: Callable[[], CatalogView],
+        store: Store,
+        nodes: KnownNodes,
+        admit: Admit,
+        events: Events,
+        *,
+        clock: Clock = lambda: datetime.now(UTC),
+    ) -> None:
+        self._config = config
+        self._view = view
+        self._store = store
+        self._nodes = nodes
+        self._admit = admit
+        self._events = events
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._looked: datetime | None = None
+        self._pruned = datetime.min.replace(tzinfo=UTC)
+
+    def start(self) -> None:
+        """Look, until `aclose`."""
+        self._looked = self._clock()
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._work())]
+
+    async def aclose(self) -> None:
+        """Begin nothing more."""
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def wake(self) -> None:
+        """Something has changed."""
+        self._changed.set()
+
+    @property
+    def works(self) -> bool:
+        """Whether what has to begin by itself does."""
+        return self._looked is not None and abs(self._clock() - self._looked) < SILENCE
+
+    def schedules(self) -> tuple[Schedule, ...]:
+        """As catalog and configuration have them now."""
+        return scheduled(self._view(), self._config())
+
+    async def views(self) -> list[ScheduleView]:
+        """Every schedule with its last, next, waiting and missed times."""
+        return timetable.views(self.schedules(), await self._history(), self._clock())
+
+    async def overdue(self) -> tuple[Overdue, ...]:
+        """Data items whose last good backup is older than their schedule allows."""
+        good = await self._store.newest_backups(good=True)
+        since = {key: mark.since for key, mark in (await self._store.marks()).items()}
+        last = {(one.service, one.data_item, one.node): one.time for one in good}
+        return overdue(self.schedules(), last, since, self._clock())
+
+    async def _history(self) -> timetable.History:
+        runs = await self._store.newest_runs()
+        statuses = await self._store.statuses([run.task for run in runs if run.task])
+        return timetable.History(runs, statuses)
+
+    async def turn(self) -> None:
+        """One look: what is due is noted, then begun if it can be."""
+        now, schedules = self._clock(), self.schedules()
+        await self._find_handed_in()
+        kept = await self._note(schedules, now)
+        await self._begin({one.key: one for one in schedules}, kept, now)
+        self._looked = now
+
+    async def _work(self) -> None:
+        while True:
+            self._changed.clear()
+            try:
+                await self.turn()
+                await self._prune()
+            except Exception:
+                # What could not be begun now waits for the next look.
+                _log.exception("not looked")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._seconds())
+
+    def _seconds(self) -> float:
+        """Until something is due. Seconds go on where a clock is set: so never long at once."""
+        now = self._clock()
+        coming = [due for one in self.schedules() if (due := one.next(now))]
+        return min([GLANCE, *((due - now).total_seconds() for due in coming)])
+
+    async def _listen(self) -> None:
+        async with self._events.subscribe() as events:
+            async for event in events:
+                if _matters(event):
+                    self.wake()
+
+    async def _prune(self) -> None:
+        now = self._clock()
+        if abs(now - self._pruned) > PRUNING:
+            self._pruned = now
+            await self._store.prune_runs()
+
+    async def _find_handed_in(self) -> None:
+        """What was being handed in when the controller died has become a task, or it waits."""
+        for batch, runs in _by_batch(await self._store.waiting_runs()).items():
+            if found := await self._store.first_of(BY, batch):
+                await self._store.take_runs(runs, found[0], None)
+            else:
+                await self._store.put_runs_off(runs, INTERRUPTED)
+
+    async def _note(self, schedules: Sequence[Schedule], now: datetime) -> set[str]:
+        """Keep what is due; the keys of schedules that only cannot be read now."""
+        marks = await self._store.marks()
+        fresh, due = [], []
+        for schedule in schedules:
+            mark = _mark(schedule, marks.get(schedule.key), now)
+            runs = _due(schedule, mark, now)
+            seen = max([mark.seen, *(run.slot for run in runs)])
+            mark = mark.model_copy(update={"seen": seen})
+            due += runs
+            if mark != marks.get(schedule.key):
+                fresh.append(mark)
+        gone = _gone(marks, schedules, self._view())
+        if fresh or due or gone:
+            await self._store.note_due(fresh, due, gone)
+        return set(marks) - {one.key for one in schedules} - set(gone)
+
+    async def _begin(
+        self, schedules: Mapping[str, Schedule], kept: Collection[str], now: datetime
+    ) -> None:
+        waiting = await self._store.waiting_runs()
+        useless = [one for one in waiting if _is_useless(one, schedules, kept)]
+        if useless:
+            await self._store.miss_runs(useless, NOT_WANTED)
+        groups = _by_unit([one for one in waiting if one not in useless], schedules)
+        if not groups:
+            return
+        config, view = self._config(), self._view()
+        knows = await known(config, view, self._nodes, self._store)
+        busy = await self._busy()
+        for unit, runs in groups.items():
+            work = Work(
+                schedules=[schedules[one.schedule] for one in runs],
+                node=runs[0].node,
+                known=knows,
+                backups=await self._records(schedules[runs[0].schedule]),
+                now=now,
+                read_all_within=config.rustic.maintenance.read_all_within,
+            )
+            await self._try(unit, runs, work, busy)
+
+    async def _records(self, schedule: Schedule) -> Sequence[Backup]:
+        if schedule.kind in (Kind.FORGET, Kind.VERIFY):
+            return await self._store.backups()
+        return ()
+
+    async def _try(self, unit: str, runs: Sequence[DueRun], work: Work, busy: Counter[str]) -> None:
+        try:
+            plans = _possible(work, busy)
+            await self._submit(unit, runs, plans)
+            busy.update([work.node] if work.first.kind is Kind.BACKUP else [])
+        except ComposiaError as error:
+            await self._store.put_runs_off(runs, error.message)
+        except Exception as error:
+            # One that cannot be planned keeps no other from running.
+            _log.exception("not begun", schedule=unit)
+            await self._store.explain_runs(runs, f"it could not be begun: {type(error).__name__}")
+
+    async def _submit(self, unit: str, runs: Sequence[DueRun], plans: Sequence[Plan]) -> None:
+        if not plans:
+            await self._store.take_runs(runs, None, NOTHING)
+            return
+        batch = _batch(unit, runs)
+        await self._store.hand_runs_in(runs, batch)
+        first = await self._admit.submit(plans[0], created_by=BY, source=BY, idempotency_key=batch)
+        await self._store.take_runs(runs, first.id, None)
+        for number, plan in enumerate(plans[1:], start=1):
+            # Whatever is held now is due again with the next time.
+            with suppress(ComposiaError):
+                await self._admit.submit(
+                    plan, created_by=BY, source=BY, idempotency_key=f"{batch}/{number}"
+                )
+
+    async def _busy(self) -> Counter[str]:
+        """How many scheduled backups each node has."""
+        found = [
+            task
+            for status in (Status.PENDING, Status.RUNNING)
+            for task in await self._store.tasks(type="backup", status=status)
+            if task.source == BY
+        ]
+        return Counter(node for task in found for node in task.nodes)
+
+
+def _matters(event: Event) -> bool:
+    if event.kind == "task":
+        return Status(event.data["status"]).ended
+    return event.kind in ("node", "service")
+
+
+def _mark(schedule: Schedule, mark: Mark | None, now: datetime) -> Mark:
+    """One that is new, or has changed, begins now: it had nothing to do before."""
+    what = (schedule.expression, schedule.timezone)
+    if mark is None or (mark.expression, mark.timezone) != what:
+        return Mark(key=schedule.key, expression=what[0], timezone=what[1], since=now, seen=now)
+    # A clock that was set back is believed. What has run has a row, and does not run again.
+    return mark.model_copy(update={"seen": min(mark.seen, now), "since": min(mark.since, now)})
+
+
+def _due(schedule: Schedule, mark: Mark, now: datetime) -> list[DueRun]:
+    """The last time of those since the mark, on each node; the others of them are missed."""
+    last = schedule.last_slot(now)
+    if last is None or last <= mark.seen:
+        return []
+    times = []
+    for slot in schedule.slots(mark.seen, last):
+        times.append(slot)
+        if len(times) > COUNTED:
+            break
+    missed = [slot for slot in times if slot < last]
+    runs = []
+    for node in schedule.places:
+        if missed:
+            runs.append(
+                DueRun(
+                    schedule=schedule.key,
+                    node=node,
+                    slot=missed[-1],
+                    state=RunState.MISSED,
+                    reason=NOT_THERE,
+                    first=missed[0],
+                    times=len(missed),
+                )
+            )
+        runs.append(DueRun(schedule=schedule.key, node=node, slot=last, first=last))
+    return runs
+
+
+def _gone(marks: Mapping[str, Mark], schedules: Sequence[Schedule], view: CatalogView) -> list[str]:
+    """Marks of what is not scheduled any more. What is only broken now comes back as it was."""
+    left = set(marks) - {one.key for one in schedules}
+    if not view.revision:
+        return []
+    broken = [f"backup:{one.name or one.folder}/" for one in view.broken]
+    unnamed = any(one.name is None for one in view.broken)
+    return [
+        key
+        for key in sorted(left)
+        if not key.startswith(tuple(broken)) and not (unnamed and key.startswith("backup:"))
+    ]
+
+
+def _is_useless(run: DueRun, schedules: Mapping[str, Schedule], kept: Collection[str]) -> bool:
+    schedule = schedules.get(run.schedule)
+    if schedule is None:
+        return run.schedule not in kept
+    return run.node not in schedule.places
+
+
+def _by_batch(runs: Sequence[DueRun]) -> dict[str, list[DueRun]]:
+    found: dict[str, list[DueRun]] = {}
+    for run in runs:
+        if run.batch:
+            found.setdefault(run.batch, []).append(run)
+    return found
+
+
+def _by_unit(runs: Sequence[DueRun], schedules: Mapping[str, Schedule]) -> dict[str, list[DueRun]]:
+    """What becomes one task: all items of a service on a node, or one work on the repository."""
+    found: dict[str, list[DueRun]] = {}
+    for run in runs:
+        if run.schedule not in schedules:
+            continue
+        service = schedules[run.schedule].service
+        unit = f"backup:{service}@{run.node}" if service else run.schedule
+        found.setdefault(unit, []).append(run)
+    return found
+
+
+def _possible(work: Work, busy: Counter[str]) -> tuple[Plan, ...]:
+    """What can be begun now. Raises ComposiaError with what it waits for."""
+    if work.first.kind is Kind.BACKUP:
+        _refuse_offline(work.known, [work.node])
+        if busy[work.node] >= PER_NODE:
+            raise Waits(f"{PER_NODE} scheduled backups run on {work.node}, which is the limit")
+    plans = plans_for(work)
+    _refuse_offline(work.known, [node for plan in plans for node in plan.nodes])
+    return plans
+
+
+class Waits(ComposiaError):  # named as all of the tree
+    """It can be begun later."""
+
+
+def _refuse_offline(knows: Known, nodes: Sequence[str]) -> None:
+    for node in nodes:
+        if not knows.answers(node):
+            raise Waits(f"node {node} is offline")
+
+
+def _batch(unit: str, runs: Sequence[DueRun]) -> str:
+    """The same for the same times, whoever hands them in."""
+    what = "\n".join(f"{run.schedule} {run.node} {stored(run.slot)}" for run in runs)
+    newest = max(run.slot for run in runs)
+    return f"{unit} {newest:%Y-%m-%dT%H:%MZ} {hashlib.sha256(what.encode()).hexdigest()[:16]}"
