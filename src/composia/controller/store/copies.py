@@ -45,7 +45,7 @@ class Copies:
             copies = sorted({*others, *([name] if record.snapshot_id in has else [])})
             return record.model_copy(update={"copies": tuple(copies)})
 
-        return await self._change(noted)
+        return await self._change_records(noted)
 
     async def note_verification(
         self, backup: str, text: str, *, at: datetime | None, proven: bool | None
@@ -60,7 +60,7 @@ class Copies:
                 changes["status"] = BackupStatus.SUCCESS
             return record.model_copy(update=changes)
 
-        return await self._change(noted, [backup])
+        return await self._change_records(noted, [backup])
 
     async def read_part(self) -> ReadPart | None:
         """The part of the repository's data that was read last, and found whole."""
@@ -81,7 +81,7 @@ class Copies:
                 .on_conflict_do_update(index_elements=["name"], set_={"value": value})
             )
 
-    async def _change(
+    async def _change_records(
         self, noted: Callable[[Backup], Backup], only: Iterable[str] | None = None
     ) -> Sequence[Backup]:
         query = select(BACKUPS.c.record)
