@@ -1,0 +1,58 @@
+"""What the store keeps of copies, of what was read, and of verifications."""
+
+from __future__ import annotations
+
+from composia.controller.store.store import Store
+from composia.model.backup import BackupStatus
+from composia.model.offsite import CopyState, ReadPart
+from tests.twins.office import NOW, SNAPSHOT, backup
+
+
+async def test_a_record_is_in_the_copies_that_have_its_snapshot(store: Store) -> None:
+    other = "6" * 64
+    await store.keep_backups([backup("01A"), backup("01B", snapshot_id=other, copies=("s3",))])
+
+    changed = await store.note_copied("s3", [SNAPSHOT])
+
+    assert {one.id: one.copies for one in changed} == {"01A": ("s3",), "01B": ()}
+    assert await store.note_copied("s3", [SNAPSHOT]) == []
+
+
+async def test_a_proof_makes_an_adopted_backup_a_good_one(store: Store) -> None:
+    await store.keep_backups([backup("01A", status=BackupStatus.UNPROVEN)])
+
+    await store.note_verification("01A", "all equal", at=NOW, proven=True)
+
+    (found,) = await store.backups(status=BackupStatus.SUCCESS)
+    assert (found.verified_at, found.verification) == (NOW, "all equal")
+
+
+async def test_a_failed_verification_takes_the_proof_away_and_one_that_could_not_be_does_not(
+    store: Store,
+) -> None:
+    await store.keep_backups([backup("01A", verified_at=NOW)])
+
+    await store.note_verification("01A", "could not be verified", at=None, proven=None)
+    kept = await store.backup("01A")
+    await store.note_verification("01A", "2 paths differ", at=None, proven=False)
+    gone = await store.backup("01A")
+
+    assert kept
+    assert kept.verified_at == NOW
+    assert gone
+    assert (gone.verified_at, gone.verification) == (None, "2 paths differ")
+
+
+async def test_copies_and_the_part_that_was_read_are_remembered(store: Store) -> None:
+    state = CopyState(repository_id="c" * 64, snapshots=3)
+    await store.keep_copy("s3", state)
+    await store.note_read_part(ReadPart(number=2, of=4))
+
+    assert await store.copies() == {"s3": state}
+    assert await store.read_part() == ReadPart(number=2, of=4)
+
+
+def test_a_round_of_checks_that_has_begun_keeps_its_number_of_parts() -> None:
+    last = ReadPart(number=3, of=4)
+    assert str(last.next(9)) == "4/4"
+    assert str(last.next(9).next(9)) == "1/9"
