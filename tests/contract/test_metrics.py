@@ -22,7 +22,8 @@ from composia.controller.store.store import Store
 from composia.controller.store.tasks import NewTask
 from composia.model.backup import Backup, BackupStatus
 from composia.model.catalog import CatalogView
-from composia.model.config import ControllerConfig
+from composia.model.config import BackupConfig, ControllerConfig
+from composia.model.schedule import scheduled
 from composia.model.task import Status
 from tests.twins.notify import START
 from tests.twins.office import MY_APP, service
@@ -124,11 +125,13 @@ async def test_two_hundred_services_cost_little(app: FastAPI, store: Store) -> N
 def test_what_has_a_schedule_is_expected_where_it_runs() -> None:
     view = CatalogView(services={"my-app": service(MY_APP)})
 
-    assert list(expected(view, "0 2 * * *")) == [
+    daily = BackupConfig(default_schedule="0 2 * * *")
+
+    assert list(expected(scheduled(view, ControllerConfig(backup=daily)))) == [
         ("my-app", "uploads", "main"),
         ("my-app", "database", "main"),
     ]
-    assert list(expected(view, None)) == []
+    assert list(expected(scheduled(view, ControllerConfig()))) == []
 
 
 def test_alert_rules_name_only_metrics_that_there_are() -> None:

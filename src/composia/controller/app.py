@@ -69,8 +69,10 @@ class Controller:
         self.runner = Runner(parts, config.state_dir)
         self.admit = Admit(parts, ids, self.runner.start)
         self.courier = Courier()
-        world = ControllerWorld(lambda: self.config, self.nodes, self.catalog)
-        self.notifier = Notifier(world, store, self.courier)
+        self.world = ControllerWorld(
+            lambda: self.config, self.nodes, self.catalog, store, lambda: self.scheduler.works
+        )
+        self.notifier = Notifier(self.world, store, self.courier)
         self.scheduler = Scheduler(
             lambda: self.config, self.catalog.view, store, self.nodes, self.admit, self.events
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 
 from composia import __version__
 from composia.controller.worktree import CatalogState
-from composia.model.catalog import CatalogView
-from composia.tools.cron import NEVER
+from composia.model.notification import EventName
+from composia.model.schedule import Kind, Schedule, scheduled
 
 if TYPE_CHECKING:
     from composia.controller.app import Controller
@@ -37,6 +37,10 @@ METRICS: Mapping[str, tuple[str, Sequence[str]]] = {
     "composia_backup_added_bytes": ("What it added to the repository.", _ITEM),
     "composia_backup_files": ("Its files.", _ITEM),
     "composia_backup_duration_seconds": ("How long it took.", _ITEM),
+    "composia_backup_overdue": ("An item whose good backup is too old.", _ITEM),
+    "composia_schedules_running": ("Whether what is scheduled begins.", ()),
+    "composia_schedule_next_run_timestamp_seconds": ("When it is due.", ("schedule", "node")),
+    "composia_schedule_missed_runs": ("Runs that did not happen.", ("schedule", "node")),
     "composia_move_downtime_seconds": ("Outage of the last move.", ("service",)),
     "composia_move_downtime_seconds_total": ("Outage of all moves.", ("service",)),
     "composia_moves_left_open": ("Moves that wait for a person.", ()),
@@ -61,6 +65,7 @@ async def metrics(controller: Controller) -> bytes:
         *_nodes(controller),
         *_catalog(controller),
         *await _backups(controller),
+        *await _schedules(controller),
         *await _tasks(controller),
         *await _repository(controller),
         *await _notifications(controller),
@@ -86,17 +91,15 @@ def _catalog(controller: Controller) -> Iterator[Sample]:
     yield "composia_catalog_fresh", [], fresh
     yield "composia_services", [], len(view.services)
     yield "composia_services_broken", [], len(view.broken)
-    default = controller.config.backup.default_schedule
-    for item in expected(view, default):
+    for item in expected(scheduled(view, controller.config)):
         yield "composia_backup_expected", item, 1
 
 
-def expected(view: CatalogView, default: str | None) -> Iterator[tuple[str, str, str]]:
-    """Service, item and node of all that has a schedule of its own or the default one."""
-    for name, service in view.services.items():
-        for entry in service.meta.backup.data:
-            if service.meta.enabled and (entry.schedule or default or NEVER) != NEVER:
-                yield from ((name, entry.name, node) for node in service.meta.nodes)
+def expected(schedules: Iterable[Schedule]) -> Iterator[tuple[str, str, str]]:
+    """Service, item and node of all that is to be backed up by itself."""
+    for one in schedules:
+        if one.kind is Kind.BACKUP:
+            yield from ((str(one.service), str(one.data_item), node) for node in one.nodes)
 
 
 async def _backups(controller: Controller) -> list[Sample]:
@@ -112,6 +115,34 @@ async def _backups(controller: Controller) -> list[Sample]:
     for of, at in await controller.store.last_verified():
         found.append(("composia_backup_last_verified_timestamp_seconds", of, _seconds(at)))
     return found
+
+
+async def _schedules(controller: Controller) -> list[Sample]:
+    now = datetime.now(UTC)
+    found: list[Sample] = [
+        ("composia_schedules_running", [], controller.world.schedules_run()),
+        *_next_runs(controller, now),
+    ]
+    for schedule, node, times in await controller.store.missed_runs():
+        found.append(("composia_schedule_missed_runs", [schedule, node], times))
+    for one in await controller.world.late(now):
+        if one.event is EventName.BACKUP_OVERDUE:
+            item = [str(one.service), str(one.data_item), str(one.node)]
+            found.append(("composia_backup_overdue", item, 1))
+    return found
+
+
+def _next_runs(controller: Controller, now: datetime) -> Iterator[Sample]:
+    # A thousand items share a handful of times.
+    known: dict[tuple[str, str, timedelta], datetime | None] = {}
+    for one in scheduled(controller.catalog.view(), controller.config):
+        when = (one.expression, one.timezone, one.offset)
+        if when not in known:
+            known[when] = one.next(now)
+        if due := known[when]:
+            for node in one.places:
+                labels = [one.key, node]
+                yield "composia_schedule_next_run_timestamp_seconds", labels, due.timestamp()
 
 
 async def _tasks(controller: Controller) -> list[Sample]:

@@ -39,6 +39,9 @@ _OUTAGES = text("""
             WHERE every.service = moves.service) AS total
     FROM moves WHERE json_extract(facts, '$.downtime_seconds') IS NOT NULL GROUP BY service
 """)
+_MISSED = text("""
+    SELECT schedule, node, sum(times) FROM runs WHERE state = 'missed' GROUP BY schedule, node
+""")
 _UNDELIVERED = text("SELECT count(*) FROM deliveries WHERE sent_at IS NULL AND error IS NOT NULL")
 _LEFT_OPEN = text("""
     SELECT count(DISTINCT holds.task) FROM holds JOIN tasks ON tasks.id = holds.task
@@ -100,6 +103,10 @@ class Numbers:
             Outage(service=row[0], last=row[2], total=row[3])
             for row in await self._numbers(_OUTAGES)
         ]
+
+    async def missed_runs(self) -> Sequence[tuple[str, str, int]]:
+        """Of each schedule and node, among the runs that are kept."""
+        return [(row[0], row[1], row[2]) for row in await self._numbers(_MISSED)]
 
     async def undelivered(self) -> int:
         """Messages that could not be delivered so far."""

@@ -1,0 +1,67 @@
+"""Backups that have not happened, as matters: overdue ones, and runs that were missed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from composia.controller.matters import item_subject
+from composia.controller.store.schedules import DueRun, Mark, RunState
+from composia.model.notification import EventName, Matter
+from composia.model.schedule import Overdue, Schedule, overdue
+
+#: Of all runs of schedules these are backups.
+_BACKUPS = "backup:"
+
+
+def late(
+    schedules: Sequence[Schedule],
+    marks: Mapping[str, Mark],
+    last_good: Mapping[tuple[str, str, str], datetime],
+    newest: Iterable[DueRun],
+    now: datetime,
+) -> list[Matter]:
+    """`newest`: the last run of each schedule on each node."""
+    since = {key: mark.since for key, mark in marks.items()}
+    known = {one.key: one for one in schedules}
+    return [
+        *(_overdue(one) for one in overdue(schedules, last_good, since, now)),
+        *_missed(known, newest),
+    ]
+
+
+def _overdue(one: Overdue) -> Matter:
+    return Matter(
+        event=EventName.BACKUP_OVERDUE,
+        subject=f"overdue:{item_subject(one.service, one.data_item, one.node)}",
+        title=f"Backup overdue: {one.data_item} of {one.service} on {one.node}",
+        reason=one.reason,
+        hint=f"composia schedules; composia backup {one.service} --item {one.data_item} "
+        f"--node {one.node}",
+        since=one.allowed,
+        service=one.service,
+        node=one.node,
+        data_item=one.data_item,
+    )
+
+
+def _missed(known: Mapping[str, Schedule], newest: Iterable[DueRun]) -> Iterator[Matter]:
+    for run in newest:
+        schedule = known.get(run.schedule)
+        if run.state is not RunState.MISSED or schedule is None or run.node not in schedule.places:
+            continue
+        if not run.schedule.startswith(_BACKUPS):
+            continue
+        service, item = str(schedule.service), str(schedule.data_item)
+        times = f", {run.times} times" if run.times > 1 else ""
+        yield Matter(
+            event=EventName.BACKUP_MISSED,
+            subject=f"missed:{item_subject(service, item, run.node)}",
+            title=f"Backup missed: {item} of {service} on {run.node}",
+            reason=f"It was to begin at {run.slot:%Y-%m-%d %H:%M} UTC{times}: {run.reason or ''}",
+            hint=f"composia backup {service} --item {item} --node {run.node}",
+            since=run.first,
+            service=service,
+            node=run.node,
+            data_item=item,
+        )

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from composia.controller.late import late
+from composia.controller.store.schedules import DueRun, Mark, RunState
+from composia.model.notification import EventName, Matter
+from composia.model.schedule import Kind, Schedule
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+SLOT = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
+OF = ("my-app", "uploads", "main")
+DAILY = Schedule(
+    key="backup:my-app/uploads",
+    kind=Kind.BACKUP,
+    expression="0 2 * * *",
+    timezone="UTC",
+    service="my-app",
+    data_item="uploads",
+    nodes=("main",),
+)
+
+
+def found(last_good: datetime | None, *runs: DueRun) -> list[Matter]:
+    long_ago = NOW - timedelta(days=30)
+    mark = Mark(
+        key=DAILY.key, expression="0 2 * * *", timezone="UTC", since=long_ago, seen=long_ago
+    )
+    good = {OF: last_good} if last_good else {}
+    return late([DAILY], {DAILY.key: mark}, good, runs, NOW)
+
+
+def run(state: RunState, node: str = "main") -> DueRun:
+    reason = "node main is offline" if state is RunState.MISSED else None
+    return DueRun(schedule=DAILY.key, node=node, slot=SLOT, state=state, reason=reason, first=SLOT)
+
+
+def test_a_backup_of_last_night_is_not_late() -> None:
+    assert found(SLOT + timedelta(minutes=5), run(RunState.TAKEN)) == []
+
+
+def test_one_that_has_not_come_twice_is_overdue() -> None:
+    [matter] = found(SLOT - timedelta(days=3))
+
+    assert matter.event is EventName.BACKUP_OVERDUE
+    assert matter.subject == "overdue:my-app/uploads@main"
+    assert "2026-11-21 02:00" in matter.reason
+    assert "composia backup my-app --item uploads --node main" in str(matter.hint)
+
+
+def test_a_run_that_was_missed_is_told_with_its_reason() -> None:
+    [matter] = found(SLOT, run(RunState.MISSED))
+
+    assert matter.event is EventName.BACKUP_MISSED
+    assert matter.reason == "It was to begin at 2026-11-24 02:00 UTC: node main is offline"
+
+
+def test_a_run_on_a_node_that_it_is_not_meant_for_any_more_is_nothing() -> None:
+    assert found(SLOT, run(RunState.MISSED, node="edge")) == []
