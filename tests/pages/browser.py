@@ -30,6 +30,7 @@ PAGES = {
     "history": "/services/my-app/history",
     "backup-dialog": "/services/my-app/backup",
     "tasks": "/tasks",
+    "schedules": "/schedules",
     "task-running": "/tasks/01T90001",
     "task-failed": "/tasks/01T90002",
     "backups": "/backups",
@@ -41,6 +42,12 @@ PAGES = {
     "restore-dialog": "/backups/01B000240/restore",
     "delete-dialog": "/backups/01B000240/delete",
     "service-backups": "/services/my-app/backups",
+    "repository": "/repository",
+    "forget-dialog": "/repository/forget",
+    "check-dialog": "/repository/check",
+    "copy-dialog": "/repository/copy",
+    "notifications": "/notifications",
+    "settings": "/settings",
     "not-found": "/nowhere",
 }
 

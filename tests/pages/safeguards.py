@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from composia.model.backup import Backup
 from composia.model.config import Offsite
+from composia.model.meta import Keep
 from composia.model.notification import Delivery, EventName, Notification, NotificationState
 from composia.model.offsite import CopyState
 from tests.twins.office import REPOSITORY, MemoryOffice, notification
@@ -14,7 +16,7 @@ from tests.twins.office import REPOSITORY, MemoryOffice, notification
 NEWEST = "01B000240"
 #: Names that files may have.
 ODD = (
-    "<script>alert(1)</script>.html",
+    "<img src=x onerror=alert(1)>.html",
     "photo\u202egpj.exe",
     "two\nlines\tand tabs.txt",
     "שלום עולם.txt",
@@ -33,7 +35,8 @@ def safeguard(office: MemoryOffice, now: datetime) -> None:
         Offsite(name="attic", profile="offsite-attic"),
         Offsite(name="s3", profile="offsite-s3"),
     )
-    office.config = office.config.model_copy(update={"offsite": copies})
+    backup = office.config.backup.model_copy(update={"keep": Keep(daily=7, weekly=2)})
+    office.config = office.config.model_copy(update={"offsite": copies, "backup": backup})
     office.store.copied = {
         "s3": CopyState(
             repository_id=REPOSITORY,
@@ -59,7 +62,7 @@ def files() -> dict[str, bytes]:
 
 
 def _as_it_became(backup: Backup, now: datetime) -> Backup:
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         NEWEST: {
             "copies": ("s3",),
             "verified_at": now - timedelta(minutes=4),

@@ -11,6 +11,8 @@ from composia.errors import Problem
 from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.model.catalog import Broken, CatalogView
 from composia.model.node import Disk, Mount
+from composia.model.schedule import Kind
+from composia.model.shown import LastRunView, MissedRunView, ScheduleView, WaitingRunView
 from composia.model.task import (
     Status,
     Step,
@@ -87,7 +89,10 @@ def seeded() -> MemoryOffice:
         services={one.name: one for one in services},
         broken=(Broken(folder="Bad", name=None, problems=(problem,)),),
     )
-    mounts = (Mount(kind="volume", source="cache", used_by=("web",)),)
+    mounts = (
+        Mount(kind="volume", source="cache", used_by=("web",)),
+        Mount(kind="bind", source="./data/uploads", used_by=("web",)),
+    )
     main = node_state(
         container("my-app", "web").model_copy(
             update={"health": "healthy", "started_at": now - timedelta(hours=5)}
@@ -106,6 +111,7 @@ def seeded() -> MemoryOffice:
     office.store.records = _backups(now)
     safeguard(office, now)
     _tasks(office, now)
+    office.scheduler.shown = _schedules(now)
     return office
 
 
@@ -145,6 +151,52 @@ def _backups(now: datetime) -> list[Backup]:
         )
     )
     return found
+
+
+def _schedules(now: datetime) -> list[ScheduleView]:
+    day = timedelta(days=1)
+    last = LastRunView(time=now - day / 3, node="main", task=RUNNING, status=Status.SUCCEEDED)
+    missed = MissedRunView(
+        time=now - day / 4,
+        first=now - 2 * day,
+        times=3,
+        node="edge",
+        reason="node edge was offline",
+    )
+    backup = ScheduleView(
+        key="backup:my-app/uploads",
+        kind=Kind.BACKUP,
+        service="my-app",
+        data_items=["uploads"],
+        nodes=["main"],
+        schedule="0 3 * * *",
+        timezone="Europe/Berlin",
+        next=now + day / 2,
+        last=last,
+    )
+    return [
+        backup,
+        backup.model_copy(
+            update={
+                "key": "backup:guestbook/entries",
+                "service": "guestbook",
+                "data_items": ["entries"],
+                "nodes": ["main", "edge"],
+                "last": last.model_copy(update={"status": Status.FAILED, "task": FAILED}),
+                "missed": [missed],
+                "waiting": [
+                    WaitingRunView(time=now, node="edge", for_="node edge is offline"),
+                ],
+            }
+        ),
+        ScheduleView(
+            key="prune",
+            kind=Kind.PRUNE,
+            schedule="0 4 * * Sun",
+            timezone="Europe/Berlin",
+            next=now + 5 * day,
+        ),
+    ]
 
 
 def _tasks(office: MemoryOffice, now: datetime) -> None:

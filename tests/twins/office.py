@@ -19,10 +19,13 @@ from composia.model.meta import Meta
 from composia.model.node import Container, Disk, Instance, Mount, NodeState, Versions
 from composia.model.notification import EventName, Notification, NotificationState, Tried
 from composia.model.offsite import CopyState, ReadPart
+from composia.model.schedule import Overdue
 from composia.model.service import ServiceRef
 from composia.model.session import Session
+from composia.model.shown import ScheduleView
 from composia.model.task import Status, Task, TaskError
 from composia.operations.readings import ContainerLogs, ListSnapshot, Reading
+from composia.tools.git import Commit, Person
 from composia.workflows import AnyPlan
 from composia.workflows.plan import Plan
 
@@ -238,6 +241,9 @@ class MemoryStore:
     async def end_session(self, digest: str) -> None:
         self.sessions.pop(digest, None)
 
+    async def end_sessions_of(self, token: str) -> None:
+        self.sessions = {key: one for key, one in self.sessions.items() if one.token != token}
+
     async def prune_sessions(self, *, created_before: datetime, used_before: datetime) -> None:
         self.sessions = {
             digest: one
@@ -253,6 +259,20 @@ def _is_told(one: Notification, wanted: Mapping[str, Any]) -> bool:
     if wanted.get("services") is not None and one.service not in wanted["services"]:
         return False
     return wanted.get("before") is None or one.id < wanted["before"]
+
+
+class MemoryScheduler:
+    """What it shows is what a test gives it."""
+
+    def __init__(self) -> None:
+        self.shown: list[ScheduleView] = []
+        self.late: list[Overdue] = []
+
+    async def views(self) -> list[ScheduleView]:
+        return self.shown
+
+    async def overdue(self) -> Sequence[Overdue]:
+        return self.late
 
 
 class MemoryNotifier:
@@ -364,7 +384,9 @@ class MemoryReadings:
     async def _chunks(self, reading: Reading) -> AsyncIterator[bytes]:
         if isinstance(reading, ListSnapshot):
             for path, content in self._children(reading.path):
-                yield f'{{"path": "{path}", "type": "{content}"}}\n'.encode()
+                size = len(self.files.get(path, b"")) or None
+                line = json.dumps({"path": path, "type": content, "size": size})
+                yield f"{line}\n".encode()
         elif isinstance(reading, ContainerLogs):
             yield b"web-1  | ready\n"
         else:
@@ -420,6 +442,9 @@ class MemoryCatalog:
     content: dict[str, bytes] = field(
         default_factory=lambda: {"my-app/composia-meta.yaml": b"name: my-app\n"}
     )
+    #: The files as they were at earlier revisions.
+    past: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    commits: list[Commit] = field(default_factory=list)
 
     def view(self) -> CatalogView:
         return self.known
@@ -432,9 +457,14 @@ class MemoryCatalog:
         return tuple(sorted(self.content))
 
     async def read(self, path: str, revision: str | None = None) -> CatalogFile:
-        if path not in self.content:
+        at = revision or self.known.revision
+        content = self.past.get(at, self.content)
+        if path not in content:
             raise NotFound(f"there is no file {path} in the catalog")
-        return CatalogFile(path=path, revision=self.known.revision, content=self.content[path])
+        return CatalogFile(path=path, revision=at, content=content[path])
+
+    async def history(self, path: str | None = None, limit: int = 50) -> Sequence[Commit]:
+        return self.commits[:limit]
 
     async def write_back(
         self, service: str, folder: str, nodes: Sequence[str], was: Sequence[str]
@@ -442,12 +472,21 @@ class MemoryCatalog:
         return self.known.revision
 
     async def write(
-        self, path: str, content: bytes, *, if_match: str | None, author: str | None = None
+        self,
+        path: str,
+        content: bytes,
+        *,
+        if_match: str | None,
+        author: str | None = None,
+        message: str | None = None,
     ) -> str:
         if if_match not in (self.known.revision, "*"):
             raise Stale("the catalog has moved on", hint="Read the file again.")
+        self.past[self.known.revision] = dict(self.content)
         self.content[path] = content
-        revision = f"{len(self.content):040x}"
+        revision = f"{len(self.past):040x}"
+        who = Person(author or "composia", "composia@example.org")
+        self.commits.insert(0, Commit(revision, who, NOW, message or f"Change {path}"))
         self.known = self.known.model_copy(update={"revision": revision})
         return revision
 
@@ -479,6 +518,7 @@ class MemoryOffice:
         self.logs = MemoryLogs()
         self.events = MemoryEvents()
         self.notifier = MemoryNotifier()
+        self.scheduler = MemoryScheduler()
         services = [service(MY_APP), service(INFRA), service({"name": "other", "nodes": ["main"]})]
         self.catalog = MemoryCatalog(
             CatalogView(

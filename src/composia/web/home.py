@@ -15,6 +15,18 @@ from composia.web.visit import AtVisit, Visit
 
 router = APIRouter()
 
+#: As in the navigation, templates/layout.html.
+PLACES = (
+    "Home",
+    "Services",
+    "Backups",
+    "Tasks",
+    "Schedules",
+    "Nodes",
+    "Repository",
+    "Notifications",
+    "Settings",
+)
 #: So many of the newest tasks and backups are shown.
 NEWEST = 6
 
@@ -25,12 +37,14 @@ async def show_home(visit: AtVisit) -> Response:
     store, mine = visit.office.store, visit.services(None)
     every, machines = await services.every(visit), await nodes_shown(visit)
     moves = await store.tasks(services=mine, type="migrate", limit=NEWEST)
+    running = await _under_way(visit)
+    schedules = [one for one in await visit.office.scheduler.views() if visit.sees(one.service)]
     return visit.page(
         "home.html",
-        needs=attention(every, machines, [*await _under_way(visit), *moves]),
+        needs=attention(every, machines, [*running, *moves], schedules),
         services=every,
         nodes=machines,
-        running=await _under_way(visit),
+        running=running,
         moves=moves,
         backups=await store.backups(services=mine, limit=NEWEST),
     )
@@ -58,7 +72,9 @@ async def _under_way(visit: Visit) -> list[Task]:
 
 def _places(visit: Visit) -> Iterator[dict[str, Any]]:
     # The words are those of the navigation.
-    for name in ("Home", "Services", "Backups", "Tasks", "Nodes"):
+    for name in PLACES:
+        if name == "Repository" and not visit.may("read"):
+            continue
         yield _entry(name, "page", "/" if name == "Home" else f"/{name.lower()}")
     for service in sorted(visit.office.catalog.view().services):
         if not visit.caller.may_see(service):

@@ -69,6 +69,13 @@ async def caller_of(office: Office, session: str | None) -> Caller | None:
     return office.gate.holder(kept.token)
 
 
+async def end_everywhere(office: Office, session: str) -> None:
+    """End every session that the same access token has begun, this one too."""
+    kept = await office.store.session(hashed(session))
+    if kept is not None:
+        await office.store.end_sessions_of(kept.token)
+
+
 def form_token(session: str) -> str:
     """What only a page of this session knows: sent along with whatever changes something."""
     return hashlib.sha256(f"form:{session}".encode()).hexdigest()

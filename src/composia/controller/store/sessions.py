@@ -45,6 +45,11 @@ class Sessions:
         async with self._db.write() as db:
             await db.execute(delete(SESSIONS).where(SESSIONS.c.digest == digest))
 
+    async def end_sessions_of(self, token: str) -> None:
+        """Drop all that the token with this digest has begun."""
+        async with self._db.write() as db:
+            await db.execute(delete(SESSIONS).where(SESSIONS.c.token == token))
+
     async def prune_sessions(self, *, created_before: datetime, used_before: datetime) -> None:
         """Drop those that are over."""
         over = or_(
