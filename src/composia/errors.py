@@ -9,6 +9,7 @@ ComposiaError
 ├── Denied             this token may not do that
 └── Failure            the world did not cooperate
     ├── CommandFailed  a program did not do its work
+    ├── Damaged        what was saved does not come back as it was
     ├── Interrupted    (may be retried) the agent ended in the middle; everything was put right
     ├── Cancelled      somebody asked for it
     ├── NodeLost       (may be retried) an agent stopped answering
@@ -91,6 +92,10 @@ class CommandFailed(Failure):
     """A program did not do its work."""
 
 
+class Damaged(Failure):
+    """What was saved does not come back as it was."""
+
+
 class Interrupted(Failure):
     """The agent ended in the middle of its work; what it had begun was put right since."""
 
@@ -117,7 +122,7 @@ KINDS: dict[str, type[ComposiaError]] = {
     kind.__name__: kind
     for kind in (
         Invalid, NotFound, Conflict, Stale, Unauthenticated, Denied,
-        Failure, CommandFailed, Interrupted, Cancelled, NodeLost, WireCut,
+        Failure, CommandFailed, Damaged, Interrupted, Cancelled, NodeLost, WireCut,
     )
 }  # fmt: skip
 

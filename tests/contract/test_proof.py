@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from composia.errors import Failure
+from composia.errors import Damaged
 from composia.operations.repository import CheckRepository
 from composia.operations.verifying import BackupProven, VerifyFiles
 from composia.strategies.base import Site, Wanted
@@ -103,7 +103,7 @@ async def test_a_single_file_is_proven_without_a_manifest(
     assert proven.warnings
 
 
-async def test_a_tampered_pack_is_caught_and_each_byte_is_in_one_part_of_the_check(
+async def test_a_tampered_or_lost_pack_is_caught_and_one_part_of_the_check_finds_it(
     place: Place, engine: RusticEngine, proving: Proving
 ) -> None:
     root = place.tree({"big": os.urandom(1_000_000)})
@@ -111,16 +111,23 @@ async def test_a_tampered_pack_is_caught_and_each_byte_is_in_one_part_of_the_che
     saved = await save(engine, root)
     flip_a_byte(place)
 
-    with pytest.raises(Failure, match="damaged"):
+    with pytest.raises(Damaged, match="damaged"):
         await proving.verify(saved.snapshot.id)
 
     sound = [await is_sound(proving, Part(number=number, of=3)) for number in (1, 2, 3)]
     assert sorted(sound) == [False, True, True]
+    largest_pack(place).unlink()
+    with pytest.raises(Damaged, match="some of its data is not there"):
+        await proving.verify(saved.snapshot.id)
+
+
+def largest_pack(place: Place) -> Path:
+    packs = [path for path in (place.repo / "data").rglob("*") if path.is_file()]
+    return max(packs, key=lambda path: path.stat().st_size)
 
 
 def flip_a_byte(place: Place) -> None:
-    packs = [path for path in (place.repo / "data").rglob("*") if path.is_file()]
-    pack = max(packs, key=lambda path: path.stat().st_size)
+    pack = largest_pack(place)
     content = bytearray(pack.read_bytes())
     content[1000] ^= 1
     pack.chmod(0o600)
@@ -130,7 +137,7 @@ def flip_a_byte(place: Place) -> None:
 async def is_sound(proving: Proving, part: Part) -> bool:
     try:
         await CheckRepository(service=INFRA, part=part).perform(proving.site)
-    except Failure:
+    except Damaged:
         return False
     return True
 
@@ -146,12 +153,12 @@ async def test_an_emptied_folder_is_caught(
     (root / "kept").rmdir()
     emptied = await save(engine, root)
 
-    with pytest.raises(Failure, match=r"2 paths differ: .*kept/a"):
+    with pytest.raises(Damaged, match=r"2 paths differ: .*kept/a"):
         await proving.verify(halved.snapshot.id)
-    with pytest.raises(Failure, match=r"\./data/uploads of uploads is an empty folder"):
+    with pytest.raises(Damaged, match=r"\./data/uploads of uploads is an empty folder"):
         await proving.verify(emptied.snapshot.id)
     proving.kept = None
-    with pytest.raises(Failure, match=r"is an empty folder in the snapshot"):
+    with pytest.raises(Damaged, match=r"is an empty folder in the snapshot"):
         await proving.verify(emptied.snapshot.id)
 
 
@@ -164,5 +171,5 @@ async def test_what_an_owner_or_a_mode_has_become_is_caught(
     os.chown(root / "b", 12, 34)
     saved = await save(engine, root)
 
-    with pytest.raises(Failure, match=r"a \(mode\).*b \(uid, gid\)"):
+    with pytest.raises(Damaged, match=r"a \(mode\).*b \(uid, gid\)"):
         await proving.verify(saved.snapshot.id)

@@ -1,26 +1,23 @@
-"""A repository on a server: every node goes there by itself, with or without a main node."""
+"""A repository in S3 from the start: every node goes there by itself, no main node is needed."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from composia.agent.passage import nobodys_certificate
-from composia.agent.repository import Repository
-from composia.operations.messages import ObjectCall
 from tests.e2e import services
 from tests.e2e.trees import fill, look
 from tests.e2e.world import World, until
 from tests.lab import rustic
+from tests.s3 import S3, served
 
 PASSWORD = "planted-remote-secret"  # planted
+ROOT = "/first"
 COMPOSE = """services:
   rustic:
     image: rustic:latest
@@ -28,80 +25,33 @@ COMPOSE = """services:
     environment: {SSL_CERT_FILE: /config/nobody.pem}
     volumes: [./config:/config]
 """
-PROFILE = """[repository]
-repository = "rest:{url}"
-password = "{password}"
-"""
-
-
-class RestServer:
-    """restic's REST protocol for a folder, in a thread of its own."""
-
-    def __init__(self, folder: Path, host: str) -> None:
-        self.url = ""
-        self._repository = Repository(folder, "server")
-        self._host = host
-        self._loop = asyncio.new_event_loop()
-        self._up = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        self._up.wait()
-
-    def end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _run(self) -> None:
-        runner = self._loop.run_until_complete(self._serve())
-        self._up.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
-        self._loop.close()
-
-    async def _serve(self) -> web.ServerRunner:
-        runner = web.ServerRunner(web.Server(self._answer, access_log=None))
-        await runner.setup()
-        await web.TCPSite(runner, self._host, 0).start()
-        self.url = f"http://{self._host}:{runner.addresses[0][1]}/"
-        return runner
-
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        call = ObjectCall(
-            method=request.method,
-            path=request.path.lstrip("/"),
-            range=request.headers.get("Range"),
-            wants_sizes="v2" in request.headers.get("Accept", ""),
-        )
-        found = await self._repository.answer(call, request.content.iter_chunked(65536))
-        headers = dict(found.headers)
-        if isinstance(found.content, bytes):
-            if request.method == "HEAD" and found.length is not None:
-                headers["Content-Length"] = str(found.length)
-            return web.Response(status=found.status, body=found.content, headers=headers)
-        return web.Response(
-            status=found.status, body=b"".join([part async for part in found.content]),
-            headers=headers,
-        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def server(world: World) -> Iterator[Path]:
-    """A repository on a server outside all nodes, named by the profile in the catalog."""
-    folder = world.lab.state / "remote-repository"
-    env = {**os.environ, "RUSTIC_REPOSITORY": str(folder), "RUSTIC_PASSWORD": PASSWORD}
+def server(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A repository in S3, outside all nodes, named by the profile in the catalog."""
     program = rustic.found()
     assert program
-    subprocess.run([str(program), "init"], env=env, check=True, capture_output=True)
-    served = RestServer(folder, world.lab.url.split("//")[1].split(":")[0])
-    world.commit(
-        {
-            "infra-backup/docker-compose.yaml": COMPOSE,
-            "infra-backup/config/rustic.toml": PROFILE.format(url=served.url, password=PASSWORD),
-            "infra-backup/config/nobody.pem": nobodys_certificate().decode(),
-        }
-    )
-    yield folder
-    served.end()
+    with served(world.lab.url.split("//")[1].split(":")[0]) as made:
+        profile = made.profile(PASSWORD, ROOT)
+        by_hand(program, tmp_path_factory.mktemp("profile") / "rustic.toml", profile)
+        world.commit(
+            {
+                "infra-backup/docker-compose.yaml": COMPOSE,
+                "infra-backup/config/rustic.toml": profile,
+                "infra-backup/config/nobody.pem": nobodys_certificate().decode(),
+            }
+        )
+        yield made
+
+
+def by_hand(program: Path, file: Path, profile: str) -> None:
+    """Make the repository, as a person does it once."""
+    file.write_text(profile)
+    certificate = file.with_name("nobody.pem")
+    certificate.write_bytes(nobodys_certificate())
+    env = {**os.environ, "SSL_CERT_FILE": str(certificate)}
+    subprocess.run([str(program), "-P", str(file), "init"], env=env, check=True)
 
 
 @pytest.fixture
@@ -115,7 +65,7 @@ def without_main(world: World) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("without_main")
-def test_a_node_goes_there_by_itself(world: World, server: Path) -> None:
+def test_a_node_goes_there_by_itself(world: World, server: S3) -> None:
     world.service("direct", services.files_compose(), services.files_meta("direct", nodes="edge"))
     world.ok("/services/direct/deploy")
     uploads = world.folder("direct", "edge") / "data/uploads"
@@ -128,6 +78,6 @@ def test_a_node_goes_there_by_itself(world: World, server: Path) -> None:
 
     assert look(uploads) == before
     record = world.backup_of(task, "uploads")
-    assert os.listdir(server / "snapshots") == [record["snapshot_id"]]
+    assert f"first/snapshots/{record['snapshot_id']}" in server.objects(ROOT)
     listing = world.get(f"/backups/{record['id']}/files", path="files/data/uploads")
     assert "folder 0" in listing.text

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from composia.errors import Failure
+from composia.errors import Damaged
 from composia.operations.verifying import BackupProven, VerifyDump
 from composia.strategies.base import Wanted
 from tests.e2e.node import NodeService, clean, lab_of, make_repository
@@ -76,7 +76,7 @@ def test_a_dump_that_cannot_be_imported_whole_is_caught(
 ) -> None:
     wanted = service.save_stream("database", content)
 
-    with pytest.raises(Failure, match=told):
+    with pytest.raises(Damaged, match=told):
         verify(service, wanted)
 
     assert left(service) == []

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from composia.errors import Failure
+from composia.errors import Damaged, Failure
 from composia.strategies.base import Site, Wanted
 from composia.tools import manifest
 from composia.tools.exchange import existing
@@ -165,7 +165,7 @@ async def _restore(
 def check(copy: Copy, contents: Contents, wanted: Wanted) -> Fetched:
     """Compare a copy with the manifest: everything but the content, which rustic has proven."""
     if not os.path.lexists(copy.lies):
-        raise Failure(f"{copy.key} of {wanted.item} did not come out of the repository")
+        raise Damaged(f"{copy.key} of {wanted.item} did not come out of the repository")
     came = manifest.take(copy.lies)
     size = sum(entry.size for entry in came.entries.values())
     files = sum(entry.type != "dir" for entry in came.entries.values())
@@ -184,7 +184,7 @@ def _compare(copy: Copy, contents: Contents, came: Manifest, wanted: Wanted) -> 
     excused = saved.changed | set(saved.unread)
     found = manifest.differences(saved, came, ignoring=ignoring)
     if wrong := [str(difference) for difference in found if difference.path not in excused]:
-        raise Failure(
+        raise Damaged(
             f"{wanted.item} did not come back as it was saved: {len(wrong)} paths differ: "
             + ", ".join(wrong[:NAMED]),
             hint="Nothing was touched. Restore to scratch to look at it, or choose another backup.",

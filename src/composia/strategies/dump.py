@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO
 
-from composia.errors import Failure
+from composia.errors import Damaged
 from composia.strategies.base import Site, Wanted
 
 #: The file's name in a snapshot, and its last line: without it the dump is not whole.
@@ -49,7 +49,7 @@ async def _whole(pieces: AsyncIterator[bytes], item: str, site: Site) -> AsyncIt
         site.notes.progress(done)
         yield piece
     if not is_complete(tail):
-        raise Failure(
+        raise Damaged(
             f"the dump of {item} is not whole: its last line is missing",
             hint="Choose another backup of it. Nothing was touched.",
         )

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from composia.errors import Failure
+from composia.errors import Damaged, Failure
 from composia.strategies.base import Site
 from composia.strategies.fresh_database import exec_, inside, safe
 from composia.strategies.postgres import CONNECT
@@ -117,7 +117,7 @@ async def _feed(
             said.cancel()
             drained.cancel()
     if code != 0:
-        raise Failure(
+        raise Damaged(
             f"the dump of {item} could not be loaded: {_first_error(complaint)}",
             hint="Nothing was touched: the live database runs on. Choose another backup, or mend"
             " what the image of the service is missing (an extension, a locale).",

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from composia.errors import Failure
+from composia.errors import Damaged
 from composia.strategies import contents
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Wanted
@@ -42,7 +42,7 @@ class Proven:
 
 
 async def files(wanted: Wanted, site: Site) -> Proven:
-    """Restore all of it beside, and compare. Raises Failure with what is not as it was saved."""
+    """Restore all of it beside, and compare. Raises Damaged with what is not as it was saved."""
     held = await contents.look(wanted, site)
     listed = await site.engine.list_files(wanted.snapshot_id, "", deep=True)
     roots = _roots(held, listed)
@@ -69,7 +69,7 @@ def _roots(held: Contents, listed: Collection[Entry]) -> tuple[str, ...]:
     )
     if stray:
         named = ", ".join(_shown(path) for path in stray[:NAMED])
-        raise Failure(f"the snapshot holds what was never saved: {named}", hint=HINT)
+        raise Damaged(f"the snapshot holds what was never saved: {named}", hint=HINT)
     return held.roots
 
 
@@ -82,11 +82,11 @@ def _refuse_emptied(
 ) -> None:
     """A folder without a file in it is only right where it was so when it was saved."""
     if not roots:
-        raise Failure(f"there is nothing at all in the snapshot of {wanted.item}", hint=HINT)
+        raise Damaged(f"there is nothing at all in the snapshot of {wanted.item}", hint=HINT)
     files = [entry.path for entry in listed if entry.type != "dir"]
     for root in roots:
         if not any(_covered(path, [root]) for path in files) and not _was_empty(root, held):
-            raise Failure(
+            raise Damaged(
                 f"{known_as(root)} of {wanted.item} is an empty folder in the snapshot", hint=HINT
             )
 
@@ -115,7 +115,7 @@ def _compare_listing(copy: Copy, listed: Collection[Entry], wanted: Wanted) -> N
     }
     if wrong := sorted(path for path, seen in told.items() ^ found.items()):
         named = ", ".join(dict.fromkeys(known_as(_shown(path)) for path in wrong[:NAMED]))
-        raise Failure(
+        raise Damaged(
             f"{wanted.item} did not come back as its snapshot lists it: {named}", hint=HINT
         )
 
@@ -135,7 +135,7 @@ async def _compare_content(copies: Collection[Copy], wanted: Wanted, site: Site)
         differing = await site.engine.differences(wanted.snapshot_id, {key: copy.folder})
         if wrong := [path for path in differing if _covered(path, [copy.key])]:
             named = ", ".join(known_as(_shown(path)) for path in wrong[:NAMED])
-            raise Failure(
+            raise Damaged(
                 f"{wanted.item} came back with other content than was saved: {named}", hint=HINT
             )
 

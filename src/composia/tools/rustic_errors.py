@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from composia.errors import Failure
+from composia.errors import Damaged, Failure
 from composia.tools import compose
 from composia.tools.shell import Finished
 
@@ -12,6 +12,8 @@ KILLED, PANICKED = 137, 134
 NO_REPOSITORY = "No repository config file found"
 NO_SUCH_PATH = re.compile(r"Node `.*` not found in tree|is not a directory. Please provide", re.S)
 
+OTHER = "the repository is damaged: what it holds is not what was written"
+LOST = "the repository is damaged: some of its data is not there"
 #: (what rustic says, what that means, what to do); the first that fits counts.
 TABLE = (
     (
@@ -46,7 +48,7 @@ TABLE = (
     ),
     (
         r"MAC check failed|check found errors|Invalid UTF-8|Data decryption failed",
-        "the repository is damaged: what it holds is not what was written",
+        OTHER,
         "Check it with all data (`composia repo check --read-data`), and its disk.",
     ),
     (
@@ -58,6 +60,11 @@ TABLE = (
         r"os error 111\b|Connection refused|dns error|error sending request|timed out",
         "the repository cannot be reached",
         "Is its server running, and does this node reach it?",
+    ),
+    (
+        r"/data/[0-9a-f]{2}/[0-9a-f]{64}[\s\S]*(os error 2\b|NotFound|UnexpectedEof)",
+        LOST,
+        "Check it with all data (`composia repo check --read-data`), and its disk.",
     ),
     (
         r"Failed to read the contents of the file[\s\S]*/snapshots/[0-9a-f]{64}",
@@ -85,7 +92,8 @@ def failure(what: str, finished: Finished) -> Failure:
     said = finished.stderr.decode(errors="replace")
     meaning, hint = _meaning(finished.code, said)
     if meaning:
-        return Failure(f"{what}: {meaning}", hint=hint)
+        kind = Damaged if meaning in (OTHER, LOST) else Failure
+        return kind(f"{what}: {meaning}", hint=hint)
     if reason := _reason(said):
         return Failure(f"{what}: rustic says: {reason}")
     return compose.explained(what, finished)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from composia.errors import Cancelled, ComposiaError, Conflict, Invalid, NotFound
+from composia.errors import Cancelled, ComposiaError, Conflict, Damaged
 from composia.model.backup import Backup, BackupStatus
 from composia.model.catalog import Service
 from composia.model.service import RepositoryRef, ServiceRef
@@ -93,9 +93,8 @@ class VerifyPlan(Plan):
 
 
 def _says_of_the_backup(error: ComposiaError) -> bool | None:
-    """False where the backup is not what it should be; None where the circumstances were not."""
-    circumstances = (Conflict, NotFound, Invalid)
-    return None if isinstance(error, circumstances) or error.may_retry else False
+    """False where the backup is not what it should be; None where something else went wrong."""
+    return False if isinstance(error, Damaged) else None
 
 
 def plan_verify_backup(known: Known, backup: Backup) -> VerifyPlan:
@@ -151,7 +150,7 @@ def _newest(several: Sequence[Backup]) -> Iterator[Backup]:
 
 
 def _may_be_good(backup: Backup) -> bool:
-    unproven = backup.status is BackupStatus.UNPROVEN and not backup.missing
+    unproven = backup.status is BackupStatus.UNPROVEN and not (backup.missing or backup.damaged)
     return backup.snapshot_id is not None and (unproven or choice.is_good(backup))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from composia.errors import ComposiaError, Conflict, Failure, NodeLost
+from composia.errors import ComposiaError, Conflict, Damaged, Failure, NodeLost
 from composia.model.backup import Backup, BackupStatus
 from composia.operations.base import Operation
 from composia.operations.repository import OpenRepository, RepositoryOpened
@@ -51,7 +51,8 @@ async def test_what_was_found_is_noted_on_the_record(world: World) -> None:
 @pytest.mark.parametrize(
     ("error", "proven", "text"),
     [
-        (Failure("2 paths differ"), False, "2 paths differ"),
+        (Damaged("2 paths differ"), False, "2 paths differ"),
+        (Failure("rustic was killed"), None, "could not be verified: rustic was killed"),
         (Conflict("not enough room"), None, "could not be verified: not enough room"),
         (NodeLost("main is gone"), None, "could not be verified: main is gone"),
     ],
@@ -124,6 +125,7 @@ def test_the_newest_good_one_of_each_item_is_due_unless_it_is_proven() -> None:
         backup("01C", status=BackupStatus.PARTIAL, **ago(7)),
         backup("01D", missing=True, **ago(6)),
         backup("01E", data_item="cache", verified_at=NOW, **ago(5)),
+        backup("01G", node="third", damaged=True, **ago(4)),
         backup("01F", node="edge", status=BackupStatus.UNPROVEN, **ago(4)),
     ]
     assert [one.id for one in due(records)] == ["01B", "01F"]

@@ -53,9 +53,12 @@ class Copies:
         """What a verification found; with `proven` None what was known before stays."""
 
         def noted(record: Backup) -> Backup:
-            changes: dict[str, object] = {"verification": text}
-            if proven is not None:
-                changes |= {"verified_at": at if proven else None, "damaged": not proven}
+            if proven is None:
+                # It could not be tried: an earlier proof is worth more than that.
+                told = record.verification if record.verified_at or record.damaged else text
+                return record.model_copy(update={"verification": told})
+            changes: dict[str, object] = {"verification": text, "damaged": not proven}
+            changes["verified_at"] = at if proven else None
             if proven and record.status is BackupStatus.UNPROVEN:
                 changes["status"] = BackupStatus.SUCCESS
             return record.model_copy(update=changes)
