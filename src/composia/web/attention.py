@@ -7,8 +7,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from composia.controller.standing import is_low
 from composia.model.backup import BackupStatus
-from composia.model.shown import DataItemView, NodeView, ServiceView
+from composia.model.shown import DataItemView, NodeView, ScheduleView, ServiceView
 from composia.model.task import Task
 
 
@@ -21,6 +22,9 @@ class Need(StrEnum):
     ENGINE_DOWN = "engine_down"
     BROKEN = "broken"
     BACKUP_FAILED = "backup_failed"
+    OVERDUE = "overdue"
+    MISSED = "missed"
+    DISK_LOW = "disk_low"
     NEVER_SAVED = "never_saved"
     UNPROTECTED = "unprotected"
     NODE_OLD = "node_old"
@@ -41,13 +45,17 @@ class Attention(BaseModel):
 
 
 def attention(
-    services: Sequence[ServiceView], nodes: Sequence[NodeView], open_tasks: Sequence[Task]
+    services: Sequence[ServiceView],
+    nodes: Sequence[NodeView],
+    open_tasks: Sequence[Task],
+    schedules: Sequence[ScheduleView] = (),
 ) -> list[Attention]:
     """Everything, in the order of `Need`."""
     found = [
         *_of_tasks(open_tasks),
         *(one for node in nodes for one in _of_node(node)),
         *(one for service in services for one in _of_service(service)),
+        *(one for schedule in schedules for one in _of_schedule(schedule)),
     ]
     order = list(Need)
     return sorted(found, key=lambda one: order.index(one.need))
@@ -80,6 +88,21 @@ def _of_node(node: NodeView) -> Iterator[Attention]:
         yield Attention(need=Need.NODE_OFFLINE, about=node.id, href=href)
     elif node.docker is False:
         yield Attention(need=Need.ENGINE_DOWN, about=node.id, href=href)
+    if full := tuple(disk.path for disk in node.disks if is_low(disk)):
+        yield Attention(need=Need.DISK_LOW, about=node.id, names=full, href=href)
+
+
+def _of_schedule(schedule: ScheduleView) -> Iterator[Attention]:
+    newest = next(iter(schedule.missed), None)
+    if newest is None or (schedule.last and schedule.last.time > newest.time):
+        return
+    yield Attention(
+        need=Need.MISSED,
+        about=schedule.service or schedule.kind,
+        names=tuple(schedule.data_items),
+        detail=newest.reason,
+        href="/schedules",
+    )
 
 
 def _of_service(service: ServiceView) -> Iterator[Attention]:
@@ -97,6 +120,14 @@ def _of_service(service: ServiceView) -> Iterator[Attention]:
             detail=newest.error if newest else None,
             href=f"{href}/backups",
         )
+    if late := [item for item in service.data_items if item.overdue and not _has_failed(item)]:
+        yield Attention(
+            need=Need.OVERDUE,
+            about=service.name,
+            names=tuple(item.name for item in late),
+            detail=late[0].overdue,
+            href=f"{href}/data",
+        )
     if never := tuple(item.name for item in service.data_items if _was_never_saved(item)):
         yield Attention(need=Need.NEVER_SAVED, about=service.name, names=never, href=f"{href}/data")
     if bare := tuple(one.source or "" for one in service.warnings if one.kind == "unprotected"):
@@ -109,4 +140,5 @@ def _has_failed(item: DataItemView) -> bool:
 
 
 def _was_never_saved(item: DataItemView) -> bool:
-    return item.scheduled and item.last_backup is None and not _has_failed(item)
+    saved = item.last_backup is not None or _has_failed(item) or item.overdue
+    return item.scheduled and not saved

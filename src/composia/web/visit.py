@@ -47,6 +47,10 @@ class Visit(Desk):
         """Whether to show what needs this scope: `read`, `operate` or `admin`."""
         return self.caller.may(Scope(scope), service)
 
+    def sees(self, service: str | None) -> bool:
+        """Whether the token is for this service; None: for what belongs to all of them."""
+        return self.caller.may_see(service)
+
     def page(self, template: str, **shown: Any) -> Response:
         """A whole page."""
         return HTMLResponse(render(template, visit=self, request=self.request, **shown))
