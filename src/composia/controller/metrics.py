@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,8 @@ async def metrics(controller: Controller) -> bytes:
     ]
     registry = CollectorRegistry()
     registry.register(_Collected(samples))
-    return generate_latest(registry)
+    # Thousands of lines: beside the event loop.
+    return await asyncio.to_thread(generate_latest, registry)
 
 
 def _nodes(controller: Controller) -> Iterator[Sample]:
