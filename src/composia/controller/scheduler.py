@@ -106,9 +106,9 @@ class Scheduler:
 
     async def overdue(self) -> tuple[Overdue, ...]:
         """Data items whose last good backup is older than their schedule allows."""
-        good = await self._store.newest_backups(good=True)
+        good = await self._store.last_good_backups()
         since = {key: mark.since for key, mark in (await self._store.marks()).items()}
-        last = {(one.service, one.data_item, one.node): one.time for one in good}
+        last = {one.of: datetime.fromisoformat(one.at) for one in good}
         return overdue(self.schedules(), last, since, self._clock())
 
     async def _history(self) -> timetable.History:

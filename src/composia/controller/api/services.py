@@ -74,6 +74,7 @@ async def _records(desk: Desk, services: Sequence[str] | None) -> Records:
     return Records.of(
         good=await store.newest_backups(services, good=True),
         newest=await store.newest_backups(services),
+        overdue=await desk.office.scheduler.overdue(),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from composia.model.backup import Backup, BackupStatus
 from composia.model.catalog import Broken, Service
 from composia.model.node import Container, Instance, Mount, NodeState
+from composia.model.schedule import Overdue
 from composia.model.service import ServiceRef
 from composia.model.shown import (
     DataItemView,
@@ -27,9 +28,12 @@ class Records:
 
     _good: Mapping[tuple[str, str], Backup]
     _newest: Mapping[tuple[str, str], Sequence[Backup]]
+    _overdue: Mapping[tuple[str, str], Sequence[Overdue]]
 
     @classmethod
-    def of(cls, good: Iterable[Backup], newest: Iterable[Backup]) -> Records:
+    def of(
+        cls, good: Iterable[Backup], newest: Iterable[Backup], overdue: Iterable[Overdue] = ()
+    ) -> Records:
         """From one record, or one a node, of each item."""
         best: dict[tuple[str, str], Backup] = {}
         for one in sorted(good, key=lambda one: one.id):
@@ -37,7 +41,15 @@ class Records:
         last: dict[tuple[str, str], list[Backup]] = defaultdict(list)
         for one in newest:
             last[one.service, one.data_item].append(one)
-        return cls(best, last)
+        late: dict[tuple[str, str], list[Overdue]] = defaultdict(list)
+        for missing in overdue:
+            late[missing.service, missing.data_item].append(missing)
+        return cls(best, last, late)
+
+    def overdue(self, service: str, item: str) -> str | None:
+        """Why its last good backup is too old, on each node where it is."""
+        found = self._overdue.get((service, item), ())
+        return "; ".join(f"on {one.node}: {one.reason}" for one in found) or None
 
     def last_good(self, service: str, item: str) -> Backup | None:
         """The newest one that can be restored, of whichever node."""
@@ -131,6 +143,7 @@ def _data_items(service: Service, records: Records) -> list[DataItemView]:
             scheduled=item.name in scheduled,
             last_backup=records.last_good(service.name, item.name),
             newest_backup=records.newest(service.name, item.name, service.meta.nodes),
+            overdue=records.overdue(service.name, item.name),
         )
         for item in service.meta.data_protect.data
     ]
