@@ -136,9 +136,15 @@ class Catalog:
         return CatalogFile(path=name, revision=at, content=contents[entry.sha])
 
     async def write(
-        self, path: str, content: bytes, *, if_match: str | None, author: str | None = None
+        self,
+        path: str,
+        content: bytes,
+        *,
+        if_match: str | None,
+        author: str | None = None,
+        message: str | None = None,
     ) -> str:
-        """Commit a file, and push it; the new revision.
+        """Commit a file, and push it; the new revision. The message says by default what changed.
 
         `if_match` is the revision that the writer has seen, empty for a catalog without a commit,
         `*` for whatever there is. Raises Stale when the catalog has moved on since, Conflict while
@@ -146,7 +152,7 @@ class Catalog:
         """
         name = _inside(path)
         _refuse_large(content)
-        return await self._tree.undisturbed(self._write(name, content, if_match, author))
+        return await self._tree.undisturbed(self._write(name, content, if_match, author, message))
 
     async def write_back(
         self, service: str, folder: str, nodes: Sequence[str], was: Sequence[str]
@@ -185,12 +191,17 @@ class Catalog:
             self._on_change(view)
 
     async def _write(
-        self, name: str, content: bytes, if_match: str | None, author: str | None
+        self,
+        name: str,
+        content: bytes,
+        if_match: str | None,
+        author: str | None,
+        message: str | None,
     ) -> str:
         async with self._tree.moving:
             head = (await self.current()).revision
             refuse_stale(head, if_match)
-            made = await self._commits.write(head, name, content, author)
+            made = await self._commits.write(head, name, content, author, message)
             await self.current()
             return made
 

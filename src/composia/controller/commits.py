@@ -29,15 +29,22 @@ class Commits:
         self._git = tree.git
         self._config = tree.config
 
-    async def write(self, head: str, name: str, content: bytes, author: str | None) -> str:
+    async def write(
+        self,
+        head: str,
+        name: str,
+        content: bytes,
+        author: str | None,
+        message: str | None = None,
+    ) -> str:
         """A commit with the file on top of `head`; `head` itself where it is there already."""
         self._refuse_while_stuck(name)
         before = await self._before(head, name)
         if before is not None and await self._has(before, content):
             return head
         who = Person(author or self._config.author_name, self._config.author_email)
-        message = f"{'Add' if before is None else 'Change'} {name}"
-        return await self._commit(head or None, name, content, who, message)
+        said = message or f"{'Add' if before is None else 'Change'} {name}"
+        return await self._commit(head or None, name, content, who, said)
 
     async def edit(self, head: str, name: str, edit: Edit, message: str) -> str:
         """A commit with the file changed on top of `head`, or of what others have pushed since.

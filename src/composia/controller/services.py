@@ -92,6 +92,24 @@ class Reader:
         return found
 
 
+def faults(
+    view: CatalogView, folder: str, others: Iterable[str], content: bytes, nodes: Iterable[str]
+) -> tuple[Problem, ...]:
+    """What would be wrong with a folder's meta file, were this its content.
+
+    `others` are the paths of the folder's files below it.
+    """
+    read = _parsed(f"{folder}/{META_FILE}", content)
+    files = {name: Entry("100644", "", 0, name) for name in others}
+    found = _service(folder, read, files, view.revision)
+    if isinstance(found, Broken):
+        return found.problems
+    rest = [one for one in view.services.values() if one.ref.folder != folder]
+    locate = _locator({one.ref.folder: _Read() for one in rest} | {folder: read})
+    after = settled(view.revision, [*rest, found], nodes, locate=locate)
+    return next((broken.problems for broken in after.broken if broken.folder == folder), ())
+
+
 def _by_folder(entries: Iterable[Entry]) -> dict[str, dict[str, Entry]]:
     folders: dict[str, dict[str, Entry]] = defaultdict(dict)
     for entry in entries:

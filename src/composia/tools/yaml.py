@@ -63,10 +63,10 @@ class Document:
         return Position(1, 1)
 
 
-def load(text: str | bytes, file: str) -> Document:
-    """Read a file. Raises Invalid with the place of what is wrong."""
+def load(text: str | bytes, file: str, *, tags: bool = False) -> Document:
+    """Read a file; `tags`: some are fine in it. Raises Invalid with the place of what is wrong."""
     content = _decoded(text, file)
-    reader = _Reader(file)
+    reader = _Reader(file, tags=tags)
     try:
         return reader.read(content)
     except yaml.MarkedYAMLError as error:
@@ -117,8 +117,9 @@ class _Anchored:
 class _Reader:
     """One reading of one file, from the C parser's events."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, *, tags: bool = False) -> None:
         self.document = Document(file, None)
+        self.tags = tags
         self.problems: list[Problem] = []
         self.anchors: dict[str, _Anchored | None] = {}
         self.count = 0
@@ -153,7 +154,7 @@ class _Reader:
         self.document.values[loc] = _position(event.start_mark)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
-        if event.tag not in (None, "!"):
+        if event.tag not in (None, "!") and not self.tags:
             self.refuse(f"the tag {event.tag} is not understood here", event.start_mark)
         return self._anchored(event, loc)
 

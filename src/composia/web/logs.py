@@ -9,6 +9,8 @@ from contextlib import suppress
 #: Seconds in which lines are gathered, and how many at most; whoever is slow is waited for.
 PACE = 0.1
 MOST = 2000
+#: Bytes of a line that is not cut.
+LONGEST = 64 * 1024
 
 
 async def batched(lines: AsyncIterator[str]) -> AsyncIterator[str]:
@@ -50,3 +52,17 @@ async def _gather(
                 await room.wait()
     finally:
         more.set()
+
+
+async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """The lines of a stream of bytes; one that does not end is cut where it grows too long."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace").removesuffix("\r")
+        if len(rest) > LONGEST:
+            yield rest.decode(errors="replace")
+            rest = b""
+    if rest:
+        yield rest.decode(errors="replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from composia.controller.api import services
 from composia.controller.api.desk import ServiceName
 from composia.model.config import Scope
 from composia.model.shown import ServiceView
+from composia.web.charts import ServiceCharts
 from composia.web.forms import parsed
 from composia.web.visit import AtVisit, Visit
 from composia.workflows.backup import BackupRequest, plan_backup
@@ -26,6 +28,10 @@ from composia.workflows.service import (
 )
 
 router = APIRouter(prefix="/services")
+
+#: So many of a service's newest backups and moves are drawn.
+DRAWN = 400
+MOVES = 12
 
 
 class Change(StrEnum):
@@ -64,8 +70,11 @@ async def show_overview(visit: AtVisit, service: ServiceName) -> Response:
 @router.get("/{service}/data")
 async def show_data(visit: AtVisit, service: ServiceName) -> Response:
     """Its items, and what none of them covers."""
-    found = await service_of(visit, service)
-    return visit.page("service_data.html", service=found, tab="data")
+    found, store = await service_of(visit, service), visit.office.store
+    backups = await store.backups(services=(service,), limit=DRAWN)
+    moves = await store.tasks(services=(service,), type="migrate", limit=MOVES)
+    drawn = ServiceCharts.of(backups, moves, datetime.now(UTC))
+    return visit.page("service_data.html", service=found, tab="data", drawn=drawn)
 
 
 @router.get("/{service}/backup")

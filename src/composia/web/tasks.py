@@ -15,7 +15,9 @@ from composia.controller.api.streams import event, events
 from composia.model.config import Scope
 from composia.model.shown import Page
 from composia.model.task import Status, Task
+from composia.web.charts import outages
 from composia.web.forms import parsed
+from composia.web.journey import journey
 from composia.web.logs import batched
 from composia.web.pace import Pace
 from composia.web.visit import AtVisit, to_task
@@ -55,7 +57,8 @@ async def show_task(visit: AtVisit, id: Id) -> Response:  # noqa: A002  # as api
     task = await visit.task(id)
     now = datetime.now(UTC)
     paces = {number: Pace.of(step, now) for number, step in enumerate(task.steps)}
-    return visit.page("task.html", task=task, paces=paces)
+    outage = next(iter(outages([task])), None)
+    return visit.page("task.html", task=task, paces=paces, outage=outage, legs=journey(task))
 
 
 @router.get("/{id}/log")

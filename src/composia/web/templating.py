@@ -110,6 +110,7 @@ def _made() -> Environment:
         "ago": ago,
         "exactly": exactly,
         "coded": coded,
+        "zip": zip,
         "spelled": spelled,
     }
     made.globals |= {"assets": Assets(), "version": __version__, "took": took}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -50,6 +51,8 @@ class Kept(BaseModel):
     source: str
     #: How it moves, or why it stays.
     how: str
+    #: The data item with which it moves.
+    item: str | None = None
 
 
 @dataclass
@@ -85,6 +88,8 @@ class MigratePlan(Plan):
     #: For people: every volume and writable bind, and what the outage is expected to be.
     moves: tuple[Kept, ...] = ()
     stays: tuple[Kept, ...] = ()
+    #: Bytes of the items, as far as they are known: of a dump, those of the last one.
+    sizes: Mapping[str, int] = {}
     downtime: Downtime
     #: The move that this one takes back.
     of_task: str | None = None
@@ -304,4 +309,12 @@ class MigratePlan(Plan):
         )
 
 
-_SHOWN = ("downtime_seconds", "predicted_seconds", "dump_seconds", "bytes_sent_last")
+_SHOWN = (
+    "downtime_seconds",
+    "held_seconds",
+    "between_seconds",
+    "start_seconds",
+    "predicted_seconds",
+    "dump_seconds",
+    "bytes_sent_last",
+)

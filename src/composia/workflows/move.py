@@ -18,7 +18,7 @@ from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.arriving import DumpToLoad
 from composia.operations.cargo import Cargo
 from composia.operations.leaving import DumpToTake
-from composia.operations.surveying import SourceSeen, TargetSeen
+from composia.operations.surveying import Size, SourceSeen, TargetSeen
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.pgimport import PgImport
@@ -228,6 +228,7 @@ def plan_move_back(
         our_addresses=known.dns.addresses,
         moves=of.moves if carries else (),
         stays=of.stays if carries else (*of.moves, *of.stays),
+        sizes=of.sizes if carries else {},
         downtime=of.downtime,
         of_task=of_task,
     )
@@ -263,8 +264,13 @@ def _plan(
         our_addresses=known.dns.addresses,
         moves=_places(known, move).moving,
         stays=_places(known, move).staying,
+        sizes={name: size for name, size in _bytes(sizes, dumps).items() if size is not None},
         downtime=expected({name: sizes[name] for name in sizes if name not in dumps}, dumps),
     )
+
+
+def _bytes(sizes: Mapping[str, Size], dumps: Mapping[str, int | None]) -> Mapping[str, int | None]:
+    return {**{name: size.size for name, size in sizes.items()}, **dumps}
 
 
 def _nodes_after(service: Service, source: str, target: str) -> tuple[str, ...]:

@@ -44,7 +44,11 @@ class Places:
     def moving(self) -> tuple[Kept, ...]:
         """What moves, and how."""
         found = [(mount, self._item(mount)) for mount in self.mounts]
-        return tuple(Kept(source=mount.source, how=_how(item)) for mount, item in found if item)
+        return tuple(
+            Kept(source=mount.source, how=_how(item), item=item.name)
+            for mount, item in found
+            if item
+        )
 
     @property
     def staying(self) -> tuple[Kept, ...]:

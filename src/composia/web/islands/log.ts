@@ -9,8 +9,10 @@ const TURNS = /[\u202a-\u202e\u2066-\u2069]/g;
 
 export function start(element: HTMLElement): void {
   const source = new EventSource(element.dataset.source ?? "");
+  const pause = document.querySelector<HTMLElement>(`[data-log-pause="${element.id}"]`);
   let gathered = "";
   let asked = false;
+  let paused = false;
   let length = 0;
 
   source.addEventListener("log", (event) => gather((event as MessageEvent<string>).data));
@@ -22,10 +24,21 @@ export function start(element: HTMLElement): void {
     element.textContent = "";
   });
   addEventListener("pagehide", () => source.close());
+  pause?.addEventListener("click", () => {
+    paused = !paused;
+    pause.textContent = paused ? "Follow" : "Pause";
+    if (!paused) ask();
+  });
 
   function gather(text: string): void {
+    // Whoever has taken the element out of the page reads it no more.
+    if (!element.isConnected) return source.close();
     gathered += `${plain(text)}\n`;
     if (gathered.length > KEPT) gathered = gathered.slice(-KEPT);
+    if (!paused) ask();
+  }
+
+  function ask(): void {
     if (asked) return;
     asked = true;
     requestAnimationFrame(draw);
@@ -33,6 +46,7 @@ export function start(element: HTMLElement): void {
 
   function draw(): void {
     asked = false;
+    if (paused) return;
     const follows = element.scrollHeight - element.scrollTop - element.clientHeight < 40;
     element.append(document.createTextNode(gathered));
     length += gathered.length;

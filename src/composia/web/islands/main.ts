@@ -25,6 +25,7 @@ if (formToken) listen(htmx);
 /** Start what an element asks for with `data-island`; each is loaded when it is first met. */
 const islands: Record<string, () => Promise<{ start: (element: HTMLElement) => void }>> = {
   log: () => import("./log"),
+  editor: () => import("./editor"),
 };
 
 function startIslands(below: ParentNode): void {

@@ -1,0 +1,25 @@
+"""What has become of a service: the commits of its folder, and its tasks."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from composia.controller.api.desk import ServiceName
+from composia.web.files import service_or_broken
+from composia.web.visit import AtVisit
+
+router = APIRouter(prefix="/services")
+
+#: So many commits and so many tasks are shown.
+NEWEST = 50
+
+
+@router.get("/{service}/history")
+async def show_history(visit: AtVisit, service: ServiceName) -> Response:
+    """Who has changed what, and what was done."""
+    found = await service_or_broken(visit, service)
+    tasks = await visit.office.store.tasks(services=(service,), limit=NEWEST)
+    commits = await visit.office.catalog.history(found.folder, NEWEST)
+    return visit.page(
+        "service_history.html", service=found, tab="history", tasks=tasks, commits=commits
+    )
