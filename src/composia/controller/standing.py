@@ -80,19 +80,25 @@ def ended(known: Sequence[Notification], seen: Seen, matters: Sequence[Matter]) 
     for one in known:
         if one.event in STANDING:
             if one.subject not in subjects:
-                over[one.subject] = _WORDS.get(one.event, "it is as it should be")
+                over[one.subject] = _why(one, seen)
         elif gone := _gone(one, seen.catalog):
             over[one.subject] = gone
     return over
 
 
+def _why(one: Notification, seen: Seen) -> str:
+    if one.event is EventName.NODE_OFFLINE and one.node not in seen.nodes:
+        return "the node has left config.yaml"
+    return _WORDS.get(one.event, "it is as it should be")
+
+
 _WORDS = {
     EventName.NODE_OFFLINE: "the node is connected again",
     EventName.MIGRATE_LEFT_OPEN: "the move was settled",
-    EventName.BACKUP_OVERDUE: "there is a fresh backup",
-    EventName.CATALOG_BROKEN: "the service can be read",
+    EventName.BACKUP_OVERDUE: "there is a fresh backup, or none is scheduled any more",
+    EventName.CATALOG_BROKEN: "the service can be read, or has left the catalog",
     EventName.CATALOG_UNREACHABLE: "the catalog follows its remote",
-    EventName.DISK_LOW: "there is space again",
+    EventName.DISK_LOW: "it is not low any more",
 }
 
 

@@ -287,6 +287,19 @@ async def test_a_node_is_told_after_its_grace_and_when_it_is_back(
     assert "the node is connected again" in back.body
 
 
+async def test_a_node_that_left_the_configuration_is_not_said_to_be_back(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    world.seen["edge"] = NodeSeen(online=False, last_seen=START)
+    await telling.pass_(minutes=6)
+    await telling.pass_(minutes=1)
+    del world.seen["edge"]
+
+    [told] = await telling.pass_(minutes=1)
+
+    assert "the node has left config.yaml" in told.body
+
+
 async def test_a_node_that_was_away_before_the_start_has_its_grace(
     telling: Telling, world: MemoryWorld
 ) -> None:
