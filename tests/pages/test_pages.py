@@ -110,6 +110,20 @@ async def test_a_page_shows_what_changes_without_reloading(admin: Page, serving:
     assert await admin.evaluate("window.stays")
 
 
+async def test_what_cannot_be_fetched_again_stays_as_it_was(admin: Page, serving: Serving) -> None:
+    await admin.goto("/services")
+    known = serving.office.catalog.known
+    serving.office.catalog.known = None
+    async with admin.expect_response(lambda answer: answer.status == 500):
+        _tell(serving, "node", None, id="edge")
+
+    await expect(admin.locator("#services")).to_contain_text("my-app")
+    serving.office.catalog.known = known
+    serving.office.nodes.offline = set()
+    _tell(serving, "node", None, id="edge")
+    await expect(admin.locator("#services")).not_to_contain_text("Unknown")
+
+
 async def test_a_page_whose_controller_is_gone_says_so_and_catches_up(
     admin: Page, serving: Serving
 ) -> None:

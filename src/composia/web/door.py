@@ -40,6 +40,8 @@ async def sign_in(
     except ComposiaError as error:
         await attempts.failed()
         return HTMLResponse(_door(request, next, error), 401)
+    if caller := await caller_of(office, session):
+        request.state.caller = caller.name
     answer = RedirectResponse(landing(next), 303)
     answer.set_cookie(
         COOKIE,

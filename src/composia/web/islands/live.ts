@@ -9,6 +9,8 @@ interface Change {
 
 const QUIET = 25_000;
 const PACE = 300;
+/** A browser has six connections to a server: a page that nobody sees gives its own back. */
+const UNSEEN = 10_000;
 
 const dirty = new Set<HTMLElement>();
 let waiting = 0;
@@ -18,13 +20,30 @@ let start: string | null = null;
 
 export function listen(htmx: typeof Htmx): void {
   let stream = open();
+  let hiding = 0;
   // A stream can be dead without anybody having closed it: a laptop that slept, a cable.
   setInterval(() => {
+    if (document.hidden) return;
     if (Date.now() - heardAt < QUIET && stream.readyState !== EventSource.CLOSED) return;
     setLost(true);
     stream.close();
     stream = open();
   }, 3_000);
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hiding);
+    if (document.hidden) {
+      hiding = window.setTimeout(() => stream.close(), UNSEEN);
+    } else if (stream.readyState === EventSource.CLOSED) {
+      stream = open();
+      refreshAll();
+    }
+  });
+  // What a region gets instead of its page says nothing of it: it stays as it is.
+  document.addEventListener("htmx:before:response", (event) => {
+    const { ctx } = (event as CustomEvent).detail;
+    const failed = ctx.response.status >= 400 && !ctx.hx.redirect;
+    if (failed && ctx.sourceElement.matches("[data-live]")) event.preventDefault();
+  });
   addEventListener("pagehide", () => stream.close());
   addEventListener("pageshow", (event) => {
     if (!event.persisted) return;

@@ -9,7 +9,11 @@ export function showToasts(): void {
       if (node instanceof HTMLElement) setTimeout(() => node.remove(), SHOWN);
     }
   }).observe(place, { childList: true });
-  document.addEventListener("htmx:error", () => toast("The controller did not answer."));
+  document.addEventListener("htmx:error", (event) => {
+    const source = (event as CustomEvent).detail?.ctx?.sourceElement as HTMLElement | undefined;
+    // A region that could not be fetched is fetched again; the banner says why.
+    if (!source?.matches("[data-live]")) toast("The controller did not answer.");
+  });
 }
 
 export function toast(text: string): void {
