@@ -25,6 +25,8 @@ log = structlog.get_logger()
 LIMIT = 4
 #: Seconds after which an operation without notes is in its middle.
 MIDDLE = 0.5
+#: The turn of what is beside, one after the other on a node for rustic's memory; no service's name.
+BESIDE = ": beside"
 #: Seconds between two tries at something that has to be.
 AGAIN = 0.5
 
@@ -251,9 +253,8 @@ def _errand(ask: Ask) -> Errand:
 
 
 def _turn(operation: AnyOperation) -> str:
-    """What takes turns: a service's operations, those that go on beside them, a copy's."""
-    service = operation.service.name
-    return f"{service}: beside" if operation.beside else service
+    """What takes turns: a service's operations, and all that go on beside those."""
+    return BESIDE if operation.beside else operation.service.name
 
 
 def _turn_of(entry: Entry) -> str:

@@ -54,7 +54,8 @@ class Operation(BaseModel, ABC, Generic[Result]):
     epoch: int = 0
 
     files: ClassVar[Files] = Files.AS_THEY_ARE
-    #: Whether it goes on beside others of its service: it touches nothing of what is live.
+    #: Whether it goes on beside others of its service, for it touches nothing of what is live; all
+    #: such operations of a node go one after the other.
     beside: ClassVar[bool] = False
     #: The type of the result, for the one who reads it from a message.
     result: ClassVar[type[BaseModel]] = Nothing

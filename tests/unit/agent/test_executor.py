@@ -22,7 +22,8 @@ from composia.operations.base import Files
 from composia.operations.messages import Ask, Outcome
 from composia.operations.repository import ForgetSnapshot
 from composia.operations.service import Stop
-from composia.strategies.base import Notes, Site
+from composia.operations.verifying import VerifyFiles
+from composia.strategies.base import Notes, Site, Wanted
 from composia.tools import failpoints
 from composia.tools.rustic import SnapshotInfo
 from tests.twins.compose import ProjectCompose
@@ -44,6 +45,11 @@ def a_question(key: str = KEY, service: str = "my-app", epoch: int = 0) -> Ask:
 
 def a_stop(key: str = KEY) -> Ask:
     return _ask(key, Stop(service=ref()))
+
+
+def a_proof(key: str) -> Ask:
+    wanted = Wanted(item="uploads", backup_id="01B", snapshot_id="a" * 64, saved_by="files.copy")
+    return _ask(key, VerifyFiles(service=ref(), wanted=wanted))
 
 
 def _ask(key: str, operation: Any) -> Ask:
@@ -294,6 +300,19 @@ async def test_one_service_is_worked_on_once_at_a_time_and_others_side_by_side(
         assert agent.engine.asked == 2
         agent.engine.answers.set()
         await agent.outcome("01B:step:main:1")
+
+
+async def test_a_proof_goes_on_beside_its_service_and_one_at_a_time(agent: Agent) -> None:
+    agent.engine.answers.clear()
+    async with agent.running() as executor:
+        await executor.ask(a_proof("01A:verify:main:1"))
+        await executor.ask(a_proof("01B:verify:main:1"))
+        await executor.ask(a_question("01C:step:main:1"))
+        await _until(lambda: agent.engine.asked == 2)
+        await asyncio.sleep(0.05)
+        assert agent.engine.asked == 2
+        agent.engine.answers.set()
+        await agent.outcome("01B:verify:main:1")
 
 
 async def test_no_more_than_four_operations_run_at_once(agent: Agent) -> None:
