@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -178,23 +178,23 @@ async def _forgetting(
         plan = await _judged(visit, wanted)
     except ComposiaError as error:
         return {"forgetting": None, "refusal": error.as_told(), "wanted": wanted}
-    return {"forgetting": forgetting(plan), "refusal": None, "wanted": wanted}
+    return {"forgetting": forgetting(plan.items), "refusal": None, "wanted": wanted}
 
 
-def forgetting(plan: ForgetPlan) -> Forgetting:
+def forgetting(judged: Sequence[JudgedItem]) -> Forgetting:
     """What goes of each item; the first `LISTED` of them one by one."""
-    every = [one for item in plan.items for one in item.backups]
+    every = [one for item in judged for one in item.backups]
     going = sum(not one.keeps for one in every)
-    items = tuple(_leaving(plan.items))
+    items = tuple(_leaving(judged))
     return Forgetting(
         going=going,
         stay=len(every) - going,
         items=items,
-        untouched=len(plan.items) - len(items),
+        untouched=len(judged) - len(items),
     )
 
 
-def _leaving(items: tuple[JudgedItem, ...]) -> Iterator[Leaving]:
+def _leaving(items: Sequence[JudgedItem]) -> Iterator[Leaving]:
     room = LISTED
     for item in items:
         going = [one for one in item.backups if not one.keeps]

@@ -24,7 +24,7 @@ class Visitor(httpx2.AsyncClient):
         data = {"token": token, "next": landing}
         return await self.post("/login", data=data, headers={"Origin": URL})
 
-    async def press(self, path: str, **fields: object) -> httpx2.Response:
+    async def press(self, path: str, /, **fields: object) -> httpx2.Response:
         """Send a form of a page, as htmx does."""
         headers = {
             "Origin": URL,
