@@ -191,10 +191,10 @@ class Scheduler:
             return
         config, view = self._config(), self._view()
         knows = await known(config, view, self._nodes, self._store)
-        busy = await self._busy()
+        busy, place = await self._busy(), {one: at for at, one in enumerate(schedules.values())}
         for unit, runs in groups.items():
             work = Work(
-                schedules=[schedules[one.schedule] for one in runs],
+                schedules=sorted({schedules[one.schedule] for one in runs}, key=place.__getitem__),
                 node=runs[0].node,
                 known=knows,
                 backups=await self._records(schedules[runs[0].schedule]),
@@ -354,6 +354,6 @@ def _refuse_offline(knows: Known, nodes: Sequence[str]) -> None:
 
 def _batch(unit: str, runs: Sequence[DueRun]) -> str:
     """The same for the same times, whoever hands them in."""
-    what = "\n".join(f"{run.schedule} {run.node} {stored(run.slot)}" for run in runs)
+    what = "\n".join(sorted(f"{run.schedule} {run.node} {stored(run.slot)}" for run in runs))
     newest = max(run.slot for run in runs)
     return f"{unit} {newest:%Y-%m-%dT%H:%MZ} {hashlib.sha256(what.encode()).hexdigest()[:16]}"
