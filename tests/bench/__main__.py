@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tests.bench import pages
 from tests.bench.carry import carries
 from tests.bench.gateway import relayed
 from tests.bench.move import outages
@@ -22,12 +23,14 @@ from tests.lab import Lab
 from tests.lab.rustic import program
 
 FILES = 10_000
-EVERY = ("deploy", "backup", "restore", "move", "carry", "gateway")
+EVERY = ("deploy", "backup", "restore", "move", "carry", "gateway", "pages")
 
 
 def main() -> None:
     """Measure what was asked for, and print a line for each."""
     options = read_options()
+    if "pages" in options.what:
+        report_pages()
     if "carry" in options.what:
         report_carries(options.carried, options.copies)
     if "gateway" in options.what:
@@ -51,6 +54,13 @@ def measure_in_a_lab(options: argparse.Namespace) -> None:
             report(f"restore of {size}", "rustic restore", restores)
     finally:
         lab.down()
+
+
+def report_pages() -> None:
+    """What the server takes for each page, and what a browser loads."""
+    print(f"pages, with {pages.SERVICES} services and {pages.BACKUPS:,} backups:", flush=True)
+    for found in pages.measure():
+        print(found, flush=True)
 
 
 def report_moves(options: argparse.Namespace) -> None:
