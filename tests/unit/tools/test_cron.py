@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composia.tools.cron import due_times, fields, last_due, next_due
+from composia.tools.cron import due_times, fields, last_due, next_due, runs_within
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,10 @@ def test_the_last_and_the_next_have_nothing_between_them(
     assert last <= at < coming
     assert next_due(schedule, timezone, last) == coming
     assert last_due(schedule, timezone, coming - timedelta(seconds=1)) == last
+
+
+@pytest.mark.parametrize(
+    ("schedule", "runs"), [("0 4 * * Sun", 4), ("@daily", 30), ("* * * * *", 1000), ("none", 0)]
+)
+def test_runs_are_counted_up_to_a_thousand(schedule: str, runs: int) -> None:
+    assert runs_within(schedule, 30, datetime.fromisoformat("2026-11-24T12:00Z")) == runs

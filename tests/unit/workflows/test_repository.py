@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from composia.errors import Conflict, Failure
+from composia.model.offsite import ReadPart
 from composia.operations.base import Nothing, Operation
 from composia.operations.repository import (
     CheckRepository,
@@ -52,6 +53,27 @@ async def test_a_check_reads_the_data_when_asked(world: World) -> None:
     run = MemoryRun(node)
     await plan_check_repository(world.known, CheckRequest(read_data=True)).carry_out(run)
     assert [one.read_data for one in run.asked if isinstance(one, CheckRepository)] == [True]
+
+
+async def test_a_check_reads_the_next_part_and_remembers_it_once_it_is_whole(world: World) -> None:
+    world.change(read_part=ReadPart(number=2, of=4))
+    run = MemoryRun(node)
+    result = await plan_check_repository(world.known, CheckRequest(parts=9)).carry_out(run)
+    assert [str(one.part) for one in run.asked if isinstance(one, CheckRepository)] == ["3/4"]
+    assert run.told["note_read_part"] == {"number": 3, "of": 4}
+    assert result["read"] == "3/4"
+
+
+async def test_a_part_that_is_damaged_is_not_remembered(world: World) -> None:
+    def damaged(name: str, operation: Operation[Any]) -> Answer:
+        return (
+            Failure("damaged") if isinstance(operation, CheckRepository) else node(name, operation)
+        )
+
+    run = MemoryRun(damaged)
+    with pytest.raises(Failure, match="damaged"):
+        await plan_check_repository(world.known, CheckRequest(parts=9)).carry_out(run)
+    assert "note_read_part" not in run.told
 
 
 async def test_a_check_that_finds_damage_fails(world: World) -> None:
