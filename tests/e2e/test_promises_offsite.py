@@ -66,14 +66,14 @@ def test_backups_are_proven_without_their_service_running(
     world.ok("/services/off/stop")
     before = [world.containers("base"), world.containers("base", running=True)]
 
-    for backup in saved.values():
-        world.ok(f"/backups/{backup}/verify")
+    tasks = [world.ok(f"/backups/{backup}/verify") for backup in saved.values()]
 
     found = {name: world.record(backup) for name, backup in saved.items()}
     for name in ("uploads@main", "uploads@edge"):
         assert "all equal to what was saved" in found[name]["verification"]
     assert found["database@main"]["verification"] == "imported, 1 tables, 100 rows"
     assert all(record["verified_at"] for record in found.values())
+    assert [task["result"]["warnings"] for task in tasks] == [[], [], []]
     assert [world.containers("base"), world.containers("base", running=True)] == before
     assert world.containers("off", running=True) == []
     for node in ("main", "edge"):
