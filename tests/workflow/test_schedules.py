@@ -289,15 +289,23 @@ async def test_a_clock_set_back_an_hour_runs_nothing_twice(house: House) -> None
     assert len(await house.at(TWO + DAY)) == 2
 
 
-async def test_a_clock_set_forward_a_day_runs_once_and_back_again_loses_no_day(
-    house: House,
-) -> None:
+async def test_a_clock_set_forward_runs_once_and_back_again_loses_no_day(house: House) -> None:
     await house.at(TWO)
 
-    assert len(await house.at(TWO + DAY + HOUR)) == 2
+    assert len(await house.at(TWO + 3 * DAY + HOUR)) == 2
     assert len(await house.at(TWO + 2 * HOUR)) == 2
-    # Its time of tomorrow has run, under the wrong clock; the day after is as ever.
-    assert len(await house.at(TWO + 2 * DAY)) == 3
+    # What was counted as missed under the wrong clock comes; what has run does not run again.
+    assert len(await house.at(TWO + DAY)) == 3
+    assert len(await house.at(TWO + 2 * DAY)) == 4
+    assert len(await house.at(TWO + 3 * DAY)) == 4
+    assert len(await house.at(TWO + 4 * DAY)) == 5
+
+
+async def test_a_clock_set_forward_a_day_runs_once(house: House) -> None:
+    await house.at(TWO)
+
+    assert len(await house.at(TWO + DAY + 3 * HOUR)) == 2
+    assert (await house.view_of()).missed == []
 
 
 async def test_the_hour_that_comes_twice_runs_once_and_the_one_that_is_skipped_too(

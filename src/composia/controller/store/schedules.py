@@ -71,14 +71,14 @@ class Schedules:
     ) -> None:
         """What was looked at, and what is due, in one transaction.
 
-        A time that is there stays as it is. One that still waits when the next comes is missed.
+        A time that was taken stays so. One that still waits when the next comes is missed.
         """
         async with self._db.write() as db:
             for mark in marks:
                 await _keep_mark(db, mark)
             await db.execute(delete(SCHEDULES).where(SCHEDULES.c.key.in_(gone)))
             for run in runs:
-                await db.execute(insert(RUNS).values(_row(run)).on_conflict_do_nothing())
+                await _keep_run(db, run)
                 await _older_missed(db, run)
 
     async def waiting_runs(self) -> Sequence[DueRun]:
@@ -151,6 +151,21 @@ async def _keep_mark(db: AsyncConnection, mark: Mark) -> None:
         .values(key=mark.key, **values)
         .on_conflict_do_update(index_elements=["key"], set_=values)
     )
+
+
+async def _keep_run(db: AsyncConnection, run: DueRun) -> None:
+    """One that was only missed may come again: the clock was set forward, and then back."""
+    row = insert(RUNS).values(_row(run))
+    if run.state is RunState.WAITING:
+        await db.execute(
+            row.on_conflict_do_update(
+                index_elements=["schedule", "node", "slot"],
+                set_=_row(run),
+                where=RUNS.c.state == RunState.MISSED,
+            )
+        )
+    else:
+        await db.execute(row.on_conflict_do_nothing())
 
 
 async def _older_missed(db: AsyncConnection, run: DueRun) -> None:
