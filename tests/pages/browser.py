@@ -20,6 +20,9 @@ WIDE = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
 TOKEN = "admin-token"
 
+#: What is asked for of a move that can go.
+MOVE = "target_node=loft&chosen=true&data_items=uploads&data_items=database&leave_behind=cache"
+
 #: Every page, by the name of its picture.
 PAGES = {
     "home": "/",
@@ -48,6 +51,18 @@ PAGES = {
     "copy-dialog": "/repository/copy",
     "notifications": "/notifications",
     "settings": "/settings",
+    "container-log": "/services/my-app/instances?node=main&container=my-app-web-1",
+    "migrate": "/services/my-app/migrate",
+    "migrate-plan": f"/services/my-app/migrate?{MOVE}",
+    "migrate-refused": "/services/my-app/migrate?target_node=edge&chosen=true",
+    "task-moved": "/tasks/01T70001",
+    "files": "/services/my-app/files?path=docker-compose.yaml",
+    "files-broken": "/services/Bad/files",
+    "files-binary": "/services/my-app/files?path=logo.png",
+    "nodes": "/nodes",
+    "node": "/nodes/main",
+    "node-offline": "/nodes/edge",
+    "add-node": "/add-node?id=attic",
     "not-found": "/nowhere",
 }
 

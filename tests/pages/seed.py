@@ -25,6 +25,7 @@ from composia.model.task import (
 from composia.workflows.backup import BackupRequest, plan_backup
 from composia.workflows.known import Known
 from composia.workflows.service import ServiceRequest, plan_deploy
+from tests.pages.removals import settle
 from tests.pages.safeguards import safeguard
 from tests.twins.office import (
     INFRA,
@@ -110,6 +111,7 @@ def seeded() -> MemoryOffice:
     office.nodes.offline = {"edge"}
     office.store.records = _backups(now)
     safeguard(office, now)
+    settle(office, now)
     _tasks(office, now)
     office.scheduler.shown = _schedules(now)
     return office

@@ -25,6 +25,7 @@ from composia.model.session import Session
 from composia.model.shown import ScheduleView
 from composia.model.task import Status, Task, TaskError
 from composia.operations.readings import ContainerLogs, ListSnapshot, Reading
+from composia.operations.surveying import SourceSeen, SurveySource, SurveyTarget, TargetSeen
 from composia.tools.git import Commit, Person
 from composia.workflows import AnyPlan
 from composia.workflows.plan import Plan
@@ -33,6 +34,7 @@ NOW = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
 REVISION = "a" * 40
 REPOSITORY = "f" * 64
 SNAPSHOT = "5" * 64
+ROOMY = TargetSeen(free=1 << 40, free_for_volumes=1 << 40)
 PROBLEM = Problem(
     loc=("nmae",), msg="unknown key; did you mean `name`?", file="Bad/composia-meta.yaml"
 )
@@ -363,6 +365,10 @@ class MemoryReadings:
     offline: set[str] = field(default_factory=set)
     files: dict[str, bytes] = field(default_factory=lambda: {"files/data/uploads/a.txt": b"hello"})
     asked: list[Reading] = field(default_factory=list)
+    #: What containers say, and what both nodes of a move look like.
+    said: bytes = b"web-1  | ready\n"
+    source: SourceSeen = field(default_factory=lambda: SourceSeen(running=("web",)))
+    target: TargetSeen = field(default_factory=lambda: ROOMY)
 
     def states(self) -> Mapping[str, NodeState | None]:
         return self.known
@@ -388,7 +394,10 @@ class MemoryReadings:
                 line = json.dumps({"path": path, "type": content, "size": size})
                 yield f"{line}\n".encode()
         elif isinstance(reading, ContainerLogs):
-            yield b"web-1  | ready\n"
+            yield self.said
+        elif isinstance(reading, SurveySource | SurveyTarget):
+            seen = self.source if isinstance(reading, SurveySource) else self.target
+            yield seen.model_dump_json().encode()
         else:
             yield self.files.get(getattr(reading, "path", ""), b"tar")
 

@@ -41,6 +41,7 @@ class Timeline(Drawn):
     dots: tuple[Dot, ...]
     failed: int
     partial: int
+    missing: int
     longest_gap: float
 
     @classmethod
@@ -58,6 +59,7 @@ class Timeline(Drawn):
             ),
             failed=sum(one.status == "failed" for one in backups),
             partial=sum(one.status == "partial" for one in backups),
+            missing=sum(one.missing or one.damaged for one in backups),
             longest_gap=max((b - a).total_seconds() for a, b in pairwise(times)),
         )
 
@@ -194,11 +196,13 @@ def _stacked(named: Mapping[str, float], whole: float) -> tuple[Part, ...]:
 
 
 def _sizes(backups: Iterable[Backup]) -> list[tuple[datetime, float]]:
-    return [(one.time, one.size) for one in backups if one.size is not None]
+    return [(one.time, one.size) for one in backups if one.snapshot_id and one.size is not None]
 
 
 def _durations(backups: Iterable[Backup]) -> list[tuple[datetime, float]]:
-    return [(one.time, one.duration) for one in backups if one.duration is not None]
+    return [
+        (one.time, one.duration) for one in backups if one.snapshot_id and one.duration is not None
+    ]
 
 
 def _placed(share: float) -> float:

@@ -90,7 +90,7 @@ async def check_file(
     found = await service_or_broken(visit, service)
     draft = await parsed(request, Draft)
     return [
-        {"line": one.line or 1, "column": one.column or 1, "text": _said(one)}
+        {"line": one.line or 1, "column": one.column or 1, "text": one.msg}
         for one in await _faults(visit, found, draft.path, draft.content)
     ]
 
@@ -107,7 +107,7 @@ async def compare_file(visit: AtVisit, service: ServiceName, request: Request) -
         "commit_dialog.html",
         service=found,
         draft=draft,
-        now=now,
+        current=now,
         theirs=await _compared(before.content or "", now.content or ""),
         ours=await _compared(now.content or "", after),
         problems=await _faults(visit, found, draft.path, draft.content),
@@ -213,8 +213,3 @@ async def _faults(
     known = view.services.get(service.name)
     own = known.ref.compose_files if known else ()
     return compose.faults(document) if path in {*catalog.COMPOSE_FILES, *own} else ()
-
-
-def _said(problem: Problem) -> str:
-    key = ".".join(str(part) for part in problem.loc)
-    return f"{key}: {problem.msg}" if key else problem.msg

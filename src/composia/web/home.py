@@ -11,6 +11,7 @@ from composia.controller.api import nodes, services
 from composia.model.shown import NodeView
 from composia.model.task import Status, Task
 from composia.web.attention import attention
+from composia.web.charts import outages
 from composia.web.visit import AtVisit, Visit
 
 router = APIRouter()
@@ -46,6 +47,7 @@ async def show_home(visit: AtVisit) -> Response:
         nodes=machines,
         running=running,
         moves=moves,
+        outages={one.task.id: one for one in outages(moves)},
         backups=await store.backups(services=mine, limit=NEWEST),
     )
 
@@ -76,6 +78,14 @@ def _places(visit: Visit) -> Iterator[dict[str, Any]]:
         if name == "Repository" and not visit.may("read"):
             continue
         yield _entry(name, "page", "/" if name == "Home" else f"/{name.lower()}")
+    yield from _services(visit)
+    for node in visit.office.config.nodes:
+        yield _entry(node.id, "node", f"/nodes/{node.id}")
+    if visit.may("admin"):
+        yield _entry("Add a node", "action", "/add-node")
+
+
+def _services(visit: Visit) -> Iterator[dict[str, Any]]:
     for service in sorted(visit.office.catalog.view().services):
         if not visit.caller.may_see(service):
             continue
@@ -83,8 +93,9 @@ def _places(visit: Visit) -> Iterator[dict[str, Any]]:
         if visit.may("operate", service):
             yield _entry(f"Back up {service}", "action", f"/services/{service}/backup")
             yield _entry(f"Deploy {service}", "action", f"/services/{service}/change/deploy")
-    for node in visit.office.config.nodes:
-        yield _entry(node.id, "node", f"/nodes/{node.id}")
+            yield _entry(f"Migrate {service}", "action", f"/services/{service}/migrate")
+        if visit.may("admin", service):
+            yield _entry(f"Edit files of {service}", "action", f"/services/{service}/files")
 
 
 def _entry(label: str, hint: str, href: str) -> dict[str, Any]:

@@ -135,10 +135,11 @@ def _items(service: ServiceView) -> list[str]:
 
 
 def _taken(service: ServiceView, wish: Wish) -> tuple[str, ...]:
-    """The data items that are to move: by default those under `migrate.data`."""
+    """The data items to tick: those under `migrate.data`; where nothing is written, all."""
     if wish.data_items is not None or wish.chosen:
         return wish.data_items or ()
-    return tuple(one.name for one in service.definition.migrate.data) if service.definition else ()
+    named = service.definition.migrate.data if service.definition else ()
+    return tuple(one.name for one in named) or tuple(_items(service))
 
 
 async def _uncovered(visit: Visit, service: ServiceView, wish: Wish, source: str) -> list[str]:

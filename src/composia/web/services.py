@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
 
 from composia.controller.api import services
 from composia.controller.api.desk import ServiceName
@@ -61,7 +62,10 @@ async def list_services(visit: AtVisit, q: Annotated[str, Query(max_length=200)]
 
 @router.get("/{service}")
 async def show_overview(visit: AtVisit, service: ServiceName) -> Response:
-    """What it is, and whether its data is safe."""
+    """What it is, and whether its data is safe; of a broken one the file that breaks it."""
+    view = visit.office.catalog.view()
+    if any(service in (one.name, one.folder) for one in view.broken):
+        return RedirectResponse(f"/services/{service}/files", 303)
     found = await service_of(visit, service)
     tasks = await visit.office.store.tasks(services=(service,), limit=5)
     return visit.page("service_overview.html", service=found, tab="overview", tasks=tasks)
