@@ -1,0 +1,57 @@
+"""`composia init`, then a real process on what it wrote: as a new user does, and a hostile one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, settings
+
+from composia.controller.api import mount
+from tests.contract.answers import not_for
+from tests.contract.serving import Served, laid_out
+
+
+def _document() -> dict[str, Any]:
+    app = FastAPI()
+    mount(app)
+    return app.openapi()
+
+
+# The stream of events never ends: nothing could be said of the whole of it.
+schema = schemathesis.openapi.from_dict(_document()).exclude(path="/api/v1/events")
+
+
+def test_what_init_wrote_is_served_with_its_node_online(tmp_path: Path, docker_host: str) -> None:
+    serving = Served("serve", laid_out(tmp_path / "new"), docker_host)
+    try:
+        serving.ask("/api/v1/nodes/main", lambda node: node["online"] and node["docker"])
+        assert serving.ask("/readyz")["nodes"] == {"main": True}
+        services = serving.ask("/api/v1/services")["items"]
+        assert [one["name"] for one in services] == ["hello", "infra-backup"]
+    finally:
+        assert serving.end() == 0, serving.log
+    assert "Traceback" not in serving.log
+
+
+@pytest.fixture(scope="module")
+def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A controller whose node never comes: what it is asked to do waits."""
+    made = Served("controller", laid_out(tmp_path_factory.mktemp("alone") / "new"))
+    assert made.ask("/api/v1/openapi.json")["paths"] == schema.raw_schema["paths"]
+    yield made
+    assert made.end() == 0, made.log
+    assert "Traceback" not in made.log
+
+
+@schema.parametrize()
+@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_a_real_controller_answers_as_its_document_says(
+    case: schemathesis.Case[Any], controller: Served
+) -> None:
+    headers = {"Authorization": f"Bearer {controller.token}"}
+    case.call_and_validate(base_url=controller.url, headers=headers, excluded_checks=not_for(case))

@@ -1,0 +1,42 @@
+"""Disks of their own, small enough to be filled."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.lab.shell import run
+
+
+class Disk:
+    """A file system of bounded size in memory, mounted on a folder that keeps its content."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def hold(self, options: str) -> None:
+        """Give it other bounds, or make it read-only."""
+        run("mount", "-o", f"remount,{options}", str(self.folder))
+
+    @property
+    def files(self) -> int:
+        """How many files and folders it has now."""
+        return 1 + sum(1 for _ in self.folder.rglob("*"))
+
+
+@contextmanager
+def disk(folder: Path, options: str = "size=512m") -> Iterator[Disk]:
+    """A disk at a folder, which gets back what it had; what was changed on it is gone then."""
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder.with_name(f"{folder.name}.under")
+    shutil.copytree(folder, aside, symlinks=True)
+    run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
+    try:
+        run("cp", "-a", f"{aside}/.", str(folder))
+        shutil.rmtree(aside)
+        yield Disk(folder)
+    finally:
+        run("umount", "--lazy", str(folder))
+        shutil.rmtree(aside, ignore_errors=True)
