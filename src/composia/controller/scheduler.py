@@ -112,9 +112,9 @@ class Scheduler:
         return overdue(self.schedules(), last, since, self._clock())
 
     async def _history(self) -> timetable.History:
-        runs = await self._store.newest_runs()
+        runs = await self._store.newest_runs(timetable.SHOWN)
         statuses = await self._store.statuses([run.task for run in runs if run.task])
-        return timetable.History(runs, statuses)
+        return timetable.History.of(runs, statuses)
 
     async def turn(self) -> None:
         """One look: what is due is noted, then begun if it can be."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from composia.model.schedule import Schedule
 from composia.model.shown import LastRunView, MissedRunView, ScheduleView, WaitingRunView
 from composia.model.task import Status
 
-#: Missed times of a schedule that are shown.
+#: Times of a schedule on a node that are looked at.
 SHOWN = 20
 
 
@@ -19,17 +19,22 @@ SHOWN = 20
 class History:
     """The newest runs of every schedule, and how their tasks are."""
 
-    #: The newest first.
-    runs: Sequence[DueRun]
+    #: By the schedule's key, the newest first.
+    runs: Mapping[str, Sequence[DueRun]]
     statuses: Mapping[str, Status]
 
-    def of(self, schedule: Schedule) -> list[DueRun]:
-        return [run for run in self.runs if run.schedule == schedule.key]
+    @classmethod
+    def of(cls, runs: Iterable[DueRun], statuses: Mapping[str, Status]) -> History:
+        """From all of them, the newest first."""
+        found: dict[str, list[DueRun]] = {}
+        for run in runs:
+            found.setdefault(run.schedule, []).append(run)
+        return cls(found, statuses)
 
 
 def views(schedules: Sequence[Schedule], history: History, now: datetime) -> list[ScheduleView]:
     """In the order of the schedules."""
-    return [_view(one, history.of(one), history.statuses, now) for one in schedules]
+    return [_view(one, history.runs.get(one.key, ()), history.statuses, now) for one in schedules]
 
 
 def _view(
@@ -50,7 +55,7 @@ def _view(
             for run in runs
             if run.state is RunState.WAITING
         ],
-        missed=[_missed(run) for run in runs if run.state is RunState.MISSED][:SHOWN],
+        missed=[_missed(run) for run in runs if run.state is RunState.MISSED],
     )
 
 
