@@ -184,7 +184,7 @@ def test_an_image_that_the_target_cannot_have_fails_the_move_before_anything_sto
         task = world.fails(f"{app.path}/migrate", wanted())
         client.wait_for(10)
 
-    assert "only-here:1" in task["error"]["message"]
+    assert "only-here:1 is not on edge" in task["error"]["message"]
     assert task["error"]["hint"]
     assert client.outage < 1
     assert app.active() == ["main"]

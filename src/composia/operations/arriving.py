@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Conflict, Failure
+from composia.errors import CommandFailed, Conflict, Failure
 from composia.operations import answering, fence, hold, kept, replacing, returning
 from composia.operations.base import Files, Nothing, Operation
 from composia.operations.cargo import Cargo, dump_of
@@ -69,9 +69,10 @@ class PrepareTarget(Operation[Nothing]):
         )
 
     async def _bring_images(self, site: Site) -> None:
-        if any([await site.docker.image_id(name) is None for name in self.images]):
+        missing = [name for name in self.images if await site.docker.image_id(name) is None]
+        if missing:
             site.notes.log(f"Pulling the images of {site.service}")
-            await site.compose.pull_missing()
+            await _pull(site, ", ".join(missing))
         for name, wanted in self.images.items():
             found = await site.docker.image_id(name)
             if found is not None and found != wanted:
@@ -80,6 +81,17 @@ class PrepareTarget(Operation[Nothing]):
                     hint=f"Update {site.service} where it runs first, or pull the same image on"
                     f" {site.node}.",
                 )
+
+
+async def _pull(site: Site, images: str) -> None:
+    try:
+        await site.compose.pull_missing()
+    except CommandFailed as error:
+        raise Failure(
+            f"{images} is not on {site.node} and cannot be pulled there: {error}",
+            hint="Does that node reach the registry, and may it pull from there? An image that is "
+            "in none can be carried: `docker save` on one node, `docker load` on the other.",
+        ) from error
 
 
 class DumpToLoad(BaseModel):
