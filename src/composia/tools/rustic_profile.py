@@ -123,6 +123,8 @@ async def find_profile(
         if place and place.is_file():
             profile = await _read(file, place, mounts, home)
             _refuse(profile)
+            if exact:
+                _refuse_variables(profile)
             return profile
     raise Invalid(
         f"compose service {service.name} has no rustic profile {name!r}: "
@@ -206,6 +208,22 @@ def _refuse(profile: Profile) -> None:
                     f"the rustic profile {profile.file} sets {named}: {why}",
                     hint="Move it to a profile of your own, which Composia does not use.",
                 )
+
+
+def _refuse_variables(profile: Profile) -> None:
+    """rustic fills them in where a repository is its own, and takes them literally for a copy's.
+
+    Such a copy would be encrypted with the password `${NAME}`.
+    """
+    for part in profile.parts:
+        named = section(part, "repository")
+        values = [*named.values(), *section(named, "options").values()]
+        if any("${" in str(value) for value in values):
+            raise Invalid(
+                f"the rustic profile {profile.file} has `${{...}}` in [repository]: rustic does not"
+                " fill it in for a copy",
+                hint="Write the value itself, or name a `password-file`.",
+            )
 
 
 def section(part: Mapping[str, Any], name: str) -> Mapping[str, Any]:

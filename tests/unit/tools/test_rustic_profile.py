@@ -133,6 +133,27 @@ async def test_a_refused_setting_that_is_off_is_no_matter(folder: Path) -> None:
     assert await find("rustic", service(bind(folder, "/config")))
 
 
+async def test_only_the_very_profile_of_a_copy_will_do(folder: Path) -> None:
+    of = service(bind(folder, "/config"), command=("rustic", "-c", "/config/rustic.toml"))
+    found = await find_profile("other", of, mounts(of), "/root", exact=True)
+    assert found.file == "/config/other.toml"
+    with pytest.raises(Invalid, match="no rustic profile 'gone'"):
+        await find_profile("gone", of, mounts(of), "/root", exact=True)
+
+
+@pytest.mark.parametrize(
+    "line", ['password = "${PASSWORD}"', 'options = {bucket = "${BUCKET}"}'], ids=["it", "options"]
+)
+async def test_a_copy_is_never_encrypted_with_the_name_of_a_variable(
+    folder: Path, line: str
+) -> None:
+    (folder / "other.toml").write_text(f"[repository]\n{line}\n")
+    of = service(bind(folder, "/config"))
+    with pytest.raises(Invalid, match="does not fill it in for a copy"):
+        await find_profile("other", of, mounts(of), "/root", exact=True)
+    assert await find_profile("other", of, mounts(of), "/root")
+
+
 async def test_a_broken_profile_is_told_without_its_content(folder: Path) -> None:
     (folder / "rustic.toml").write_text('[repository]\npassword = "secret\n')
 
