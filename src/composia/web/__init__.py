@@ -72,8 +72,8 @@ def mount(app: FastAPI) -> None:
     pages.mount("/static", Built(STATIC))
     install(pages)
     pages.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
-    pages.add_middleware(Guarded)
-    app.router.routes.append(_Pages("", app=pages))
+    # Around the application as a whole: its answer to a bug of ours is guarded too.
+    app.router.routes.append(_Pages("", app=Guarded(pages)))
 
 
 class _Pages(Mount):

@@ -22,6 +22,9 @@ class Built(StaticFiles):
     def __init__(self, folder: Path) -> None:
         super().__init__(directory=folder, check_dir=False)
 
+    async def check_config(self) -> None:
+        """Nothing: where nothing was built, nothing is found."""
+
     def file_response(
         self, full_path: Any, stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:

@@ -130,8 +130,7 @@ def door_for(path: str) -> str:
 def landing(wanted: str | None) -> str:
     """A place of ours, whatever was asked for."""
     path = wanted or "/"
+    # Browsers take a backslash for a slash, and drop what cannot be printed.
     plain = path.isprintable() and "\\" not in path
-    parts = urlsplit(path) if plain else None
-    if parts is None or parts.scheme or parts.netloc or not path.startswith("/"):
-        return "/"
-    return "/" if path.startswith(("//", "/login")) else path
+    ours = path.startswith("/") and not path.startswith(("//", "/login"))
+    return path if plain and ours else "/"

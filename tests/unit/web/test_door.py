@@ -47,6 +47,7 @@ async def test_guessing_is_slowed_down(app: FastAPI, stranger: Visitor) -> None:
     [
         "https://evil.example/",
         "//evil.example/",
+        "///evil.example/",
         "/\\evil.example",
         "\\\\evil.example",
         "/\t/evil.example",

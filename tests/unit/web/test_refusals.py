@@ -98,6 +98,18 @@ async def test_browsers_are_told_to_run_nothing_but_our_files(
         assert headers["cache-control"] == "no-store"
 
 
+async def test_a_bug_of_ours_is_told_behind_the_same_guard(
+    admin: Visitor, office: MemoryOffice
+) -> None:
+    office.catalog.known = None  # type: ignore[assignment]  # what never happens
+
+    page = await admin.get("/services")
+
+    assert page.status_code == 500
+    assert page.headers["content-security-policy"].startswith("default-src 'self';")
+    assert "Traceback" not in page.text
+
+
 async def test_no_page_needs_an_inline_script_or_style(admin: Visitor) -> None:
     for path in ("/", "/services", "/services/my-app/data", "/tasks/01T90001", FORM):
         page = (await admin.get(path)).text
