@@ -86,7 +86,7 @@ def test_a_killed_verification_leaves_nothing(service: NodeService) -> None:
     operation = verifying(service, service.save("database", SAVE))
     ran = service.running()
 
-    for after in itertools.count(2, 2):
+    for after in itertools.count(3, 3):
         task = service.new_task()
         if not service.perform_and_die(operation, task, after):
             break
