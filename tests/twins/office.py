@@ -12,7 +12,7 @@ from typing import Any
 from composia.controller.auth import Gate
 from composia.controller.catalog import CatalogFile, CatalogStatus
 from composia.errors import Conflict, NotFound, Problem, Stale
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import Backup, BackupStatus, Counted
 from composia.model.catalog import Broken, CatalogView, Service
 from composia.model.config import AccessToken, ControllerConfig
 from composia.model.meta import Meta
@@ -209,6 +209,17 @@ class MemoryStore:
             if wanted and (not good or (one.status is BackupStatus.SUCCESS and not one.missing)):
                 newest[one.service, one.data_item, one.node] = one
         return list(newest.values())
+
+    async def counted_backups(self) -> Counted:
+        records = [one for one in self.records if one.snapshot_id]
+        kept = [one for one in records if not one.missing]
+        unproven = [one.status is BackupStatus.UNPROVEN and not one.is_whole for one in kept]
+        return Counted(
+            snapshots=len(kept),
+            added=sum(one.added for one in kept),
+            missing=len(records) - len(kept),
+            unproven=sum(unproven),
+        )
 
     async def repository_id(self) -> str | None:
         return self.repository

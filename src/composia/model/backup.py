@@ -23,6 +23,18 @@ class BackupKind(StrEnum):
     BEFORE_UPDATE = "before_update"
 
 
+class Counted(BaseModel):
+    """All records together. `added` in bytes, of those whose snapshot is there."""
+
+    model_config = ConfigDict(frozen=True)
+
+    snapshots: int = 0
+    added: int = 0
+    #: Whose snapshot is not there any more, and those that were never proven.
+    missing: int = 0
+    unproven: int = 0
+
+
 class Backup(BaseModel):
     """As the API shows it. Sizes in bytes, duration in seconds."""
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from composia.controller.auth import Gate
 from composia.controller.catalog import CatalogFile, CatalogStatus
-from composia.model.backup import Backup
+from composia.model.backup import Backup, Counted
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
 from composia.model.node import NodeState
@@ -83,6 +83,8 @@ class Store(Protocol):
     ) -> Sequence[Backup]:
         """The newest of each item on each node; `good`: of those that can be restored."""
         ...
+
+    async def counted_backups(self) -> Counted: ...
 
     async def repository_id(self) -> str | None: ...
 

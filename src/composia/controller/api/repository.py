@@ -12,7 +12,6 @@ from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Desk, Submit
 from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers, hands_in
-from composia.model.backup import BackupStatus
 from composia.model.config import Offsite, Scope
 from composia.model.offsite import CopyState
 from composia.model.shown import CopyView, RepositoryView
@@ -35,17 +34,16 @@ async def get_repository(desk: AtDesk) -> RepositoryView:
     """The repository, as our records know it."""
     desk.caller.must(Scope.READ)
     known = await desk.known()
-    records = [one for one in await desk.office.store.backups() if one.snapshot_id]
-    kept = [one for one in records if not one.missing]
+    counted = await desk.office.store.counted_backups()
     holder = known.catalog.infra_rustic
     return RepositoryView(
         repository_id=known.repository_id,
         service=holder.name if holder else None,
         nodes=list(known.repository_nodes()),
-        snapshots=len(kept),
-        size=sum(backup.added for backup in kept),
-        missing=len(records) - len(kept),
-        unproven=sum(one.status is BackupStatus.UNPROVEN and not one.is_whole for one in kept),
+        snapshots=counted.snapshots,
+        size=counted.added,
+        missing=counted.missing,
+        unproven=counted.unproven,
         **await _last(desk, "check_repository", "check"),
         **await _last(desk, "forget", "forget"),
         **await _last(desk, "prune", "prune"),

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
 from composia.controller.store.database import Database
 from composia.controller.store.schema import BACKUPS, FACTS
 from composia.controller.store.times import stored
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import Backup, BackupStatus, Counted
 
 _REPOSITORY = "repository_id"
+_COUNTED = text("""
+    SELECT sum(missing IS NOT 1), sum(added * (missing IS NOT 1)), sum(missing IS 1),
+           sum(missing IS NOT 1 AND status = 'unproven' AND NOT proven)
+    FROM (SELECT status, json_extract(record, '$.missing') AS missing,
+                 json_extract(record, '$.added') AS added,
+                 json_extract(record, '$.verified_at') IS NOT NULL
+                     AND json_extract(record, '$.damaged') IS NOT 1 AS proven
+          FROM backups WHERE json_extract(record, '$.snapshot_id') IS NOT NULL)
+""")
 
 
 class Backups:
     """The table of backups."""
 
     _db: Database
+    #: After so many writes, what was counted: it takes part of a second where there are many.
+    _counted: tuple[int, Counted] = (-1, Counted())
 
     async def keep_backups(self, backups: Sequence[Backup]) -> None:
         """Keep them; a record of the same id is replaced."""
@@ -47,8 +58,8 @@ class Backups:
         """Of the records looked for: these have no snapshot any more. Those that changed."""
         wanted, gone, changed = set(looked_for), set(missing), []
         async with self._db.write() as db:
-            for text in (await db.scalars(select(BACKUPS.c.record))).all():
-                record = Backup.model_validate_json(text)
+            for kept in (await db.scalars(select(BACKUPS.c.record))).all():
+                record = Backup.model_validate_json(kept)
                 if record.id in wanted and record.missing != (record.id in gone):
                     changed.append(record.model_copy(update={"missing": record.id in gone}))
             for record in changed:
@@ -63,8 +74,8 @@ class Backups:
         """One record."""
         query = select(BACKUPS.c.record).where(BACKUPS.c.id == backup)
         async with self._db.read() as db:
-            text = await db.scalar(query)
-        return Backup.model_validate_json(text) if text is not None else None
+            found = await db.scalar(query)
+        return Backup.model_validate_json(found) if found is not None else None
 
     async def backups(
         self,
@@ -87,7 +98,7 @@ class Backups:
         if before is not None:
             query = query.where(BACKUPS.c.id < before)
         async with self._db.read() as db:
-            return [Backup.model_validate_json(text) for text in await db.scalars(query)]
+            return [Backup.model_validate_json(one) for one in await db.scalars(query)]
 
     async def newest_backups(
         self, services: Sequence[str] | None = None, *, good: bool = False
@@ -102,7 +113,7 @@ class Backups:
             ids = ids.where(BACKUPS.c.status == BackupStatus.SUCCESS)
         async with self._db.read() as db:
             texts = await db.scalars(select(BACKUPS.c.record).where(BACKUPS.c.id.in_(ids)))
-            found = [Backup.model_validate_json(text) for text in texts]
+            found = [Backup.model_validate_json(one) for one in texts]
         if not good:
             return found
         kept = [await self._not_missing(one) for one in found]
@@ -126,6 +137,16 @@ class Backups:
         async with self._db.read() as db:
             rows = await db.execute(query.where(BACKUPS.c.status == BackupStatus.SUCCESS))
             return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    async def counted_backups(self) -> Counted:
+        """All of them together."""
+        writes, found = self._db.writes, self._counted
+        if found[0] != writes:
+            async with self._db.read() as db:
+                row = (await db.execute(_COUNTED)).one()
+            numbers = dict(zip(Counted.model_fields, (one or 0 for one in row), strict=True))
+            found = self._counted = (writes, Counted(**numbers))
+        return found[1]
 
     async def repository_id(self) -> str | None:
         """The repository that was seen first; None while none was."""

@@ -1,0 +1,38 @@
+"""All records together."""
+
+from __future__ import annotations
+
+from composia.controller.store.store import Store
+from composia.model.backup import BackupStatus, Counted
+from tests.twins.office import NOW, MemoryStore, backup
+
+UNPROVEN = BackupStatus.UNPROVEN
+RECORDS = [
+    backup("01B1", added=10),
+    backup("01B2", added=20, missing=True),
+    backup("01B3", added=30, status=BackupStatus.FAILED, snapshot_id=None),
+    backup("01B4", added=40, status=UNPROVEN),
+    backup("01B5", added=50, status=UNPROVEN, verified_at=NOW),
+    backup("01B6", added=60, status=UNPROVEN, verified_at=NOW, damaged=True),
+    backup("01B7", added=70, status=UNPROVEN, missing=True),
+]
+
+
+async def test_records_are_counted_without_reading_each(store: Store) -> None:
+    assert await store.counted_backups() == Counted()
+
+    await store.keep_backups(RECORDS)
+
+    counted = await store.counted_backups()
+    assert counted == Counted(snapshots=4, added=160, missing=2, unproven=2)
+    assert counted == await MemoryStore(records=RECORDS).counted_backups()
+
+
+async def test_what_was_counted_is_counted_again_after_a_change(store: Store) -> None:
+    await store.keep_backups(RECORDS)
+    await store.counted_backups()
+
+    await store.forget_backups(["01B1", "01B4"])
+
+    assert (await store.counted_backups()).snapshots == 2
+    assert await store.counted_backups() is await store.counted_backups()
