@@ -148,7 +148,7 @@ async def test_a_broken_service_is_mended_here(admin: Visitor, office: MemoryOff
     answer = await admin.press("/services/Bad/files", path=META, content=content, revision=REVISION)
 
     assert overview.headers["location"] == "/services/Bad/files"
-    assert "did you mean `name`?" in page
+    assert "did you mean <code>name</code>?" in page
     assert answer.status_code == 204
     assert office.catalog.content["Bad/composia-meta.yaml"] == content.encode()
 

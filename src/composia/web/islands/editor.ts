@@ -29,7 +29,8 @@ export function start(form: HTMLElement): void {
   const faults = form.querySelector<HTMLElement>(".faults")!;
   const unsaved = form.querySelector<HTMLElement>("[data-unsaved]");
   const key = `draft:${form.dataset.draft ?? ""}`;
-  const committed = area.value;
+  const committed = area.defaultValue;
+  const typing = document.activeElement === area;
   takeBackDraft();
 
   const host = document.createElement("div");
@@ -42,6 +43,8 @@ export function start(form: HTMLElement): void {
     parent: root,
     state: EditorState.create({ doc: area.value, extensions: extensions() }),
   });
+
+  if (typing) view.focus();
 
   let waiting = 0;
   let checking: AbortController | null = null;
@@ -64,6 +67,7 @@ export function start(form: HTMLElement): void {
         if (update.docChanged) changed(update.state.doc.toString());
       }),
       ...("yaml" in form.dataset ? [StreamLanguage.define(yaml), marked] : []),
+      EditorView.domEventHandlers({ beforeinput: replace }),
       syntaxHighlighting(COLOURS),
       LOOK,
       // Tab leaves the editor, as it leaves every other field.
@@ -128,7 +132,7 @@ export function start(form: HTMLElement): void {
     });
     const said = document.createElement("span");
     said.className = "name";
-    said.textContent = text;
+    said.append(...text.split("`").map((part, at) => (at % 2 ? code(part) : part)));
     made.append(place, " ", said);
     return made;
   }
@@ -158,6 +162,22 @@ export function start(form: HTMLElement): void {
   function tell(now: boolean): void {
     if (unsaved) unsaved.hidden = !now;
   }
+}
+
+/** Typing over a selection: the browser would do it with a style of its own, which is refused. */
+function replace(event: InputEvent, view: EditorView): boolean {
+  const { state } = view;
+  const typed = event.inputType === "insertText" && !event.isComposing && event.data;
+  if (!typed || state.selection.main.empty || state.readOnly) return false;
+  event.preventDefault();
+  view.dispatch(state.replaceSelection(typed), { userEvent: "input.type", scrollIntoView: true });
+  return true;
+}
+
+function code(text: string): HTMLElement {
+  const made = document.createElement("code");
+  made.textContent = text;
+  return made;
 }
 
 /** What is wrong, where it stands; it moves with the text until the next check. */
