@@ -206,7 +206,7 @@ class MemoryStore:
         newest: dict[tuple[str, str, str], Backup] = {}
         for one in sorted(self.records, key=lambda one: one.id):
             wanted = services is None or one.service in services
-            if wanted and (not good or (one.status is BackupStatus.SUCCESS and not one.missing)):
+            if wanted and (not good or (one.is_whole and not one.missing)):
                 newest[one.service, one.data_item, one.node] = one
         return list(newest.values())
 

@@ -104,31 +104,32 @@ class Backups:
         self, services: Sequence[str] | None = None, *, good: bool = False
     ) -> Sequence[Backup]:
         """The newest of each item on each node; `good`: of those that can be restored."""
+        place = (BACKUPS.c.service, BACKUPS.c.data_item, BACKUPS.c.node)
+        # Only what stands in an index is asked for: there may be very many records.
         ids = select(func.max(BACKUPS.c.id)).group_by(
-            BACKUPS.c.service, BACKUPS.c.data_item, BACKUPS.c.node
+            *place, *((BACKUPS.c.status,) if good else ())
         )
         if services is not None:
             ids = ids.where(BACKUPS.c.service.in_(services))
         if good:
-            ids = ids.where(BACKUPS.c.status == BackupStatus.SUCCESS)
+            ids = ids.where(BACKUPS.c.status.in_((BackupStatus.SUCCESS, BackupStatus.UNPROVEN)))
         async with self._db.read() as db:
             texts = await db.scalars(select(BACKUPS.c.record).where(BACKUPS.c.id.in_(ids)))
             found = [Backup.model_validate_json(one) for one in texts]
         if not good:
             return found
-        kept = [await self._not_missing(one) for one in found]
+        kept = [await self._restorable(one) for one in found]
         return [one for one in kept if one is not None]
 
-    async def _not_missing(self, newest: Backup) -> Backup | None:
-        if not newest.missing:
+    async def _restorable(self, newest: Backup) -> Backup | None:
+        if newest.is_whole and not newest.missing:
             return newest
+        if newest.status is BackupStatus.UNPROVEN:
+            return None
         others = await self.backups(
-            services=(newest.service,),
-            data_item=newest.data_item,
-            node=newest.node,
-            status=BackupStatus.SUCCESS,
+            services=(newest.service,), data_item=newest.data_item, node=newest.node
         )
-        return next((one for one in others if not one.missing), None)
+        return next((one for one in others if one.is_whole and not one.missing), None)
 
     async def last_successes(self) -> Sequence[tuple[str, str, str, str]]:
         """Service, data item, node, and when it was last saved well."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from composia.controller.store.store import Store
 from composia.model.backup import BackupStatus
-from tests.twins.office import backup
+from tests.twins.office import NOW, backup
 
 FAILED = {"status": BackupStatus.FAILED, "snapshot_id": None}
 
@@ -27,6 +27,22 @@ async def test_each_item_on_each_node_has_its_newest(store: Store) -> None:
     assert good == {"01B2", "01B4"}
     assert {one.id for one in await store.newest_backups(("wiki",))} == {"01B5"}
     assert await store.newest_backups((), good=True) == []
+
+
+async def test_one_that_was_found_damaged_is_not_good_and_an_adopted_proven_one_is(
+    store: Store,
+) -> None:
+    unproven = {"status": BackupStatus.UNPROVEN, "data_item": "database"}
+    await store.keep_backups(
+        [
+            backup("01B1"),
+            backup("01B2", damaged=True),
+            backup("01B3", verified_at=NOW, **unproven),
+            backup("01B4", node="edge", **unproven),
+        ]
+    )
+
+    assert {one.id for one in await store.newest_backups(good=True)} == {"01B1", "01B3"}
 
 
 async def test_one_whose_snapshot_is_gone_is_not_good(store: Store) -> None:
