@@ -414,6 +414,16 @@ async def test_the_history_names_who_and_what(world: World) -> None:
     ]
 
 
+async def test_a_commit_says_what_its_writer_says(alone: World) -> None:
+    catalog = await alone.catalog(remote=False)
+
+    await catalog.write("a/x.txt", b"1", if_match="*", author="eve", message="Say -- it <b>")
+    await catalog.write("a/x.txt", b"2", if_match="*", author="eve")
+
+    said = [commit.subject for commit in await catalog.history("a")]
+    assert said == ["Change a/x.txt", "Say -- it <b>"]
+
+
 async def test_a_bundle_holds_the_files_of_the_folder_alone(world: World) -> None:
     ada = world.root / "ada"
     write(ada, "app/run.sh", "#!/bin/sh\n")

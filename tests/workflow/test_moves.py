@@ -75,6 +75,9 @@ async def test_the_outage_is_put_together_from_three_clocks(moving: Office) -> N
     assert task.status is Status.SUCCEEDED, task.error
     assert task.result is not None
     assert 1.5 <= task.result["downtime_seconds"] < 3
+    parts = [task.result[f"{part}_seconds"] for part in ("held", "between", "start")]
+    assert parts[::2] == [1.0, 0.5]
+    assert sum(parts) == pytest.approx(task.result["downtime_seconds"], abs=0.01)
 
 
 async def test_a_side_that_fails_ends_the_other_one(moving: Office) -> None:
