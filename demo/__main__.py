@@ -115,7 +115,8 @@ def say(line: str) -> None:
 
 def print_the_way_on(lab: Lab) -> None:
     print(
-        f"\nIt is still running. To look around:\n"
+        f"\nIt is still running. To look around, open {lab.url}/ and sign in with\n"
+        f"  {lab.token}\nor go on here:\n"
         f"  export COMPOSIA_URL={lab.url} COMPOSIA_TOKEN={lab.token}\n"
         f"  {COMPOSIA} services\n"
         f'  curl -H "Authorization: Bearer $COMPOSIA_TOKEN" $COMPOSIA_URL/api/v1/backups\n'
