@@ -130,6 +130,27 @@ async def test_a_pull_brings_what_others_pushed_and_tells_it(world: World) -> No
     assert seen == [["app"], ["app", "blog"]]
 
 
+async def test_a_service_that_was_pushed_just_now_is_found(world: World) -> None:
+    catalog = await world.catalog()
+    world.someone_pushes(service("new"))
+    await catalog.catch_up("new")
+    assert "new" in names(catalog.view())
+
+
+async def test_what_was_pulled_a_moment_ago_is_not_pulled_again(world: World) -> None:
+    catalog = await world.catalog()
+    before = catalog.status.pulled_at
+    await catalog.catch_up(names(catalog.view())[0])
+    assert catalog.status.pulled_at == before
+
+
+async def test_a_remote_that_is_gone_keeps_nobody_from_what_is_known(world: World) -> None:
+    catalog = await world.catalog()
+    shutil.rmtree(world.remote)
+    await catalog.catch_up("new")
+    assert (state(catalog), len(names(catalog.view()))) == ("unreachable", 1)
+
+
 async def test_an_empty_remote_gets_the_first_commit(alone: World) -> None:
     git(alone.root, "init", "-q", "--bare", "-b", "main", str(alone.remote))
     catalog = await alone.catalog()

@@ -473,6 +473,9 @@ class MemoryCatalog:
     def status(self) -> CatalogStatus:
         return CatalogStatus(revision=self.known.revision)
 
+    async def catch_up(self, service: str) -> None:
+        return
+
     async def files(self, below: str = "") -> tuple[str, ...]:
         return tuple(sorted(self.content))
 

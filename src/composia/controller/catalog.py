@@ -25,6 +25,9 @@ __all__ = ["Catalog", "CatalogFile", "CatalogStatus"]
 
 #: Seconds between looks at a work tree without a remote.
 GLANCE = 2.0
+#: Seconds after which somebody may have pushed again, and that a slow remote is waited for then.
+YOUNG = 2.0
+PATIENCE = 5.0
 #: Bytes of a file that is written through the API.
 MAX_FILE = 4 * 1024 * 1024
 OnChange = Callable[[CatalogView], object]
@@ -55,6 +58,7 @@ class Catalog:
         self._view = CatalogView()
         self._looking = asyncio.Lock()
         self._pulling: asyncio.Task[None] | None = None
+        self._catching: set[asyncio.Task[None]] = set()
 
     @property
     def status(self) -> CatalogStatus:
@@ -83,12 +87,22 @@ class Catalog:
             self._pulling.cancel()
             with suppress(asyncio.CancelledError):
                 await self._pulling
+        await asyncio.gather(*self._catching, return_exceptions=True)
         await self._tree.aclose()
 
     async def refresh(self) -> CatalogView:
         """Pull, and look. Never raises for the remote: the last view stays, `status` says why."""
         await self._tree.pull()
         return await self.current()
+
+    async def catch_up(self, service: str) -> None:
+        """Take what was pushed just now; a remote that is slow or away is not waited for long."""
+        if service in self._view.services and self._tree.age < YOUNG:
+            return
+        catching = asyncio.create_task(self._refresh_if_it_can())
+        self._catching.add(catching)
+        catching.add_done_callback(self._catching.discard)
+        await asyncio.wait({catching}, timeout=PATIENCE)
 
     async def current(self) -> CatalogView:
         """The services at the commit that the work tree has now."""
@@ -179,10 +193,13 @@ class Catalog:
         interval = config.pull_interval if config.remote_url else GLANCE
         while True:
             await asyncio.sleep(interval)
-            try:
-                await self.refresh()
-            except Failure as error:
-                self._tree.unreadable(error)
+            await self._refresh_if_it_can()
+
+    async def _refresh_if_it_can(self) -> None:
+        try:
+            await self.refresh()
+        except Failure as error:
+            self._tree.unreadable(error)
 
     def _changed(self, view: CatalogView) -> None:
         changed = view != self._view

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from enum import StrEnum
+from math import inf
 from typing import Any, TypeVar
 
 import structlog
@@ -52,6 +53,7 @@ class WorkTree:
         self.git = Git(shell, config.repo_dir, _credentials(config.git))
         self.status = CatalogStatus(remote=config.git.remote_url)
         self.moving = asyncio.Lock()
+        self._fetching = asyncio.Lock()
         self._moves: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
@@ -68,12 +70,19 @@ class WorkTree:
         if not self.config.remote_url:
             self._fresh()
             return
-        try:
-            theirs = await self.git.fetch(self.config.branch)
-        except Failure as error:
-            self._unreachable(error)
-            return
-        await self.undisturbed(self._follow_alone(theirs))
+        async with self._fetching:
+            try:
+                theirs = await self.git.fetch(self.config.branch)
+            except Failure as error:
+                self._unreachable(error)
+                return
+            await self.undisturbed(self._follow_alone(theirs))
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was known to be up to date."""
+        pulled = self.status.pulled_at
+        return abs((datetime.now(UTC) - pulled).total_seconds()) if pulled else inf
 
     async def undisturbed(self, move: Coroutine[Any, Any, Answer]) -> Answer:
         """Move to the end, whoever stops waiting: half of it would leave Git's lock behind."""

@@ -113,7 +113,7 @@ async def make_change(
     """Do it."""
     visit.caller.must(Scope.OPERATE, service)
     wanted = await parsed(request, ServiceRequest, lists=("nodes",))
-    return await visit.submit(PLANNERS[change](await visit.known(), service, wanted))
+    return await visit.submit(PLANNERS[change](await visit.known_now(service), service, wanted))
 
 
 async def service_of(visit: Visit, service: str) -> ServiceView:

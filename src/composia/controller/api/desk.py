@@ -50,6 +50,11 @@ class Desk:
         office = self.office
         return await known(office.config, office.catalog.view(), office.nodes, office.store)
 
+    async def known_now(self, service: str) -> Known:
+        """The same, with what somebody may have pushed of the service just before."""
+        await self.office.catalog.catch_up(service)
+        return await self.known()
+
     def services(self, wanted: str | None) -> tuple[str, ...] | None:
         """The services to list: the one that is asked for, or all that the token is for."""
         if wanted is not None:

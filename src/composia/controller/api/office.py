@@ -188,6 +188,10 @@ class Catalog(Protocol):
 
     def view(self) -> CatalogView: ...
 
+    async def catch_up(self, service: str) -> None:
+        """Take what was pushed just now, as far as the remote answers soon."""
+        ...
+
     async def files(self, below: str = "") -> tuple[str, ...]: ...
 
     async def read(self, path: str, revision: str | None = None) -> CatalogFile:

@@ -88,14 +88,14 @@ def _view(desk: Desk, name: str, records: Records) -> ServiceView:
 async def deploy(desk: AtDesk, service: ServiceName, wanted: Nodes, submit: Submit) -> Response:
     """Bring files and containers to what the catalog has."""
     desk.caller.must(Scope.OPERATE, service)
-    return await submit.hand_in(plan_deploy(await desk.known(), service, wanted))
+    return await submit.hand_in(plan_deploy(await desk.known_now(service), service, wanted))
 
 
 @router.post("/{service}/update", **hands_in(ServiceRequest))
 async def update(desk: AtDesk, service: ServiceName, wanted: Nodes, submit: Submit) -> Response:
     """Pull newer images, then deploy."""
     desk.caller.must(Scope.OPERATE, service)
-    return await submit.hand_in(plan_update(await desk.known(), service, wanted))
+    return await submit.hand_in(plan_update(await desk.known_now(service), service, wanted))
 
 
 @router.post("/{service}/stop", **hands_in(ServiceRequest))
