@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unicodedata import category
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -74,6 +75,11 @@ def exactly(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def on_the_clock(time: datetime, zone: str) -> str:
+    """Wed 25 Nov, 03:00: as the clocks of that zone show it."""
+    return f"{time.astimezone(ZoneInfo(zone)):%a %d %b, %H:%M}"
+
+
 def took(start: datetime | None, end: datetime | None) -> str:
     """How long it went, in words."""
     return in_seconds((end - start).total_seconds()) if start and end else "–"
@@ -113,6 +119,7 @@ def _made() -> Environment:
         "coded": coded,
         "zip": zip,
         "spelled": spelled,
+        "clock": on_the_clock,
     }
     made.globals |= {"assets": Assets(), "version": __version__, "took": took}
     return made
