@@ -55,6 +55,51 @@ async def test_a_page_lives_through_a_killed_controller(world: World) -> None:
         await _succeeds(page, "Back up uploads of my-app on main")
 
 
+async def test_a_service_is_edited_heard_and_moved_by_pressing(world: World) -> None:
+    meta = services.files_meta("talker")
+    says = """sh -c 'while :; do echo "a tick"; sleep 1; done'"""
+    compose = services.files_compose("always").replace("httpd -f -p 8080 -h /srv", says)
+    await asyncio.to_thread(world.service, "talker", compose, meta)
+    async with browser() as chromium, person(chromium, world.lab.url) as page:
+        await sign_in(page, "/services/talker/files?path=docker-compose.yaml", world.lab.token)
+        await _edit(page)
+        await page.get_by_role("link", name="Deploy", exact=True).click()
+        await page.get_by_role("button", name="Deploy", exact=True).click()
+        await _succeeds(page, "Deploy talker on main")
+        fill(world.folder("talker") / "data/uploads")
+        await page.goto("/services/talker/instances")
+        await expect(page.locator("#log")).to_contain_text("a tick", timeout=PATIENCE)
+
+        await _move(page)
+        await page.goto("/services/talker/instances")
+        await expect(page.get_by_role("region", name="On edge")).to_contain_text("Running")
+        await page.goto("/services/talker/history")
+        await expect(page.get_by_role("table", name="Commits")).to_contain_text("Have it talk")
+
+
+async def _edit(page: Page) -> None:
+    await expect(page.locator(".editor-host")).to_be_visible(timeout=PATIENCE)
+    editor = page.get_by_role("textbox", name="docker-compose.yaml")
+    await editor.get_by_text("init: true").click()
+    await page.keyboard.press("End")
+    await page.keyboard.type("  # spoken to")
+    await page.get_by_role("button", name="Compare and commit").click()
+    await expect(page.get_by_role("group", name="What you change")).to_contain_text("# spoken to")
+    await page.get_by_label("Message").fill("Have it talk")
+    await page.get_by_role("button", name="Commit", exact=True).click()
+    await expect(page.get_by_text("Have it talk")).to_be_visible(timeout=PATIENCE)
+
+
+async def _move(page: Page) -> None:
+    await page.get_by_role("link", name="Migrate from main").click()
+    await page.get_by_role("radio", name="edge").check()
+    await page.get_by_role("button", name="Show the plan").click()
+    await expect(page.locator("#plan")).to_contain_text("about", timeout=PATIENCE)
+    await page.get_by_role("button", name="Migrate to edge").click()
+    await _succeeds(page, "Migrate talker from main to edge")
+    await expect(page.locator("#steps")).to_contain_text("Start until it answers")
+
+
 async def _through_services(page: Page) -> None:
     places = page.get_by_role("navigation", name="Main")
     await places.get_by_role("link", name="Services").click()
