@@ -64,4 +64,6 @@ def _likely(
         meant = None if key in known or key.startswith("x-") or key == "<<" else closest(key, known)
         if meant:
             place = (*loc, key)
-            yield document.problem(place, f"unknown key `{key}`; did you mean `{meant}`?", at_key=True)
+            yield document.problem(
+                place, f"unknown key `{key}`; did you mean `{meant}`?", at_key=True
+            )
