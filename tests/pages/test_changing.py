@@ -127,7 +127,9 @@ async def test_whoever_commits_later_looks_at_the_earlier_one_first(
     await expect(admin.get_by_role("textbox", name="docker-compose.yaml")).to_contain_text("# mine")
 
 
-async def test_a_log_can_be_paused_and_filtered(admin: Page, serving: Serving) -> None:
+async def test_a_flood_of_a_container_is_filtered_and_followed_again(
+    admin: Page, serving: Serving
+) -> None:
     serving.office.nodes.said = b"".join(
         b"\x1b[31mline\x1b[0m %d <b>%s</b>\n" % (n, b"x" * 80) for n in range(60_000)
     )
@@ -139,11 +141,12 @@ async def test_a_log_can_be_paused_and_filtered(admin: Page, serving: Serving) -
     await admin.get_by_label("Container", exact=True).select_option("my-app-postgres-1")
     await admin.wait_for_url("**container=my-app-postgres-1*")
     await expect(admin.locator("#log")).to_contain_text("line 59999")
-    await admin.get_by_role("button", name="Pause").click()
-    await expect(admin.get_by_role("button", name="Follow")).to_be_visible()
+    # All of it was told, and nothing runs any more: the twin's containers say no more.
+    await admin.get_by_role("button", name="Follow again").click()
+    await expect(admin.get_by_role("button", name="Follow again")).to_be_visible()
 
-    asked = serving.office.nodes.asked
-    assert [one.container for one in asked] == [None, "my-app-postgres-1"]
+    asked = [one.container for one in serving.office.nodes.asked]
+    assert asked == [None, "my-app-postgres-1", "my-app-postgres-1"]
 
 
 async def _open_editor(page: Page) -> None:

@@ -8,27 +8,45 @@ const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 const TURNS = /[\u202a-\u202e\u2066-\u2069]/g;
 
 export function start(element: HTMLElement): void {
-  const source = new EventSource(element.dataset.source ?? "");
   const pause = document.querySelector<HTMLElement>(`[data-log-pause="${element.id}"]`);
+  let source = follow();
   let gathered = "";
   let asked = false;
   let paused = false;
   let length = 0;
 
-  source.addEventListener("log", (event) => gather((event as MessageEvent<string>).data));
-  source.addEventListener("end", () => source.close());
-  // A stream that begins again begins with the first line.
-  source.addEventListener("begin", () => {
-    gathered = "";
-    length = 0;
-    element.textContent = "";
-  });
   addEventListener("pagehide", () => source.close());
   pause?.addEventListener("click", () => {
-    paused = !paused;
-    pause.textContent = paused ? "Follow" : "Pause";
+    // What had ended may run again by now.
+    if (!paused && hasEnded()) source = follow();
+    else paused = !paused;
     if (!paused) ask();
+    say();
   });
+
+  function hasEnded(): boolean {
+    return source.readyState === EventSource.CLOSED;
+  }
+
+  function say(): void {
+    if (pause) pause.textContent = paused ? "Follow" : hasEnded() ? "Follow again" : "Pause";
+  }
+
+  function follow(): EventSource {
+    const opened = new EventSource(element.dataset.source ?? "");
+    opened.addEventListener("log", (event) => gather((event as MessageEvent<string>).data));
+    opened.addEventListener("end", () => {
+      opened.close();
+      say();
+    });
+    // A stream that begins again begins with the first line.
+    opened.addEventListener("begin", () => {
+      gathered = "";
+      length = 0;
+      element.textContent = "";
+    });
+    return opened;
+  }
 
   function gather(text: string): void {
     // Whoever has taken the element out of the page reads it no more.
