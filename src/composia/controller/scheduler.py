@@ -73,6 +73,9 @@ class Scheduler:
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._looked: datetime | None = None
+        #: What the schedules were made from, and who is late by what: pages ask often.
+        self._seen: tuple[CatalogView, ControllerConfig, tuple[Schedule, ...]] | None = None
+        self._late: tuple[object, tuple[Overdue, ...]] | None = None
         self._pruned = datetime.min.replace(tzinfo=UTC)
 
     def start(self) -> None:
@@ -98,7 +101,10 @@ class Scheduler:
 
     def schedules(self) -> tuple[Schedule, ...]:
         """As catalog and configuration have them now."""
-        return scheduled(self._view(), self._config())
+        view, config = self._view(), self._config()
+        if self._seen is None or self._seen[0] is not view or self._seen[1] is not config:
+            self._seen = (view, config, scheduled(view, config))
+        return self._seen[2]
 
     async def views(self) -> list[ScheduleView]:
         """Every schedule with its last, next, waiting and missed times."""
@@ -106,10 +112,14 @@ class Scheduler:
 
     async def overdue(self) -> tuple[Overdue, ...]:
         """Data items whose last good backup is older than their schedule allows."""
-        good = await self._store.last_good_backups()
+        good, schedules = await self._store.newest_backups(good=True), self.schedules()
         since = {key: mark.since for key, mark in (await self._store.marks()).items()}
-        last = {one.of: datetime.fromisoformat(one.at) for one in good}
-        return overdue(self.schedules(), last, since, self._clock())
+        now = self._clock().replace(second=0, microsecond=0)
+        known = (good, schedules, since, now)
+        if self._late is None or self._late[0] != known:
+            last = {(one.service, one.data_item, one.node): one.time for one in good}
+            self._late = (known, overdue(schedules, last, since, now))
+        return self._late[1]
 
     async def _history(self) -> timetable.History:
         runs = await self._store.newest_runs(timetable.SHOWN)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from composia.controller.store.database import Database
 from composia.controller.store.schema import BACKUPS, FACTS
@@ -28,12 +31,24 @@ class Backups:
     """The table of backups."""
 
     _db: Database
+    #: Grows with every change of a record; and what was found of the newest ones after so many.
+    _record_changes: int = 0
+    _newest: Mapping[bool, tuple[int, Sequence[Backup]]] = MappingProxyType({})
     #: After so many writes, what was counted: it takes part of a second where there are many.
     _counted: tuple[int, Counted] = (-1, Counted())
 
+    @asynccontextmanager
+    async def _changing_records(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that changes records; what was found before is found again after it."""
+        try:
+            async with self._db.write() as db:
+                yield db
+        finally:
+            self._record_changes += 1
+
     async def keep_backups(self, backups: Sequence[Backup]) -> None:
         """Keep them; a record of the same id is replaced."""
-        async with self._db.write() as db:
+        async with self._changing_records() as db:
             for backup in backups:
                 values = {
                     **backup.model_dump(include={"service", "data_item", "node", "task_id"}),
@@ -49,7 +64,7 @@ class Backups:
 
     async def forget_backups(self, backup_ids: Sequence[str]) -> None:
         """Drop them; those that are not there are none the less."""
-        async with self._db.write() as db:
+        async with self._changing_records() as db:
             await db.execute(delete(BACKUPS).where(BACKUPS.c.id.in_(backup_ids)))
 
     async def note_missing(
@@ -57,7 +72,7 @@ class Backups:
     ) -> Sequence[Backup]:
         """Of the records looked for: these have no snapshot any more. Those that changed."""
         wanted, gone, changed = set(looked_for), set(missing), []
-        async with self._db.write() as db:
+        async with self._changing_records() as db:
             for kept in (await db.scalars(select(BACKUPS.c.record))).all():
                 record = Backup.model_validate_json(kept)
                 if record.id in wanted and record.missing != (record.id in gone):
@@ -104,6 +119,19 @@ class Backups:
         self, services: Sequence[str] | None = None, *, good: bool = False
     ) -> Sequence[Backup]:
         """The newest of each item on each node; `good`: of those that can be restored."""
+        if services is not None:
+            return await self._look_for_newest(services, good=good)
+        # Pages ask for all of them all the time, and nearly always nothing has changed.
+        changes, found = self._newest.get(good, (-1, ()))
+        if changes != self._record_changes:
+            changes = self._record_changes
+            found = await self._look_for_newest(None, good=good)
+            self._newest = MappingProxyType({**self._newest, good: (changes, found)})
+        return found
+
+    async def _look_for_newest(
+        self, services: Sequence[str] | None, *, good: bool
+    ) -> Sequence[Backup]:
         place = (BACKUPS.c.service, BACKUPS.c.data_item, BACKUPS.c.node)
         # Only what stands in an index is asked for: there may be very many records.
         ids = select(func.max(BACKUPS.c.id)).group_by(
@@ -130,14 +158,6 @@ class Backups:
             services=(newest.service,), data_item=newest.data_item, node=newest.node
         )
         return next((one for one in others if one.is_whole and not one.missing), None)
-
-    async def last_successes(self) -> Sequence[tuple[str, str, str, str]]:
-        """Service, data item, node, and when it was last saved well."""
-        of = (BACKUPS.c.service, BACKUPS.c.data_item, BACKUPS.c.node)
-        query = select(*of, func.max(BACKUPS.c.time)).group_by(*of)
-        async with self._db.read() as db:
-            rows = await db.execute(query.where(BACKUPS.c.status == BackupStatus.SUCCESS))
-            return [(row[0], row[1], row[2], row[3]) for row in rows]
 
     async def counted_backups(self) -> Counted:
         """All of them together."""

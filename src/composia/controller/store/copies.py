@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from composia.controller.store.database import Database
+from composia.controller.store.backups import Backups
 from composia.controller.store.schema import BACKUPS, FACTS
 from composia.model.backup import Backup, BackupStatus
 from composia.model.offsite import CopyState, ReadPart
@@ -18,10 +18,8 @@ _COPY = "copy:"
 _READ_PART = "read_part"
 
 
-class Copies:
+class Copies(Backups):
     """What the table of facts and the records say of them."""
-
-    _db: Database
 
     async def copies(self) -> Mapping[str, CopyState]:
         """Every copy that was ever tried, by its name."""
@@ -90,7 +88,7 @@ class Copies:
         query = select(BACKUPS.c.record)
         if only is not None:
             query = query.where(BACKUPS.c.id.in_(list(only)))
-        async with self._db.write() as db:
+        async with self._changing_records() as db:
             records = [Backup.model_validate_json(text) for text in await db.scalars(query)]
             changed = [new for old in records if (new := noted(old)) != old]
             for record in changed:

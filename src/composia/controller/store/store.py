@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from composia.controller.store.audit import Audit
-from composia.controller.store.backups import Backups
 from composia.controller.store.copies import Copies
 from composia.controller.store.database import Database, open_database
 from composia.controller.store.dns import DnsMemory
@@ -21,7 +20,6 @@ from composia.controller.store.tasks import Tasks
 class Store(
     Tasks,
     Steps,
-    Backups,
     Copies,
     DnsMemory,
     Moves,

@@ -132,10 +132,21 @@ async def test_a_record_of_the_same_id_is_replaced(store: Store) -> None:
 async def test_the_last_good_backup_counts(store: Store) -> None:
     await store.keep_backups([record("01A", hour=1), record("01B", BackupStatus.FAILED, hour=2)])
 
-    ((service, item, node, at),) = await store.last_successes()
+    assert [one.id for one in await store.newest_backups(good=True)] == ["01A"]
 
-    assert (service, item, node) == ("my-app", "uploads", "main")
-    assert at.startswith("2026-01-01T01:")
+
+async def test_whoever_asks_again_sees_what_has_changed(store: Store) -> None:
+    await store.keep_backups([record("01A")])
+    seen = [await store.newest_backups(good=good) for good in (True, False)]
+
+    await store.keep_backups([record("01B")])
+    after = [await store.newest_backups(good=good) for good in (True, False)]
+    await store.note_verification("01B", "torn", at=None, proven=False)
+
+    assert [[one.id for one in found] for found in (*seen, *after)] == [["01A"]] * 2 + [["01B"]] * 2
+    assert [one.id for one in await store.newest_backups(good=True)] == ["01A"]
+    await store.forget_backups(["01A", "01B"])
+    assert await store.newest_backups(good=True) == []
 
 
 async def test_the_first_repository_is_remembered(store: Store) -> None:
