@@ -31,7 +31,7 @@ from composia.workflows.service import (
 router = APIRouter(prefix="/services")
 
 #: So many of a service's newest backups and moves are drawn.
-DRAWN = 400
+DRAWN = 240
 MOVES = 12
 
 
