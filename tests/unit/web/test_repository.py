@@ -31,7 +31,7 @@ async def test_the_repository_is_seen_at_a_glance(admin: Visitor) -> None:
 
     assert "49 snapshots" in said
     assert "One backup has no snapshot any more" in said
-    assert "1 of 2 copies complete" in said
+    assert "1 of 2 copies off site complete" in said
     assert "the copy's host attic.example.org does not answer" in said.replace("&#39;", "'")
 
 
