@@ -476,7 +476,7 @@ class MemoryCatalog:
     async def catch_up(self, service: str) -> None:
         return
 
-    async def files(self, below: str = "") -> tuple[str, ...]:
+    async def files(self, below: str = "", revision: str | None = None) -> tuple[str, ...]:
         return tuple(sorted(self.content))
 
     async def read(self, path: str, revision: str | None = None) -> CatalogFile:
@@ -486,7 +486,9 @@ class MemoryCatalog:
             raise NotFound(f"there is no file {path} in the catalog")
         return CatalogFile(path=path, revision=at, content=content[path])
 
-    async def history(self, path: str | None = None, limit: int = 50) -> Sequence[Commit]:
+    async def history(
+        self, path: str | None = None, limit: int = 50, revision: str | None = None
+    ) -> Sequence[Commit]:
         return self.commits[:limit]
 
     async def write_back(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.controller import services
 from composia.controller.commits import Commits, Edit, refuse_stale
 from composia.controller.moved import move_nodes, moved
+from composia.controller.remembered import Remembered
 from composia.controller.worktree import CatalogStatus, WorkTree
 from composia.errors import Failure, Invalid, NotFound
 from composia.model.catalog import META_FILE, CatalogView
@@ -55,6 +56,7 @@ class Catalog:
         self._commits = Commits(self._tree)
         self._on_change = on_change
         self._reader = services.Reader()
+        self._asked = Remembered()
         self._view = CatalogView()
         self._looking = asyncio.Lock()
         self._pulling: asyncio.Task[None] | None = None
@@ -130,20 +132,19 @@ class Catalog:
         contents = await self._git.blobs(_shas(inside))
         return await asyncio.to_thread(bundle, inside, contents, below=folder)
 
-    async def files(self, below: str = "") -> tuple[str, ...]:
-        """The paths of all files, or of those in a folder."""
-        revision = (await self.current()).revision
-        entries = (
-            await self._git.tree(revision, _inside(below) if below else None) if revision else ()
-        )
+    async def files(self, below: str = "", revision: str | None = None) -> tuple[str, ...]:
+        """The paths of all files, or of those in a folder; now, or at a revision."""
+        at = revision or (await self.current()).revision
+        entries = await self._tree_at(at, _inside(below) if below else None) if at else ()
         return tuple(entry.path for entry in entries)
 
     async def read(self, path: str, revision: str | None = None) -> CatalogFile:
         """A file, now or at a revision. Raises NotFound."""
         name = _inside(path)
         at = revision or (await self.current()).revision
-        await self._known(at)
-        entry = plain_file(name, await self._git.tree(at, name))
+        if at != self._view.revision:
+            await self._known(at)
+        entry = plain_file(name, await self._tree_at(at, name))
         if entry is None:
             raise NotFound(f"there is no file {name} in the catalog at {at[:12]}")
         contents = await self._git.blobs([entry.sha])
@@ -182,11 +183,22 @@ class Catalog:
         await self.refresh()
         return await self._tree.undisturbed(self._edit(name, edit, message))
 
-    async def history(self, path: str | None = None, limit: int = 50) -> tuple[Commit, ...]:
-        """The newest commits, of one file or folder or of all."""
-        revision = (await self.current()).revision
+    async def history(
+        self, path: str | None = None, limit: int = 50, revision: str | None = None
+    ) -> tuple[Commit, ...]:
+        """The newest commits, of one file or folder or of all; up to now, or to a revision."""
+        at = revision or (await self.current()).revision
         name = _inside(path) if path else None
-        return await self._git.log(revision, name, limit) if revision else ()
+        if not at:
+            return ()
+        return await self._asked.answer(
+            ("log", at, name, limit), lambda: self._git.log(at, name, limit)
+        )
+
+    async def _tree_at(self, revision: str, path: str | None) -> tuple[Entry, ...]:
+        return await self._asked.answer(
+            ("tree", revision, path), lambda: self._git.tree(revision, path)
+        )
 
     async def _keep_up(self) -> None:
         config = self._tree.config

@@ -70,7 +70,9 @@ async def show_files(visit: AtVisit, service: ServiceName, path: FilePath = "") 
     found = await service_or_broken(visit, service)
     files = await _files(visit, found)
     wanted = path or next((one for one in (META_FILE, *files) if one in files), META_FILE)
-    opened = await _opened(visit, found, wanted)
+    # Of the commit that all pages show; what is written is compared with the newest one.
+    seen = visit.office.catalog.view().revision
+    opened = await _opened(visit, found, wanted, seen)
     return visit.page(
         "service_files.html",
         service=found,
@@ -78,7 +80,7 @@ async def show_files(visit: AtVisit, service: ServiceName, path: FilePath = "") 
         files=files,
         opened=opened,
         problems=await _faults(visit, found, opened.path, opened.content or ""),
-        changed=await visit.office.catalog.history(opened.name, 1),
+        changed=await visit.office.catalog.history(opened.name, 1, seen),
     )
 
 
@@ -190,8 +192,8 @@ async def _compared(before: str, after: str) -> Any:
 
 
 async def _files(visit: Visit, service: ServiceView) -> list[str]:
-    below = f"{service.folder}/"
-    found = await visit.office.catalog.files(service.folder)
+    below, office = f"{service.folder}/", visit.office
+    found = await office.catalog.files(service.folder, office.catalog.view().revision)
     return [path.removeprefix(below) for path in found if path.startswith(below)]
 
 

@@ -19,7 +19,8 @@ async def show_history(visit: AtVisit, service: ServiceName) -> Response:
     """Who has changed what, and what was done."""
     found = await service_or_broken(visit, service)
     tasks = await visit.office.store.tasks(services=(service,), limit=NEWEST)
-    commits = await visit.office.catalog.history(found.folder, NEWEST)
+    seen = visit.office.catalog.view().revision
+    commits = await visit.office.catalog.history(found.folder, NEWEST, seen)
     return visit.page(
         "service_history.html", service=found, tab="history", tasks=tasks, commits=commits
     )

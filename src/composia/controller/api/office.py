@@ -192,13 +192,15 @@ class Catalog(Protocol):
         """Take what was pushed just now, as far as the remote answers soon."""
         ...
 
-    async def files(self, below: str = "") -> tuple[str, ...]: ...
+    async def files(self, below: str = "", revision: str | None = None) -> tuple[str, ...]: ...
 
     async def read(self, path: str, revision: str | None = None) -> CatalogFile:
         """A file, now or at a revision. Raises NotFound."""
         ...
 
-    async def history(self, path: str | None = None, limit: int = 50) -> Sequence[Commit]:
+    async def history(
+        self, path: str | None = None, limit: int = 50, revision: str | None = None
+    ) -> Sequence[Commit]:
         """The newest commits, of one file or folder or of all."""
         ...
 
