@@ -12,7 +12,7 @@ import yaml
 from composia.agent.passage import nobodys_certificate
 from tests.e2e import services
 from tests.e2e.trees import fill, look
-from tests.e2e.world import World
+from tests.e2e.world import World, until
 from tests.lab.catalog import BACKUP_COMPOSE
 from tests.s3 import S3, served
 
@@ -123,3 +123,10 @@ def test_a_tampered_pack_is_caught_and_the_record_says_so(
     assert record["verified_at"] is None
     assert record["verification"] == failed["error"]["message"]
     assert PASSWORD not in world.log(failed["id"])
+    until(lambda: was_told(world, failed["id"]), "the word to the owner")
+
+
+def was_told(world: World, task: str) -> bool:
+    """Whether the owner hears of it, until it is settled."""
+    told = world.get("/notifications", event="verify_failed", state="open").json()["items"]
+    return [one["task_id"] for one in told] == [task]
