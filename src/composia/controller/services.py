@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from composia.errors import Invalid, Problem
-from composia.model.catalog import META_FILE, Broken, CatalogView, Service, in_folder, settled
+from composia.model.catalog import (
+    META_FILE,
+    Broken,
+    CatalogView,
+    Service,
+    in_folder,
+    misfits_of,
+    settled,
+)
 from composia.model.meta import Meta
 from composia.model.names import FOLDER_PATTERN
 from composia.model.service import ServiceRef
@@ -104,10 +112,9 @@ def faults(
     found = _service(folder, read, files, view.revision)
     if isinstance(found, Broken):
         return found.problems
-    rest = [one for one in view.services.values() if one.ref.folder != folder]
-    locate = _locator({one.ref.folder: _Read() for one in rest} | {folder: read})
-    after = settled(view.revision, [*rest, found], nodes, locate=locate)
-    return next((broken.problems for broken in after.broken if broken.folder == folder), ())
+    locate = _locator({folder: read})
+    misfits = misfits_of(found, list(view.services.values()), set(nodes))
+    return tuple(locate(folder, loc, msg) for loc, msg in misfits)
 
 
 def _by_folder(entries: Iterable[Entry]) -> dict[str, dict[str, Entry]]:

@@ -131,7 +131,7 @@ def settled(
     known = None if nodes is None else set(nodes)
     good: dict[str, Service] = {}
     for service in services:
-        misfits = [*_clashes(service, services), *_strangers(service, known)]
+        misfits = misfits_of(service, services, known)
         if misfits:
             broken.append(_broken(service, misfits, locate))
         else:
@@ -142,6 +142,11 @@ def settled(
         broken=tuple(sorted(broken, key=lambda entry: entry.folder)),
         warnings=tuple(warnings),
     )
+
+
+def misfits_of(service: Service, services: list[Service], known: set[str] | None) -> list[Misfit]:
+    """What is wrong with a service among the others and the nodes; None: those are not checked."""
+    return [*_clashes(service, services), *_strangers(service, known)]
 
 
 def _broken(service: Service, misfits: list[Misfit], locate: Locate) -> Broken:
