@@ -45,8 +45,7 @@ async def files(wanted: Wanted, site: Site) -> Proven:
     """Restore all of it beside, and compare. Raises Damaged with what is not as it was saved."""
     held = await contents.look(wanted, site)
     listed = await site.engine.list_files(wanted.snapshot_id, "", deep=True)
-    roots = _roots(held, listed)
-    _refuse_emptied(roots, held, listed, wanted)
+    roots = await asyncio.to_thread(_roots, held, listed, wanted)
     scratch = Aside(site.aside, site.task)
     copies = [_copy(number, root, held, scratch) for number, root in enumerate(roots)]
     contents.make_room(sum(entry.size or 0 for entry in listed), site.aside)
@@ -57,20 +56,25 @@ async def files(wanted: Wanted, site: Site) -> Proven:
     return Proven(fetched.size, fetched.files, fetched.warnings)
 
 
-def _roots(held: Contents, listed: Collection[Entry]) -> tuple[str, ...]:
-    """What was saved: by the manifest, and whatever else the snapshot has."""
-    if held.manifest is None:
-        return held.roots
-    above = {str(parent) for root in held.roots for parent in PurePosixPath(root).parents}
+def _roots(held: Contents, listed: Collection[Entry], wanted: Wanted) -> tuple[str, ...]:
+    """What was saved. Raises Damaged where the snapshot holds more than that, or nothing of it."""
+    roots = held.roots
+    if held.manifest is not None:
+        _refuse_stray(roots, listed)
+    _refuse_emptied(roots, held, listed, wanted)
+    return roots
+
+
+def _refuse_stray(roots: Collection[str], listed: Collection[Entry]) -> None:
+    above = {str(parent) for root in roots for parent in PurePosixPath(root).parents}
     stray = sorted(
         entry.path
         for entry in listed
-        if not _covered(entry.path, held.roots) and entry.path not in above
+        if not _covered(entry.path, roots) and entry.path not in above
     )
     if stray:
         named = ", ".join(_shown(path) for path in stray[:NAMED])
         raise Damaged(f"the snapshot holds what was never saved: {named}", hint=HINT)
-    return held.roots
 
 
 def _covered(path: str, roots: Collection[str]) -> bool:
