@@ -35,6 +35,7 @@ from composia.tools.shell import LocalShell
 from tests.e2e import https
 from tests.e2e.https import Answer
 from tests.e2e.world import World, until
+from tests.e2e.writing import App, wanted
 from tests.lab import engines
 from tests.lab.node import Node
 from tests.twins.site import MemoryNotes
@@ -378,3 +379,29 @@ def test_what_was_rehearsed_is_placed_without_asking_caddy_again(pair: Pair) -> 
 async def _performed(operation: Operation[Any], site: Site) -> None:
     await operation.perform(site)
     await site.docker.aclose()
+
+
+def test_a_caddyfile_broken_on_the_target_fails_the_move_before_anything_stops(
+    caddys: World,
+) -> None:
+    app = App(caddys)
+    fragment = f"http://{app.name}.lab.test {{\n\trespond {app.name}\n}}\n"
+    caddys.commit({f"{app.name}/Caddyfile.fragment": fragment})
+    app.deploy(more="network:\n  caddy: {enabled: true, source: ./Caddyfile.fragment}\n")
+    caddyfile = caddys.folder("infra-caddy", "edge") / "config/Caddyfile"
+    before = caddyfile.read_text()
+    caddyfile.write_text(before + "\nno such thing {\n")
+    with app.client() as client:
+        client.wait_for(10)
+        task = caddys.fails(f"{app.path}/migrate", wanted())
+        client.wait_for(10)
+    caddyfile.write_text(before)
+
+    assert task["error"]["step"] == "0_check_caddy"
+    assert "Caddyfile" in task["error"]["message"]
+    assert client.outage < 1
+    assert app.active() == ["main"]
+    assert (
+        https.get_plain(caddys.lab.nodes["main"].address, f"{app.name}.lab.test").body == app.name
+    )
+    app.end()
