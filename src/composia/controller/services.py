@@ -14,6 +14,7 @@ from composia.model.catalog import (
     Broken,
     CatalogView,
     Service,
+    claims_of,
     in_folder,
     misfits_of,
     settled,
@@ -113,7 +114,7 @@ def faults(
     if isinstance(found, Broken):
         return found.problems
     locate = _locator({folder: read})
-    misfits = misfits_of(found, list(view.services.values()), set(nodes))
+    misfits = misfits_of(found, claims_of(view.services.values()), set(nodes))
     return tuple(locate(folder, loc, msg) for loc, msg in misfits)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -129,9 +130,10 @@ def settled(
     services = [entry for entry in every if isinstance(entry, Service)]
     broken = [entry for entry in every if isinstance(entry, Broken)]
     known = None if nodes is None else set(nodes)
+    claimed = claims_of(services)
     good: dict[str, Service] = {}
     for service in services:
-        misfits = misfits_of(service, services, known)
+        misfits = misfits_of(service, claimed, known)
         if misfits:
             broken.append(_broken(service, misfits, locate))
         else:
@@ -144,9 +146,23 @@ def settled(
     )
 
 
-def misfits_of(service: Service, services: list[Service], known: set[str] | None) -> list[Misfit]:
+#: What there can be only one of, by its place in the meta file and its name, and the folders that
+#: have it.
+Claims: TypeAlias = Mapping[tuple[tuple[str, ...], str], Sequence[str]]
+
+
+def claims_of(services: Iterable[Service]) -> Claims:
+    """All claims of all services."""
+    found: dict[tuple[tuple[str, ...], str], list[str]] = defaultdict(list)
+    for service in services:
+        for claim in _claims(service).items():
+            found[claim].append(service.ref.folder)
+    return found
+
+
+def misfits_of(service: Service, claimed: Claims, known: set[str] | None) -> list[Misfit]:
     """What is wrong with a service among the others and the nodes; None: those are not checked."""
-    return [*_clashes(service, services), *_strangers(service, known)]
+    return [*_clashes(service, claimed), *_strangers(service, known)]
 
 
 def _broken(service: Service, misfits: list[Misfit], locate: Locate) -> Broken:
@@ -155,13 +171,12 @@ def _broken(service: Service, misfits: list[Misfit], locate: Locate) -> Broken:
     return Broken(folder=folder, name=service.name, problems=problems, infra=service.infra)
 
 
-def _clashes(service: Service, services: list[Service]) -> Iterator[Misfit]:
+def _clashes(service: Service, claimed: Claims) -> Iterator[Misfit]:
     # Both sides of a clash are broken: nobody can tell which of them was meant.
-    for other in services:
-        if other.ref.folder == service.ref.folder:
-            continue
-        for loc, claim in _claims(service).items() & _claims(other).items():
-            yield loc, f"{claim} is also in folder {other.ref.folder}; it can be there only once"
+    for loc, claim in _claims(service).items():
+        for folder in claimed.get((loc, claim), ()):
+            if folder != service.ref.folder:
+                yield loc, f"{claim} is also in folder {folder}; it can be there only once"
 
 
 def _claims(service: Service) -> dict[tuple[str, ...], str]:
