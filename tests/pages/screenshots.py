@@ -35,8 +35,8 @@ async def take(folder: Path) -> None:
 
 
 async def take_for_the_guide(folder: Path) -> None:
-    """The pictures of docs/guide."""
-    with served(seeded()) as serving:
+    """The pictures of docs/guide, with nothing odd in them."""
+    with served(seeded("`nmae`; did you mean `name`?")) as serving:
         async with browser() as chromium:
             for name, look in IN_THE_GUIDE:
                 async with person(chromium, serving.url, **LOOKS[look]) as page:

@@ -77,14 +77,14 @@ class LiveLogs:
             yield line
 
 
-def seeded() -> MemoryOffice:
+def seeded(key: str = HOSTILE) -> MemoryOffice:
     """Two nodes, five services of which one is broken, tasks in every state, backups of weeks."""
     office, now = MemoryOffice(), datetime.now(UTC)
     office.events = Events()  # type: ignore[assignment]  # the real ones: pages listen for long
     office.logs = LiveLogs()  # type: ignore[assignment]  # with more to say
     services = [service(MY_APP), service(INFRA), service(GUESTBOOK)]
     services.append(service({"name": "wiki", "nodes": ["edge"], "enabled": False}))
-    problem = Problem(loc=("nmae",), msg=f"unknown key {HOSTILE}", file="Bad/composia-meta.yaml")
+    problem = Problem(loc=("nmae",), msg=f"unknown key {key}", file="Bad/composia-meta.yaml")
     office.catalog.known = CatalogView(
         revision=REVISION,
         services={one.name: one for one in services},
