@@ -17,7 +17,7 @@ from tests.pages.browser import browser, person, sign_in
 PATIENCE = 60_000
 
 
-async def test_a_service_is_deployed_and_saved_by_pressing(world: World) -> None:
+async def test_a_service_is_deployed_saved_and_brought_back_by_pressing(world: World) -> None:
     meta = services.FILES_META.format(name="my-app", nodes="main", strategy="files.copy")
     compose = services.FILES_COMPOSE.format(restart="always")
     await asyncio.to_thread(world.service, "my-app", compose, meta)
@@ -27,7 +27,9 @@ async def test_a_service_is_deployed_and_saved_by_pressing(world: World) -> None
         await page.get_by_role("link", name="Deploy", exact=True).click()
         await page.get_by_role("button", name="Deploy", exact=True).click()
         await _succeeds(page, "Deploy my-app on main")
-        fill(world.folder("my-app") / "data/uploads")
+        uploads = world.folder("my-app") / "data/uploads"
+        fill(uploads)
+        (uploads / "a.txt").write_text("as it was saved")
 
         await _through_services(page)
         await page.get_by_role("link", name="Backup", exact=True).click()
@@ -37,6 +39,29 @@ async def test_a_service_is_deployed_and_saved_by_pressing(world: World) -> None
 
         await _through_services(page)
         await expect(page.locator("#overview")).to_contain_text("just now")
+
+        (uploads / "a.txt").write_text("spoilt")
+        await _bring_back(page)
+        assert (uploads / "a.txt").read_text() == "as it was saved"
+        await page.get_by_role("link", name="Roll back").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+        await _succeeds(page, re.compile("^Bring back"))
+        assert (uploads / "a.txt").read_text() == "spoilt"
+
+
+async def _bring_back(page: Page) -> None:
+    """One file, out of the newest backup."""
+    await page.get_by_role("navigation", name="Main").get_by_role("link", name="Backups").click()
+    await page.get_by_role("row").nth(1).get_by_role("link", name="uploads").click()
+    await page.get_by_role("link", name="Files", exact=True).click()
+    for folder in ("files", "data", "uploads"):
+        found = page.get_by_role("table").get_by_role("link", name=folder, exact=True)
+        await found.click(timeout=PATIENCE)
+    await page.get_by_role("link", name="Restore a.txt").click(timeout=PATIENCE)
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("./data/uploads/a.txt")
+    await dialog.get_by_role("button", name="Restore").click()
+    await _succeeds(page, re.compile("^Restore files/data/uploads/a.txt"))
 
 
 async def test_a_page_lives_through_a_killed_controller(world: World) -> None:
@@ -106,7 +131,7 @@ async def _through_services(page: Page) -> None:
     await page.get_by_role("link", name="my-app", exact=True).click()
 
 
-async def _succeeds(page: Page, title: str) -> None:
+async def _succeeds(page: Page, title: str | re.Pattern[str]) -> None:
     head = page.locator("#task-head")
     await expect(head.get_by_role("heading")).to_have_text(title, timeout=PATIENCE)
     state = head.locator(".state")
