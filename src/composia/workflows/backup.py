@@ -21,7 +21,7 @@ from composia.strategies.base import Saved
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections, Place
 from composia.workflows.opening import open_repository, with_id
-from composia.workflows.plan import Hold, PartlyDone, Plan, Run
+from composia.workflows.plan import Hold, PartlyDone, Plan, Run, instance
 from composia.workflows.sides import errors_of, names
 
 #: An error quotes so many paths; the record's warnings have them all.
@@ -73,7 +73,7 @@ class BackupPlan(Plan):
 
     @property
     def holds(self) -> tuple[Hold, ...]:
-        services = (Hold(name=f"{self.service.name}@{node}") for node in self.on)
+        services = (Hold(name=instance(self.service.name, node)) for node in self.on)
         # The first backup makes the repository, and two that do so at once spoil it.
         return (*services, Hold(name="repository", shared=bool(self.repository.repository_id)))
 

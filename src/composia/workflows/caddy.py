@@ -10,7 +10,7 @@ from composia.operations.caddy import PlaceFragment
 from composia.operations.fragments import Placed
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
-from composia.workflows.plan import Hold, Plan, Run
+from composia.workflows.plan import Hold, Plan, Run, instance
 from composia.workflows.service import ServiceRequest
 from composia.workflows.sides import names, settle
 
@@ -32,7 +32,7 @@ class CaddySyncPlan(Plan):
 
     @property
     def holds(self) -> tuple[Hold, ...]:
-        return tuple(Hold(name=f"{self.service.name}@{node}") for node in self.caddy)
+        return tuple(Hold(name=instance(self.service.name, node)) for node in self.caddy)
 
     def __str__(self) -> str:
         return f"Bring Caddy's fragment of {self.service} on {names(self.nodes)} up to date"

@@ -37,7 +37,7 @@ from composia.workflows.backup import BackupPlan
 from composia.workflows.check import Checked, Downtime, check
 from composia.workflows.dns import update_dns
 from composia.workflows.nodes import write_back
-from composia.workflows.plan import Hold, LeftOpen, Plan, Run, placement
+from composia.workflows.plan import Hold, LeftOpen, Plan, Run, instance, placement
 
 #: How long names are forwarded while it is not known when everybody has heard of the new address.
 FORWARD = timedelta(days=1)
@@ -107,8 +107,8 @@ class MigratePlan(Plan):
         name = self.service.name
         return (
             Hold(name=placement(name)),
-            Hold(name=f"{name}@{self.source}"),
-            Hold(name=f"{name}@{self.target}"),
+            Hold(name=instance(name, self.source)),
+            Hold(name=instance(name, self.target)),
             *(hold for hold in (self.backup.holds if self.backup else ()) if "@" not in hold.name),
         )
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import ComposiaError
 from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
+from composia.model.service import ServiceRef
 from composia.operations.base import Operation
 
 Result = TypeVar("Result", bound=BaseModel)
@@ -182,6 +183,11 @@ def placement(service: str) -> str:
     return f"{service}: placement"
 
 
+def instance(service: str, node: str) -> str:
+    """The word for a service on a node: whoever works on it there has it alone."""
+    return f"{service}@{node}"
+
+
 class Plan(BaseModel, ABC):
     """What the controller will do: made from a request, stored, shown and carried out as stored."""
 
@@ -225,6 +231,21 @@ class Plan(BaseModel, ABC):
 
         Raises ComposiaError when the task has failed; `PartlyDone` where a result goes with it.
         """
+
+
+class OnOneNode(Plan, ABC):
+    """A plan that is about one service and works on one node."""
+
+    service: ServiceRef
+    node: str
+
+    @property
+    def service_name(self) -> str:
+        return self.service.name
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return (self.node,)
 
 
 class LeftOpen(ComposiaError):  # named as all of the tree

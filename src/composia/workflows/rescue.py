@@ -14,7 +14,7 @@ from composia.operations.surveying import SourceSeen, SurveyTarget
 from composia.workflows.check import check
 from composia.workflows.dns import update_dns
 from composia.workflows.nodes import write_back
-from composia.workflows.plan import Hold, LeftOpen, Plan, Run, placement
+from composia.workflows.plan import Hold, LeftOpen, OnOneNode, Plan, Run, instance, placement
 from composia.workflows.restore import RestorePlan
 
 
@@ -45,7 +45,7 @@ class RescuePlan(Plan):
     def holds(self) -> tuple[Hold, ...]:
         own = (Hold(name=placement(self.service.name)),)
         held = self.restore.holds if self.restore else ()
-        here = (Hold(name=f"{self.service.name}@{self.target}"),)
+        here = (Hold(name=instance(self.service.name, self.target)),)
         return (*own, *here, *(one for one in held if one.name == "repository"))
 
     def __str__(self) -> str:
@@ -111,25 +111,15 @@ class RescuePlan(Plan):
         }
 
 
-class StopStalePlan(Plan):
+class StopStalePlan(OnOneNode):
     """A node that was given up has come back: what still runs of the service there is stopped."""
 
     plan: Literal["stop-stale"] = "stop-stale"
-    service: ServiceRef
-    node: str
     of_task: str
 
     @property
-    def service_name(self) -> str:
-        return self.service.name
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        return (self.node,)
-
-    @property
     def holds(self) -> tuple[Hold, ...]:
-        return (Hold(name=f"{self.service.name}@{self.node}"),)
+        return (Hold(name=instance(self.service.name, self.node)),)
 
     def __str__(self) -> str:
         return f"Stop what still runs of {self.service} on {self.node}, which had been given up"

@@ -12,7 +12,7 @@ from composia.errors import Conflict
 from composia.model.backup import Backup
 from composia.model.catalog import Service
 from composia.model.names import Name
-from composia.model.service import RepositoryRef, ServiceRef
+from composia.model.service import RepositoryRef
 from composia.model.task import Status, Task
 from composia.operations.repository import OpenRepository, RepositoryOpened
 from composia.operations.restore import ExchangeBack, ExchangeData, FetchData, ItemToRestore
@@ -22,7 +22,7 @@ from composia.workflows.known import Known
 from composia.workflows.objections import Objections
 from composia.workflows.offsite import as_in_copy, source_of_copies
 from composia.workflows.opening import with_id
-from composia.workflows.plan import Hold, Plan, Run, placement
+from composia.workflows.plan import Hold, OnOneNode, Plan, Run, instance, placement
 from composia.workflows.repository import made
 from composia.workflows.sides import names
 
@@ -89,13 +89,11 @@ class RestoreRequest(BaseModel):
         return self.at if isinstance(self.at, datetime) else None
 
 
-class RestorePlan(Plan):
+class RestorePlan(OnOneNode):
     """Snapshots fetched and checked beside the live data, then exchanged with it."""
 
     plan: Literal["restore"] = "restore"
-    service: ServiceRef
     repository: RepositoryRef
-    node: str
     items: tuple[ItemToRestore, ...]
     path: str | None = None
     to: To = "in_place"
@@ -103,18 +101,10 @@ class RestorePlan(Plan):
     remarks: tuple[str, ...] = ()
 
     @property
-    def service_name(self) -> str:
-        return self.service.name
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        return (self.node,)
-
-    @property
     def holds(self) -> tuple[Hold, ...]:
         return (
             Hold(name=placement(self.service.name), shared=True),
-            Hold(name=f"{self.service.name}@{self.node}"),
+            Hold(name=instance(self.service.name, self.node)),
             Hold(name="repository", shared=True),
         )
 
@@ -151,27 +141,17 @@ class RestorePlan(Plan):
         )
 
 
-class RollbackPlan(Plan):
+class RollbackPlan(OnOneNode):
     """What a restore replaced, brought back by the same exchange."""
 
     plan: Literal["rollback"] = "rollback"
-    service: ServiceRef
-    node: str
     of_task: str
-
-    @property
-    def service_name(self) -> str:
-        return self.service.name
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        return (self.node,)
 
     @property
     def holds(self) -> tuple[Hold, ...]:
         return (
             Hold(name=placement(self.service.name), shared=True),
-            Hold(name=f"{self.service.name}@{self.node}"),
+            Hold(name=instance(self.service.name, self.node)),
         )
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.service import Deploy, Deployed, Restart, Stop
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
-from composia.workflows.plan import Hold, Plan, Run, placement
+from composia.workflows.plan import Hold, Plan, Run, instance, placement
 from composia.workflows.sides import names, settle
 
 
@@ -43,7 +43,7 @@ class _ServicePlan(Plan):
     def holds(self) -> tuple[Hold, ...]:
         return (
             Hold(name=placement(self.service.name), shared=True),
-            *(Hold(name=f"{self.service.name}@{node}") for node in self.on),
+            *(Hold(name=instance(self.service.name, node)) for node in self.on),
         )
 
 

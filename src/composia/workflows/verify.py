@@ -18,7 +18,7 @@ from composia.strategies.pgimport import PgImport
 from composia.workflows import choice
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
-from composia.workflows.plan import Hold, Plan, Run
+from composia.workflows.plan import Hold, Plan, Run, instance
 from composia.workflows.repository import holders, made
 
 #: Backups that one run of the schedule proves, those first whose item waits longest.
@@ -51,7 +51,7 @@ class VerifyPlan(Plan):
     def holds(self) -> tuple[Hold, ...]:
         shared = Hold(name="repository", shared=True)
         # A database of the service's project must not come up while something is proven stopped.
-        alone = (Hold(name=f"{self.of}@{self.node}"),) if self.compose_service else ()
+        alone = (Hold(name=instance(self.of, self.node)),) if self.compose_service else ()
         return (*alone, shared)
 
     def __str__(self) -> str:
