@@ -60,8 +60,13 @@ def _backups(service: ServiceView) -> str:
 
 
 def _remarks(service: ServiceView) -> str:
-    remarks = [str(problem) for problem in service.problems]
-    return "\n".join([*remarks, *(warning.message for warning in service.warnings)])
+    late = [one for one in service.data_items if one.overdue]
+    remarks = [
+        *(str(problem) for problem in service.problems),
+        *(f"backup of {one.name} is overdue: {one.overdue}" for one in late),
+        *(warning.message for warning in service.warnings),
+    ]
+    return "\n".join(remarks)
 
 
 @services.command()

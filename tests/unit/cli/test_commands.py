@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from composia.cli import COMMANDS, cli
+from composia.model.schedule import Overdue
 from composia.model.task import Status, TaskError
-from tests.twins.office import MemoryOffice
+from tests.twins.office import NOW, MemoryOffice
 from tests.unit.cli.conftest import Composia
 
 
@@ -20,6 +21,14 @@ def test_services_are_a_table_for_people(composia: Composia) -> None:
     assert "running on main" in shown
     assert "no data item covers the volume cache" in shown
     assert "unknown key; did you mean `name`?" in shown
+
+
+def test_a_backup_that_is_overdue_is_a_remark(composia: Composia, office: MemoryOffice) -> None:
+    office.scheduler.late = [
+        Overdue("my-app", "uploads", "main", None, NOW, "nothing good since Sunday")
+    ]
+    shown = " ".join(composia("services").stdout.split())
+    assert "backup of uploads is overdue: on main: nothing good since Sunday" in shown
 
 
 def test_services_are_json_for_programs(composia: Composia) -> None:
