@@ -21,12 +21,12 @@ def late(
     newest: Iterable[DueRun],
     now: datetime,
 ) -> list[Matter]:
-    """`newest`: the last run of each schedule on each node."""
+    """`newest`: the last two runs of each schedule on each node, the newest first."""
     since = {key: mark.since for key, mark in marks.items()}
     known = {one.key: one for one in schedules}
     return [
         *(_overdue(one) for one in overdue(schedules, last_good, since, now)),
-        *_missed(known, newest),
+        *_missed(known, _decided(newest)),
     ]
 
 
@@ -43,6 +43,15 @@ def _overdue(one: Overdue) -> Matter:
         node=one.node,
         data_item=one.data_item,
     )
+
+
+def _decided(newest: Iterable[DueRun]) -> Iterable[DueRun]:
+    """The last of each of which it is known what became; one that waits hides no earlier one."""
+    found: dict[tuple[str, str], DueRun] = {}
+    for run in newest:
+        if run.state is not RunState.WAITING:
+            found.setdefault((run.schedule, run.node), run)
+    return found.values()
 
 
 def _missed(known: Mapping[str, Schedule], newest: Iterable[DueRun]) -> Iterator[Matter]:

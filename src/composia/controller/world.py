@@ -66,7 +66,7 @@ class ControllerWorld:
         schedules = scheduled(self._catalog.view(), self.config)
         good = await self._store.last_good_backups()
         last_good = {one.of: datetime.fromisoformat(one.at) for one in good}
-        marks, newest = await self._store.marks(), await self._store.newest_runs(limit=1)
+        marks, newest = await self._store.marks(), await self._store.newest_runs(limit=2)
         return await asyncio.to_thread(late, schedules, marks, last_good, newest, now)
 
     def schedules_run(self) -> bool:

@@ -55,5 +55,16 @@ def test_a_run_that_was_missed_is_told_with_its_reason() -> None:
     assert matter.reason == "It was to begin at 2026-11-24 02:00 UTC: node main is offline"
 
 
+def test_one_that_waits_hides_no_missed_one_but_one_that_was_begun_ends_it() -> None:
+    day = timedelta(days=1)
+    waiting = run(RunState.WAITING).model_copy(update={"slot": SLOT + day})
+    begun = run(RunState.TAKEN).model_copy(update={"slot": SLOT + day})
+
+    assert [one.event for one in found(SLOT, waiting, run(RunState.MISSED))] == [
+        EventName.BACKUP_MISSED
+    ]
+    assert found(SLOT, begun, run(RunState.MISSED)) == []
+
+
 def test_a_run_on_a_node_that_it_is_not_meant_for_any_more_is_nothing() -> None:
     assert found(SLOT, run(RunState.MISSED, node="edge")) == []
