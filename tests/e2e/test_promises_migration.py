@@ -225,7 +225,8 @@ def test_a_dry_run_names_every_place_and_the_outage(world: World, app: App) -> N
     answer = world.post(f"{app.path}/migrate?dry_run=true", body)
     assert answer.status_code == 200
     plan = answer.json()["plan"]
-    assert plan["moves"] == [{"source": "./data", "how": "data, as files"}]
+    moving = {"source": "./data", "how": "data, as files", "item": "data"}
+    assert plan["moves"] == [moving]
     assert [one["source"] for one in plan["stays"]] == ["pages"]
     assert plan["downtime"]["total_seconds"] > 0
     assert app.active() == ["main"]
