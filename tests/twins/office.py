@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from composia.controller.api.views import Overview
 from composia.controller.auth import Gate
 from composia.controller.catalog import CatalogFile, CatalogStatus
 from composia.errors import Conflict, NotFound, Problem, Stale
@@ -542,6 +543,7 @@ class MemoryOffice:
         )
         self.logs = MemoryLogs()
         self.events = MemoryEvents()
+        self.overview = Overview()
         self.notifier = MemoryNotifier()
         self.scheduler = MemoryScheduler()
         services = [service(MY_APP), service(INFRA), service({"name": "other", "nodes": ["main"]})]

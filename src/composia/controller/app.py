@@ -18,6 +18,7 @@ from composia import __version__
 from composia.controller import agents, api, repository
 from composia.controller.admit import Admit
 from composia.controller.agents import NodeGate
+from composia.controller.api.views import Overview
 from composia.controller.auth import Gate
 from composia.controller.catalog import Catalog
 from composia.controller.control import StoreControl
@@ -72,6 +73,7 @@ class Controller:
         self.world = ControllerWorld(
             lambda: self.config, self.nodes, self.catalog, store, lambda: self.scheduler.works
         )
+        self.overview = Overview()
         self.notifier = Notifier(self.world, store, self.courier)
         self.scheduler = Scheduler(
             lambda: self.config, self.catalog.view, store, self.nodes, self.admit, self.events

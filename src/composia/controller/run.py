@@ -80,6 +80,8 @@ class TaskRun:
         self._questions: set[_Asking] = set()
         #: Steps, by name and node, that are not worth their end any more.
         self._unwanted: set[tuple[str, str]] = set()
+        #: What is asked of nodes that work with one another, by step and node.
+        self._pairs: dict[str, Mapping[str, asyncio.Future[Any]]] = {}
         self._waiting: dict[Place, Waiting] = {}
 
     @property
@@ -117,6 +119,7 @@ class TaskRun:
             node: asyncio.ensure_future(self._on(node, step, operation, places[node]))
             for node, operation in operations.items()
         }
+        self._pairs[step] = asking
         try:
             answers = await self._together(step, asking)
         finally:
@@ -269,7 +272,7 @@ class TaskRun:
 
     def _again(self, place: Place, begun: Begun, outcome: Outcome, *, insist: bool) -> Begun | None:
         error = outcome.error.as_error() if outcome.error else None
-        if error is None or self._is_unwanted(place, insist=insist):
+        if error is None or self._is_unwanted(place, insist=insist) or self._is_left_alone(place):
             return None
         # What has to be done is asked for as long as its node is there to be asked.
         for_ever = insist and error.may_retry
@@ -278,6 +281,11 @@ class TaskRun:
             return None
         self._say(place, f"{error.message}; asked once more ({begun.tries + 1} of {TRIES})")
         return Begun(tries=begun.tries + 1)
+
+    def _is_left_alone(self, place: Place) -> bool:
+        """Whether one that it was to work with has done its part, and will not come again."""
+        pair = self._pairs.get(place.name, {})
+        return any(one.done() for node, one in pair.items() if node != place.node)
 
     async def _wait(self, place: Place, waiting: Waiting | None) -> None:
         if waiting is None and place not in self._waiting:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
+from composia.controller.api.views import Overview
 from composia.controller.auth import Gate
 from composia.controller.catalog import CatalogFile, CatalogStatus
 from composia.model.backup import Backup, Counted
@@ -243,6 +244,9 @@ class Office(Protocol):
 
     @property
     def events(self) -> Events: ...
+
+    @property
+    def overview(self) -> Overview: ...
 
     @property
     def notifier(self) -> Notifier: ...

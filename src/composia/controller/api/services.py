@@ -14,7 +14,7 @@ from composia.controller.api.desk import AtDesk, Desk, Limit, NodeId, ServiceNam
 from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers, hands_in, reads
 from composia.controller.api.streams import reading
-from composia.controller.api.views import Records, broken_view, service_view
+from composia.controller.api.views import Records, service_view
 from composia.model.config import Scope
 from composia.model.shown import Page, ServiceView
 from composia.operations.readings import ContainerLogs
@@ -58,10 +58,13 @@ async def get_service(desk: AtDesk, service: ServiceName) -> ServiceView:
 
 async def every(desk: Desk) -> list[ServiceView]:
     """All services that the token is for, broken ones too, by their names."""
-    view, records = desk.office.catalog.view(), await _records(desk, desk.services(None))
-    found = [_view(desk, name, records) for name in view.services if desk.caller.may_see(name)]
-    found += [broken_view(one) for one in view.broken if desk.caller.may_see(one.name)]
-    return sorted(found, key=lambda one: one.name)
+    office, records = desk.office, await _records(desk, None)
+    catalog, states = office.catalog.view(), office.nodes.states()
+    online = {node: office.nodes.online(node) for node in states}
+    found = office.overview.services(catalog, states, online, records)
+    # What goes by its folder only, for its name cannot be read, is nobody's in particular.
+    named = {*catalog.services, *(one.name for one in catalog.broken)}
+    return [one for one in found if desk.caller.may_see(one.name if one.name in named else None)]
 
 
 async def shown(desk: Desk, service: str) -> ServiceView:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from composia.model.backup import Backup, BackupStatus
-from composia.model.catalog import Broken, Service
+from composia.model.catalog import Broken, CatalogView, Service
 from composia.model.node import Container, Instance, Mount, NodeState
 from composia.model.schedule import Overdue
 from composia.model.service import ServiceRef
@@ -60,6 +60,34 @@ class Records:
         found = [one for one in self._newest.get((service, item), ()) if one.node in nodes]
         failed = [one for one in found if one.status is BackupStatus.FAILED]
         return max(failed or found, key=lambda one: one.id, default=None)
+
+
+class Overview:
+    """All services as they are now, made anew only when something that they are made from changed.
+
+    Pages ask for them all the time, and in a large household they are much work.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[object, tuple[ServiceView, ...]] | None = None
+
+    def services(
+        self,
+        catalog: CatalogView,
+        nodes: Mapping[str, NodeState | None],
+        online: Mapping[str, bool],
+        records: Records,
+    ) -> tuple[ServiceView, ...]:
+        """By their names, broken ones too."""
+        of = (catalog, dict(nodes), dict(online), records)
+        if self._made is None or self._made[0] != of:
+            good = catalog.services.values()
+            found = [
+                *(service_view(one, nodes, online, records) for one in good),
+                *(broken_view(one) for one in catalog.broken),
+            ]
+            self._made = (of, tuple(sorted(found, key=lambda one: one.name)))
+        return self._made[1]
 
 
 def service_view(
