@@ -52,11 +52,14 @@ def every() -> list[Case]:
 
 
 def some() -> list[Case]:
-    """Every step once, every victim, every moment."""
+    """Every step once, every victim, every moment; and what went wrong once."""
     steps = list(STEPS)
     return [
-        Case(step, VICTIMS[at % len(VICTIMS)], MOMENTS[at % len(MOMENTS)])
-        for at, step in enumerate(steps)
+        *(
+            Case(step, VICTIMS[at % len(VICTIMS)], MOMENTS[at % len(MOMENTS)])
+            for at, step in enumerate(steps)
+        ),
+        Case("1_export_data", "agent:edge", "after"),
     ]
 
 
