@@ -71,7 +71,7 @@ class Controller:
         self.admit = Admit(parts, ids, self.runner.start)
         self.courier = Courier()
         self.world = ControllerWorld(
-            lambda: self.config, self.nodes, self.catalog, store, lambda: self.scheduler.works
+            lambda: self.config, self.nodes, self.catalog, store, lambda: self.scheduler
         )
         self.overview = Overview()
         self.notifier = Notifier(self.world, store, self.courier)

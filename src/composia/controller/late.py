@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
 
 from composia.controller.matters import item_subject
-from composia.controller.store.schedules import DueRun, Mark, RunState
+from composia.controller.store.schedules import DueRun, RunState
 from composia.model.notification import EventName, Matter
-from composia.model.schedule import Overdue, Schedule, overdue
+from composia.model.schedule import Overdue, Schedule
 
 #: Of all runs of schedules these are backups.
 _BACKUPS = "backup:"
 
 
 def late(
-    schedules: Sequence[Schedule],
-    marks: Mapping[str, Mark],
-    last_good: Mapping[tuple[str, str, str], datetime],
-    newest: Iterable[DueRun],
-    now: datetime,
+    overdue: Iterable[Overdue], schedules: Iterable[Schedule], newest: Iterable[DueRun]
 ) -> list[Matter]:
     """`newest`: the last two runs of each schedule on each node, the newest first."""
-    since = {key: mark.since for key, mark in marks.items()}
     known = {one.key: one for one in schedules}
     return [
-        *(_overdue(one) for one in overdue(schedules, last_good, since, now)),
+        *(_overdue(one) for one in overdue),
         *_missed(known, _decided(newest)),
     ]
 

@@ -137,7 +137,7 @@ async def _schedules(controller: Controller) -> list[Sample]:
 def _next_runs(controller: Controller, now: datetime) -> Iterator[Sample]:
     # A thousand items share a handful of times.
     known: dict[tuple[str, str, timedelta], datetime | None] = {}
-    for one in scheduled(controller.catalog.view(), controller.config):
+    for one in controller.scheduler.schedules():
         when = (one.expression, one.timezone, one.offset)
         if when not in known:
             known[when] = one.next(now)
@@ -163,10 +163,10 @@ async def _tasks(controller: Controller) -> list[Sample]:
 
 
 async def _repository(controller: Controller) -> list[Sample]:
-    snapshots, added = await controller.store.kept_backups()
+    counted = await controller.store.counted_backups()
     found: list[Sample] = [
-        ("composia_repository_snapshots", [], snapshots),
-        ("composia_repository_added_bytes", [], added),
+        ("composia_repository_snapshots", [], counted.snapshots),
+        ("composia_repository_added_bytes", [], counted.added),
     ]
     for name, copy in (await controller.store.copies()).items():
         found.append(("composia_copy_snapshots", [name], copy.snapshots))

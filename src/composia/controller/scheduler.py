@@ -118,7 +118,8 @@ class Scheduler:
         known = (good, schedules, since, now)
         if self._late is None or self._late[0] != known:
             last = {(one.service, one.data_item, one.node): one.time for one in good}
-            self._late = (known, overdue(schedules, last, since, now))
+            found = await asyncio.to_thread(overdue, schedules, last, since, now)
+            self._late = (known, found)
         return self._late[1]
 
     async def _history(self) -> timetable.History:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from composia.controller.catalog import Catalog, CatalogStatus
 from composia.controller.late import late
 from composia.controller.nodes import Agents
+from composia.controller.scheduler import Scheduler
 from composia.controller.standing import NodeSeen
 from composia.controller.store.store import Store
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
 from composia.model.notification import Matter
-from composia.model.schedule import scheduled
 
-#: How often it is looked whether backups are late: two thousand schedules take a moment.
+#: How often it is looked whether backups are late.
 PACE = timedelta(minutes=1)
 
 
@@ -29,13 +28,13 @@ class ControllerWorld:
         nodes: Agents,
         catalog: Catalog,
         store: Store,
-        schedules_run: Callable[[], bool],
+        scheduler: Callable[[], Scheduler],
     ) -> None:
         self._config = config
         self._nodes = nodes
         self._catalog = catalog
         self._store = store
-        self._schedules_run = schedules_run
+        self._scheduler = scheduler
         self._looked = datetime.min.replace(tzinfo=UTC)
         self._late: Sequence[Matter] = ()
 
@@ -58,17 +57,15 @@ class ControllerWorld:
     async def late(self, now: datetime) -> Sequence[Matter]:
         """Backups that are overdue, and runs that were missed."""
         if abs(now - self._looked) >= PACE:
-            self._late = await self._look(now)
+            self._late = await self._look()
             self._looked = now
         return self._late
 
-    async def _look(self, now: datetime) -> Sequence[Matter]:
-        schedules = scheduled(self._catalog.view(), self.config)
-        good = await self._store.last_good_backups()
-        last_good = {one.of: datetime.fromisoformat(one.at) for one in good}
-        marks, newest = await self._store.marks(), await self._store.newest_runs(limit=2)
-        return await asyncio.to_thread(late, schedules, marks, last_good, newest, now)
+    async def _look(self) -> Sequence[Matter]:
+        scheduler = self._scheduler()
+        newest = await self._store.newest_runs(limit=2)
+        return late(await scheduler.overdue(), scheduler.schedules(), newest)
 
     def schedules_run(self) -> bool:
         """Whether what has to begin by itself does."""
-        return self._schedules_run()
+        return self._scheduler().works

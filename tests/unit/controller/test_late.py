@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from composia.controller.late import late
 from composia.controller.store.schedules import DueRun, Mark, RunState
 from composia.model.notification import EventName, Matter
-from composia.model.schedule import Kind, Schedule
+from composia.model.schedule import Kind, Schedule, overdue
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SLOT = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
@@ -27,7 +27,8 @@ def found(last_good: datetime | None, *runs: DueRun) -> list[Matter]:
         key=DAILY.key, expression="0 2 * * *", timezone="UTC", since=long_ago, seen=long_ago
     )
     good = {OF: last_good} if last_good else {}
-    return late([DAILY], {DAILY.key: mark}, good, runs, NOW)
+    missing = overdue([DAILY], good, {DAILY.key: mark.since}, NOW)
+    return late(missing, [DAILY], runs)
 
 
 def run(state: RunState, node: str = "main") -> DueRun:

@@ -34,7 +34,7 @@ class Backups:
     #: Grows with every change of a record; and what was found of the newest ones after so many.
     _record_changes: int = 0
     _newest: Mapping[bool, tuple[int, Sequence[Backup]]] = MappingProxyType({})
-    #: After so many writes, what was counted: it takes part of a second where there are many.
+    #: The same of their numbers: to count takes part of a second where there are many.
     _counted: tuple[int, Counted] = (-1, Counted())
 
     @asynccontextmanager
@@ -161,12 +161,12 @@ class Backups:
 
     async def counted_backups(self) -> Counted:
         """All of them together."""
-        writes, found = self._db.writes, self._counted
-        if found[0] != writes:
+        changes, found = self._record_changes, self._counted
+        if found[0] != changes:
             async with self._db.read() as db:
                 row = (await db.execute(_COUNTED)).one()
             numbers = dict(zip(Counted.model_fields, (one or 0 for one in row), strict=True))
-            found = self._counted = (writes, Counted(**numbers))
+            found = self._counted = (changes, Counted(**numbers))
         return found[1]
 
     async def repository_id(self) -> str | None:

@@ -23,8 +23,6 @@ class Database:
         self._engine = engine
         self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writing = asyncio.Lock()
-        #: How many there were: what was counted before the last one may be wrong.
-        self.writes = 0
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -37,7 +35,6 @@ class Database:
         """A transaction: all of it is on the disk at the end, or nothing."""
         async with self._writing, self._engine.begin() as connection:
             yield connection
-        self.writes += 1
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -25,11 +25,6 @@ _LAST_VERIFIED = text("""
       AND json_extract(record, '$.missing') IS NOT 1
     GROUP BY service, data_item, node
 """)
-_KEPT = text("""
-    SELECT count(*), coalesce(sum(json_extract(record, '$.added')), 0) FROM backups
-    WHERE json_extract(record, '$.snapshot_id') IS NOT NULL
-      AND json_extract(record, '$.missing') IS NOT 1
-""")
 _LAST_TASKS = text("""
     SELECT type, max(finished_at) FROM tasks WHERE status = 'succeeded' GROUP BY type
 """)
@@ -87,11 +82,6 @@ class Numbers:
     async def last_verified(self) -> Sequence[tuple[tuple[str, str, str], str]]:
         """Service, item and node, and when a backup of it was last proven."""
         return [((row[0], row[1], row[2]), row[3]) for row in await self._numbers(_LAST_VERIFIED)]
-
-    async def kept_backups(self) -> tuple[int, int]:
-        """How many snapshots are known, and the bytes that they have added."""
-        [(count, added)] = await self._numbers(_KEPT)
-        return count, added
 
     async def last_tasks(self) -> Sequence[tuple[str, str]]:
         """Of each type, when one last succeeded."""
