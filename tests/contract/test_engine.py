@@ -6,7 +6,6 @@ import asyncio
 import os
 import stat
 import tarfile
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from io import BytesIO
 from pathlib import Path
@@ -14,31 +13,12 @@ from pathlib import Path
 import pytest
 
 from composia.errors import Failure, Invalid
-from composia.tools.docker import Docker
 from composia.tools.rustic import SavedTree
 from composia.tools.rustic_engine import RusticEngine
-from composia.tools.shell import LocalShell
 from tests.contract.repository import LABELS, PASSWORD, PROFILE, Place, nothing, small_disk
 
 KEY = "files/data/uploads"
 NOBODY = 65534
-
-
-@pytest.fixture
-def place(tmp_path: Path, docker: Docker, shell: LocalShell) -> Place:
-    return Place(tmp_path, docker, shell)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("template")
-
-
-@pytest.fixture
-async def engine(place: Place, template: Path) -> AsyncIterator[RusticEngine]:
-    """A repository that is there."""
-    yield await place.made(template)
-    assert await place.containers() == []
 
 
 async def save(engine: RusticEngine, root: Path, *exclude: str, key: str = KEY) -> SavedTree:

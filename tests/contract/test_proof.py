@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,31 +13,12 @@ from composia.operations.repository import CheckRepository
 from composia.operations.verifying import BackupProven, VerifyFiles
 from composia.strategies.base import Site, Wanted
 from composia.tools import manifest
-from composia.tools.docker import Docker
 from composia.tools.rustic import Part
 from composia.tools.rustic_engine import RusticEngine
-from composia.tools.shell import LocalShell
 from tests.contract.repository import Place
 from tests.contract.test_engine import KEY, odd_tree, save
 from tests.twins.site import Twins
 from tests.unit.operations.test_repository import INFRA
-
-
-@pytest.fixture
-def place(tmp_path: Path, docker: Docker, shell: LocalShell) -> Place:
-    return Place(tmp_path, docker, shell)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("template")
-
-
-@pytest.fixture
-async def engine(place: Place, template: Path) -> AsyncIterator[RusticEngine]:
-    """A repository that is there."""
-    yield await place.made(template)
-    assert await place.containers() == []
 
 
 class Proving:

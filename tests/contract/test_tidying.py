@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +19,8 @@ from composia.operations.repository import CompareRepository
 from composia.operations.tidying import ForgetSnapshots, PruneRepository, TagOfOurs
 from composia.strategies import dump
 from composia.strategies.base import Site, Wanted
-from composia.tools.docker import Docker
 from composia.tools.rustic import Labels, SnapshotInfo
 from composia.tools.rustic_engine import RusticEngine
-from composia.tools.shell import LocalShell
 from composia.workflows.adopt import SavedAs, adopted
 from tests.contract.repository import Place, nothing, small_disk
 from tests.contract.test_engine import KEY
@@ -32,23 +29,6 @@ from tests.twins.site import Twins
 from tests.workflow.office import ref
 
 HALF = 2_000_000
-
-
-@pytest.fixture
-def place(tmp_path: Path, docker: Docker, shell: LocalShell) -> Place:
-    return Place(tmp_path, docker, shell)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("template")
-
-
-@pytest.fixture
-async def engine(place: Place, template: Path) -> AsyncIterator[RusticEngine]:
-    """A repository that is there."""
-    yield await place.made(template)
-    assert await place.containers() == []
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from composia.strategies import contents
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Wanted
 from composia.strategies.contents import NAMED, Contents, Copy
+from composia.strategies.put_back import is_at_or_below
 from composia.strategies.sources import known_as
 from composia.tools import manifest
 from composia.tools.rustic import Entry
@@ -78,7 +79,7 @@ def _refuse_stray(roots: Collection[str], listed: Collection[Entry]) -> None:
 
 
 def _covered(path: str, roots: Collection[str]) -> bool:
-    return any(f"{path}/".startswith(f"{root}/") for root in roots)
+    return any(is_at_or_below(path, root) for root in roots)
 
 
 def _refuse_emptied(
@@ -89,7 +90,7 @@ def _refuse_emptied(
         raise Damaged(f"there is nothing at all in the snapshot of {wanted.item}", hint=HINT)
     files = [entry.path for entry in listed if entry.type != "dir"]
     for root in roots:
-        if not any(_covered(path, [root]) for path in files) and not _was_empty(root, held):
+        if not any(is_at_or_below(path, root) for path in files) and not _was_empty(root, held):
             raise Damaged(
                 f"{known_as(root)} of {wanted.item} is an empty folder in the snapshot", hint=HINT
             )
@@ -115,7 +116,7 @@ def _compare_listing(copy: Copy, listed: Collection[Entry], wanted: Wanted) -> N
     told = {
         entry.path: (KINDS.get(entry.type, entry.type), entry.size)
         for entry in listed
-        if _covered(entry.path, [copy.key])
+        if is_at_or_below(entry.path, copy.key)
     }
     if wrong := sorted(path for path, seen in told.items() ^ found.items()):
         named = ", ".join(dict.fromkeys(known_as(_shown(path)) for path in wrong[:NAMED]))
@@ -137,7 +138,7 @@ async def _compare_content(copies: Collection[Copy], wanted: Wanted, site: Site)
         whole = copy.folder == copy.lies
         key = copy.key if whole else _parent(copy.key)
         differing = await site.engine.differences(wanted.snapshot_id, {key: copy.folder})
-        if wrong := [path for path in differing if _covered(path, [copy.key])]:
+        if wrong := [path for path in differing if is_at_or_below(path, copy.key)]:
             named = ", ".join(known_as(_shown(path)) for path in wrong[:NAMED])
             raise Damaged(
                 f"{wanted.item} came back with other content than was saved: {named}", hint=HINT
