@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import secrets
 import threading
 import urllib.request
 import warnings
@@ -14,7 +15,6 @@ from typing import Any
 
 from composia.tools.shell import Command, LocalShell
 
-BUCKET = "backups"
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -29,7 +29,9 @@ class S3:
         self.url = f"http://{host}:{self._server.port}"
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
-        self._ask("PUT", BUCKET)
+        # What is stored is the process's, not the server's: another server would hold it too.
+        self._bucket = f"backups-{secrets.token_hex(4)}"
+        self._ask("PUT", self._bucket)
 
     def profile(self, password: str, root: str) -> str:
         """A rustic profile for a repository there."""
@@ -38,7 +40,7 @@ repository = "opendal:s3"
 password = "{password}"
 
 [repository.options]
-bucket = "{BUCKET}"
+bucket = "{self._bucket}"
 endpoint = "{self.url}"
 region = "us-east-1"
 access_key_id = "planted-access-key"
@@ -62,7 +64,7 @@ enable_virtual_host_style = "false"
     def _keys(self) -> Any:
         from moto.backends import get_backend
 
-        return get_backend("s3")["123456789012"]["aws"].buckets[BUCKET].keys
+        return get_backend("s3")["123456789012"]["aws"].buckets[self._bucket].keys
 
     def end(self) -> None:
         self._server.shutdown()

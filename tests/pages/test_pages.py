@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Route, expect
 
 from tests.pages.browser import PAGES, person, sign_in
 from tests.pages.seed import change
 from tests.pages.serving import Serving
+from tests.waiting import until
 
 #: One browser for all of them: it takes longer to start than a test.
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -20,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()
 #: Bytes that a page and all that it needs may have, compressed.
 HEAVIEST = 150_000
-STREAMS = ("/live", "/log")
+STREAMS = ("live", "log")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -105,6 +108,26 @@ async def test_a_page_shows_what_changes_without_reloading(admin: Page, serving:
 
     await expect(admin.locator("#services")).not_to_contain_text("Unknown")
     assert await admin.evaluate("window.stays")
+
+
+async def test_a_change_while_a_page_loads_is_shown(admin: Page, serving: Serving) -> None:
+    may_listen = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await may_listen.wait()
+        await route.continue_()
+
+    await admin.route("**/live?*", late)
+    await admin.goto("/services")
+    await expect(admin.locator("#services")).to_contain_text("Unknown")
+    serving.office.nodes.offline = set()
+    before = serving.office.events.mark
+    _tell(serving, "node", None, id="edge")
+    await until(lambda: serving.office.events.mark != before)
+
+    may_listen.set()
+
+    await expect(admin.locator("#services")).not_to_contain_text("Unknown")
 
 
 async def test_what_cannot_be_fetched_again_stays_as_it_was(admin: Page, serving: Serving) -> None:
@@ -221,7 +244,11 @@ async def test_pages_are_light(admin: Page) -> None:
     for path in ("/", "/services", "/services/my-app", "/tasks/01T90001"):
         asked.clear()
         await admin.goto(path)
-        files = [await admin.request.get(url) for url in asked if not url.endswith(STREAMS)]
+        files = [
+            await admin.request.get(url)
+            for url in asked
+            if urlsplit(url).path.split("/")[-1] not in STREAMS
+        ]
         weights[path] = sum([len(gzip.compress(await one.body(), 5)) for one in files])
 
     assert {path: weight for path, weight in weights.items() if weight > HEAVIEST} == {}

@@ -441,6 +441,8 @@ class MemoryEvent:
 
 @dataclass
 class MemoryEvents:
+    mark = "start.0"
+
     """Events that are all there is: then the stream ends."""
 
     all: tuple[MemoryEvent, ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,13 @@ class Events:
 
     def __init__(self) -> None:
         self._listeners: set[asyncio.Queue[Event]] = set()
+        self._start = secrets.token_hex(8)
+        self._told = 0
+
+    @property
+    def mark(self) -> str:
+        """Where the telling stands: another one after each event, and after each start."""
+        return f"{self._start}.{self._told}"
 
     @property
     def heard(self) -> bool:
@@ -34,10 +42,15 @@ class Events:
 
     def publish(self, event: Event) -> None:
         """Tell everybody; never waits."""
+        self.skip()
         for queue in self._listeners:
             if queue.full():
                 queue.get_nowait()
             queue.put_nowait(event)
+
+    def skip(self) -> None:
+        """Something has changed that need not be told: nobody listens."""
+        self._told += 1
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[AsyncIterator[Event]]:

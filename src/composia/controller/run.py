@@ -61,7 +61,9 @@ class Parts:
 
     async def tell(self, task: str) -> None:
         """Tell those who listen how the task is now."""
-        if self.events.heard and (found := await self.store.task(task)):
+        if not self.events.heard:
+            self.events.skip()
+        elif found := await self.store.task(task):
             data = found.model_dump(mode="json", by_alias=True)
             self.events.publish(Event("task", found.service, data))
 

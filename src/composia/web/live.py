@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,8 +20,6 @@ router = APIRouter()
 STREAM = ("/live", "/live/session")
 #: Seconds between two signs of life; pages say so when two are missing.
 BEAT = 10.0
-#: Changes at another start of the controller.
-_START = secrets.token_hex(8)
 
 
 @router.get("/live/session")
@@ -32,14 +29,17 @@ async def is_signed_in(visit: AtVisit) -> Response:
 
 
 @router.get("/live")
-async def listen(visit: AtVisit) -> StreamingResponse:
-    """An event `hello` at first, `change` for each change, `beat` in between."""
-    return events(_told(visit))
+async def listen(visit: AtVisit, after: str = "") -> StreamingResponse:
+    """An event `hello` at first, `change` for each change, `beat` in between.
+
+    `after`: the mark of the page that listens; `hello` says whether it has missed a change.
+    """
+    return events(_told(visit, after))
 
 
-async def _told(visit: Visit) -> AsyncIterator[bytes]:
+async def _told(visit: Visit, after: str) -> AsyncIterator[bytes]:
     async with visit.office.events.subscribe() as changes:
-        yield event("hello", {"start": _START})
+        yield event("hello", {"missed": after != visit.office.events.mark})
         coming = asyncio.ensure_future(anext(changes, None))
         try:
             while await _is_open(visit, coming):

@@ -36,6 +36,8 @@ class Visit(Desk):
         self.office = office
         self.caller = caller
         self.session = session
+        #: What has been told before the page was made: it may not show what comes after.
+        self.mark = office.events.mark
         request.state.caller = caller.name
 
     @property

@@ -23,3 +23,15 @@ async def test_whoever_does_not_read_loses_the_oldest() -> None:
         first = await anext(slow)
 
     assert first.data["id"] == 1
+
+
+async def test_a_mark_tells_whether_something_was_missed() -> None:
+    events, after_a_start = Events(), Events()
+    marks = [events.mark, events.mark]
+    events.publish(Event("task", "my-app", {"id": "01"}))
+    marks.append(events.mark)
+    events.skip()
+    marks.append(events.mark)
+
+    assert len(set(marks)) == 3
+    assert after_a_start.mark not in marks

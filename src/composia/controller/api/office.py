@@ -178,6 +178,11 @@ class Event(Protocol):
 
 
 class Events(Protocol):
+    @property
+    def mark(self) -> str:
+        """Where the telling stands: another one after each event."""
+        ...
+
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """Listen from now on."""
         ...

@@ -16,9 +16,10 @@ const dirty = new Set<HTMLElement>();
 let waiting = 0;
 let heardAt = Date.now();
 let lost = false;
-let start: string | null = null;
 
 export function listen(htmx: typeof Htmx): void {
+  /** Where the telling stood when this page was made. */
+  const mark = document.querySelector<HTMLMetaElement>("meta[name=mark]")?.content ?? "";
   let stream = open();
   let hiding = 0;
   // A stream can be dead without anybody having closed it: a laptop that slept, a cable.
@@ -35,7 +36,6 @@ export function listen(htmx: typeof Htmx): void {
       hiding = window.setTimeout(() => stream.close(), UNSEEN);
     } else if (stream.readyState === EventSource.CLOSED) {
       stream = open();
-      refreshAll();
     }
   });
   // What a region gets instead of its page says nothing of it: it stays as it is.
@@ -46,19 +46,17 @@ export function listen(htmx: typeof Htmx): void {
   });
   addEventListener("pagehide", () => stream.close());
   addEventListener("pageshow", (event) => {
-    if (!event.persisted) return;
     // From the browser's own memory of the page: whatever it shows may be old.
-    stream = open();
-    refreshAll();
+    if (event.persisted) stream = open();
   });
 
   function open(): EventSource {
     heardAt = Date.now();
-    const source = new EventSource("/live");
+    const source = new EventSource(`/live?after=${mark}`);
     source.addEventListener("hello", (event) => {
-      const told = JSON.parse((event as MessageEvent<string>).data) as { start: string };
-      const missed = lost || (start !== null && start !== told.start);
-      start = told.start;
+      const told = JSON.parse((event as MessageEvent<string>).data) as { missed: boolean };
+      // What was asked for while the connection was lost may have failed.
+      const missed = told.missed || lost;
       heard();
       if (missed) refreshAll();
     });
