@@ -103,9 +103,10 @@ def report(what: str, peer: str, pairs: Iterable[Pair]) -> None:
 
 def report_relays(megabytes: int, runs: int) -> None:
     """The way to the repository of another node."""
-    pairs = [relayed(megabytes) for _ in range(runs)]
-    for what, found in zip(("backup", "restore"), zip(*pairs, strict=True), strict=True):
-        report(f"{what} of {megabytes} MB over the gateway", f"rustic {what} on the folder", found)
+    found = [relayed(megabytes) for _ in range(runs)]
+    for what, peer in found[0]:
+        pairs = [one[what, peer] for one in found]
+        report(f"{what} of {megabytes} MB over the gateway", peer, pairs)
 
 
 def report_carries(megabytes: int, runs: int) -> None:

@@ -1,4 +1,4 @@
-"""rustic over the gateway against rustic on the folder itself, which no server can beat.
+"""rustic over the gateway against rest-server, and on the folder itself, which no server beats.
 
 Gateway, controller and the holding node's agent share one process here: on nodes they do not.
 """
@@ -10,21 +10,28 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import uvloop
 
+from tests.bench import rest_server
 from tests.bench.pairs import Pair
 from tests.contract.gateway_world import PASSWORD, GatewayWorld, ended, gateway_world
 from tests.lab import rustic
+from tests.lab.shell import say
 
 #: Files of the data.
 FILES = 100
 
 
-def relayed(megabytes: int) -> tuple[Pair, Pair]:
-    """First backup and restore of the same files, each into a new repository."""
+FOLDER = "rustic on the folder"
+SERVER = f"rest-server {rest_server.VERSION}"
+
+
+def relayed(megabytes: int) -> dict[tuple[str, str], Pair]:
+    """First backup and restore of the same files, by work and peer; each in a new repository."""
     folder = Path(tempfile.mkdtemp(prefix="composia-gateway-"))
     try:
         return uvloop.run(_relayed(folder, megabytes))
@@ -32,34 +39,50 @@ def relayed(megabytes: int) -> tuple[Pair, Pair]:
         shutil.rmtree(folder)
 
 
-async def _relayed(folder: Path, megabytes: int) -> tuple[Pair, Pair]:
-    async with gateway_world(folder) as world:
-        peer = folder / "peer"
-        for repository in (world.repository, peer):
-            await _local(repository, "init", "--set-datapack-size", "8MiB")
+async def _relayed(folder: Path, megabytes: int) -> dict[tuple[str, str], Pair]:
+    async with gateway_world(folder) as world, _peers(folder) as peers:
+        for repository in (str(world.repository), *peers.values()):
+            await _rustic(repository, "init", "--set-datapack-size", "8MiB")
         data = world.data(size=megabytes * 1_000_000 // FILES, files=FILES)
-        return await _pair(world, peer, data), await _back(world, peer, data)
+        return {
+            (work, peer): pair
+            for work in ("backup", "restore")
+            for peer, pair in (await _pairs(world, peers, work, data)).items()
+        }
 
 
-async def _pair(world: GatewayWorld, peer: Path, data: Path) -> Pair:
-    return Pair(
-        ours=await _seconds(world.rustic("backup", str(data))),
-        peer=await _seconds(_local(peer, "backup", str(data))),
-    )
+@asynccontextmanager
+async def _peers(folder: Path) -> AsyncIterator[dict[str, str]]:
+    """Their names and repositories."""
+    found = {FOLDER: str(folder / "peer")}
+    if program := rest_server.program():
+        async with rest_server.rest_server(program, folder / "served") as address:
+            yield {**found, SERVER: address}
+    else:
+        say("without rest-server: neither it nor Go is on this machine")
+        yield found
 
 
-async def _back(world: GatewayWorld, peer: Path, data: Path) -> Pair:
-    words = ("restore", f"latest:{data}")
-    return Pair(
-        ours=await _seconds(world.rustic(*words, str(data.with_name("ours")))),
-        peer=await _seconds(_local(peer, *words, str(data.with_name("theirs")))),
-    )
+async def _pairs(
+    world: GatewayWorld, peers: Mapping[str, str], work: str, data: Path
+) -> dict[str, Pair]:
+    ours = await _seconds(world.rustic(*_words(work, data, "ours")))
+    return {
+        peer: Pair(ours, await _seconds(_rustic(repository, *_words(work, data, peer))))
+        for peer, repository in peers.items()
+    }
 
 
-async def _local(repository: Path, *words: str) -> str:
+def _words(work: str, data: Path, who: str) -> tuple[str, ...]:
+    if work == "backup":
+        return ("backup", str(data))
+    return ("restore", f"latest:{data}", str(data.with_name(who)))
+
+
+async def _rustic(repository: str, *words: str) -> str:
     program = rustic.found()
     assert program, "bin/setup makes rustic"
-    env = {"RUSTIC_REPOSITORY": str(repository), "RUSTIC_PASSWORD": PASSWORD}
+    env = {"RUSTIC_REPOSITORY": repository, "RUSTIC_PASSWORD": PASSWORD}
     started = await asyncio.create_subprocess_exec(
         str(program), "--no-progress", "--no-cache", *words,
         env={**os.environ, **env}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
