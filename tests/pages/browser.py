@@ -101,3 +101,23 @@ async def sign_in(page: Page, path: str = "/", token: str = TOKEN) -> None:
     await page.get_by_label("Access token").fill(token)
     await page.get_by_role("button", name="Sign in").click()
     await page.wait_for_load_state()
+
+
+async def slowest_frame(page: Page, last: str) -> float:
+    """Milliseconds for which the page stood still at most, until its log ends with these words."""
+    found = await page.evaluate(
+        """async (last) => {
+            let slowest = 0, before = performance.now();
+            const log = document.getElementById("log");
+            const until = before + 20000;
+            const ends = () => log.lastChild?.textContent.endsWith(`${last}\\n`);
+            while (performance.now() < until && !ends()) {
+                await new Promise(requestAnimationFrame);
+                slowest = Math.max(slowest, performance.now() - before);
+                before = performance.now();
+            }
+            return ends() ? slowest : Infinity;
+        }""",
+        last,
+    )
+    return float(found)

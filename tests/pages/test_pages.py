@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, Route, expect
 
-from tests.pages.browser import PAGES, person, sign_in
+from tests.pages.browser import PAGES, person, sign_in, slowest_frame
 from tests.pages.seed import change
 from tests.pages.serving import Serving
 from tests.waiting import until
@@ -180,19 +180,7 @@ async def test_a_flood_of_lines_freezes_nothing(admin: Page, serving: Serving) -
     serving.office.logs.lines = [*flood, "a" * 10_000, "the last line"]
     await admin.goto("/tasks/01T90001")
 
-    slowest = await admin.evaluate(
-        """async () => {
-            let slowest = 0, before = performance.now();
-            const log = document.getElementById("log");
-            const until = performance.now() + 20000;
-            while (performance.now() < until && !log.textContent.endsWith("the last line\\n")) {
-                await new Promise(requestAnimationFrame);
-                slowest = Math.max(slowest, performance.now() - before);
-                before = performance.now();
-            }
-            return slowest;
-        }"""
-    )
+    slowest = await slowest_frame(admin, "the last line")
 
     log = admin.locator("#log")
     await expect(log).to_contain_text("the last line")

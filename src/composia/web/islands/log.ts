@@ -1,11 +1,12 @@
 // A log that follows. Lines are gathered and drawn once a frame, and only the newest are kept:
-// ten thousand a second cost one text node each frame.
+// ten thousand a second cost what fits into the log, each frame.
+import { painted } from "./ansi";
+
 const KEPT = 400_000;
-/** Colours and cursor movements of terminals; the text between them stays. */
-const ANSI = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\-_])/g;
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
-/** Would turn the reading direction of everything after them. */
-const TURNS = /[\u202a-\u202e\u2066-\u2069]/g;
+/** Drawn in one frame: the next one goes on. */
+const PER_FRAME = 64_000;
+/** Pieces of text with a colour each, at most. */
+const PIECES = 20_000;
 
 export function start(element: HTMLElement): void {
   const pause = document.querySelector<HTMLElement>(`[data-log-pause="${element.id}"]`);
@@ -14,6 +15,7 @@ export function start(element: HTMLElement): void {
   let asked = false;
   let paused = false;
   let length = 0;
+  let pieces = 0;
 
   addEventListener("pagehide", () => source.close());
   pause?.addEventListener("click", () => {
@@ -43,6 +45,7 @@ export function start(element: HTMLElement): void {
     opened.addEventListener("begin", () => {
       gathered = "";
       length = 0;
+      pieces = 0;
       element.textContent = "";
     });
     return opened;
@@ -51,8 +54,8 @@ export function start(element: HTMLElement): void {
   function gather(text: string): void {
     // Whoever has taken the element out of the page reads it no more.
     if (!element.isConnected) return source.close();
-    gathered += `${plain(text)}\n`;
-    if (gathered.length > KEPT) gathered = gathered.slice(-KEPT);
+    gathered += `${text}\n`;
+    if (gathered.length > KEPT) gathered = newest(gathered);
     if (!paused) ask();
   }
 
@@ -66,17 +69,30 @@ export function start(element: HTMLElement): void {
     asked = false;
     if (paused) return;
     const follows = element.scrollHeight - element.scrollTop - element.clientHeight < 40;
-    element.append(document.createTextNode(gathered));
-    length += gathered.length;
-    gathered = "";
-    while (length > KEPT && element.firstChild && element.childNodes.length > 1) {
-      length -= element.firstChild.textContent?.length ?? 0;
-      element.firstChild.remove();
+    // A block for each frame: what was laid out before is not laid out again.
+    const block = document.createElement("div");
+    const end = gathered.indexOf("\n", PER_FRAME) + 1 || gathered.length;
+    block.append(painted(gathered.slice(0, end)));
+    gathered = gathered.slice(end);
+    if (gathered) ask();
+    element.append(block);
+    length += lengthOf(block);
+    pieces += block.childNodes.length;
+    while (element.firstChild !== block && (length > KEPT || pieces > PIECES)) {
+      const oldest = element.firstChild as HTMLElement;
+      length -= lengthOf(oldest);
+      pieces -= oldest.childNodes.length;
+      oldest.remove();
     }
     if (follows) element.scrollTop = element.scrollHeight;
   }
 }
 
-export function plain(text: string): string {
-  return text.replace(ANSI, "").replace(UNSEEN, "·").replace(TURNS, "·");
+function lengthOf(block: HTMLElement): number {
+  return block.textContent?.length ?? 0;
+}
+
+/** What is kept of it, from the beginning of a line on. */
+function newest(text: string): string {
+  return text.slice(text.indexOf("\n", text.length - KEPT) + 1);
 }
