@@ -31,6 +31,7 @@ PAGES = {
     "instances": "/services/my-app/instances",
     "data": "/services/my-app/data",
     "history": "/services/my-app/history",
+    "commit": f"/services/my-app/history/{'a' * 40}",
     "backup-dialog": "/services/my-app/backup",
     "tasks": "/tasks",
     "schedules": "/schedules",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from composia.controller.changes import FileChange, What, Why
 from composia.model.config import NodeConfig
 from composia.model.node import Disk
 from composia.model.task import Status, Step, Task
@@ -32,6 +33,24 @@ data_protect:
       backup: {strategy: files.copy, include: [./data/uploads]}
       restore: {strategy: files.copy, include: [./data/uploads]}
 """
+SUBJECT = "Change my-app/docker-compose.yaml"
+BODY = "The cache was on the wrong disk.\n\n- <b>not</b> markup\n- nor \u202eturned\u202c"
+PATCH = """@@ -1,6 +1,6 @@
+ services:
+   web:
+     image: busybox:lab
+-    volumes: [./data/uploads:/uploads]
++    volumes: [./data/uploads:/uploads, cache:/cache]
+   postgres:
+-    image: postgres:15
++    image: postgres:16 # \u202e<script>alert(1)</script>"""
+FILES = (
+    FileChange(path="my-app/docker-compose.yaml", what=What.CHANGED, patch=PATCH, size=200),
+    FileChange(path="my-app/empty", what=What.ADDED),
+    FileChange(path="my-app/logo.png", what=What.ADDED, why=Why.BINARY, size=4000),
+    FileChange(path="my-app/seed.sql", what=What.REMOVED, why=Why.LARGE, size=5 * 2**20),
+    FileChange(path=f"my-app/{'long' * 60}<img src=x>\u202egpj.exe\udcff", what=What.MODE),
+)
 
 
 def settle(office: MemoryOffice, now: datetime) -> None:
@@ -57,9 +76,10 @@ def settle(office: MemoryOffice, now: datetime) -> None:
     }
     who = Person("admin", "admin@example.org")
     office.catalog.commits = [
-        Commit(REVISION, who, now - timedelta(hours=3), "Change my-app/docker-compose.yaml"),
+        Commit(REVISION, who, now - timedelta(hours=3), SUBJECT, BODY),
         Commit("b" * 40, who, now - timedelta(days=40), "Add my-app <b>at last</b>"),
     ]
+    office.catalog.changed = {REVISION: FILES}
     known = Known(catalog=office.catalog.view(), nodes=office.nodes.states())
     plan = plan_deploy(known, "my-app", ServiceRequest())
     for number, (held, between, start) in enumerate(((1.4, 0.3, 0.6), (3.9, 0.9, 1.1))):

@@ -66,9 +66,9 @@ class LiveLogs:
             "2026-11-24T04:00:00Z save_data on main: \x1b[32mscanning\x1b[0m /data/uploads",
             "2026-11-24T04:00:01Z save_data on main: <script>alert(1)</script>",
             "2026-11-24T04:00:01Z save_data on main: \u202etxt.exe\u202c is a name",
+            *(f"2026-11-24T04:00:02Z save_data on main: file {n:05}.jpg" for n in range(60)),
             "".join(f"\x1b[{side}{hue}m {hue} \x1b[0m" for side in "349" for hue in range(8)),
             "\x1b[1mbold\x1b[0m \x1b[2mfaint\x1b[0m \x1b[7mturned\x1b[0m \x1b[100mgrey\x1b[0m",
-            *(f"2026-11-24T04:00:02Z save_data on main: file {n:05}.jpg" for n in range(60)),
         ]
 
     async def read(self, task: str) -> str:

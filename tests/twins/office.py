@@ -12,6 +12,7 @@ from typing import Any
 from composia.controller.api.views import Overview
 from composia.controller.auth import Gate
 from composia.controller.catalog import CatalogFile, CatalogStatus
+from composia.controller.changes import Changes, FileChange
 from composia.errors import Conflict, NotFound, Problem, Stale
 from composia.model.backup import Backup, BackupStatus, Counted
 from composia.model.catalog import Broken, CatalogView, Service
@@ -468,6 +469,7 @@ class MemoryCatalog:
     #: The files as they were at earlier revisions.
     past: dict[str, dict[str, bytes]] = field(default_factory=dict)
     commits: list[Commit] = field(default_factory=list)
+    changed: dict[str, tuple[FileChange, ...]] = field(default_factory=dict)
 
     def view(self) -> CatalogView:
         return self.known
@@ -493,6 +495,13 @@ class MemoryCatalog:
         self, path: str | None = None, limit: int = 50, revision: str | None = None
     ) -> Sequence[Commit]:
         return self.commits[:limit]
+
+    async def commit(self, revision: str, path: str) -> Changes:
+        found = next((one for one in self.commits if one.revision == revision), None)
+        files = [one for one in self.changed.get(revision, ()) if one.path.startswith(f"{path}/")]
+        if found is None or not files:
+            raise NotFound(f"the commit {revision[:12]} has changed nothing in {path}")
+        return Changes(commit=found, files=tuple(files))
 
     async def write_back(
         self, service: str, folder: str, nodes: Sequence[str], was: Sequence[str]

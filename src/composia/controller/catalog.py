@@ -10,6 +10,7 @@ from functools import partial
 from pydantic import BaseModel, ConfigDict
 
 from composia.controller import services
+from composia.controller.changes import Changes, changes
 from composia.controller.commits import Commits, Edit, refuse_stale
 from composia.controller.moved import move_nodes, moved
 from composia.controller.remembered import Remembered
@@ -194,6 +195,17 @@ class Catalog:
         return await self._asked.answer(
             ("log", at, name, limit), lambda: self._git.log(at, name, limit)
         )
+
+    async def commit(self, revision: str, path: str) -> Changes:
+        """What a commit has changed at and below a path. Raises NotFound for one that has not."""
+        await self._known(revision)
+        name = _inside(path)
+        found = await self.history(name, 1, revision)
+        if not found or found[0].revision != revision:
+            raise NotFound(f"the commit {revision[:12]} has changed nothing in {name}")
+        parent = found[0].parent
+        before = await self._tree_at(parent, name) if parent else ()
+        return await changes(self._git, found[0], before, await self._tree_at(revision, name))
 
     async def _tree_at(self, revision: str, path: str | None) -> tuple[Entry, ...]:
         return await self._asked.answer(

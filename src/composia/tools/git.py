@@ -45,7 +45,7 @@ _HELPER = (
     '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" '
     '"$COMPOSIA_GIT_USERNAME" "$COMPOSIA_GIT_PASSWORD"; }; f'
 )
-_LOG_FORMAT = "%H%x00%an%x00%ae%x00%at%x00%s"
+_LOG_FORMAT = "%H%x00%an%x00%ae%x00%at%x00%s%x00%b%x00%P"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit, as a list of them shows it."""
+    """A commit; `body` is what its message says after the subject, `parent` its first one."""
 
     revision: str
     author: Person
     time: datetime
     subject: str
+    body: str = ""
+    parent: str | None = None
 
 
 class Git:
@@ -208,8 +210,19 @@ class Git:
         """The newest commits, of one path or of all."""
         words = ["log", "-z", f"--format={_LOG_FORMAT}", f"-{limit}", "--end-of-options", revision]
         done = await self._run(*words, *(("--", path) if path else ("--",)))
-        fields = _text(done.stdout).removesuffix("\0").split("\0")
-        return tuple(_logged(fields[at : at + 5]) for at in range(0, len(fields) - 4, 5))
+        # Whatever somebody's Git took for text: it is only read by people.
+        fields = done.stdout.decode(errors="replace").removesuffix("\0").split("\0")
+        return tuple(_logged(*fields[at : at + 7]) for at in range(0, len(fields) - 6, 7))
+
+    async def difference(self, before: str, after: str) -> str | None:
+        """The lines in which two files differ, by their ids; None where one is no text."""
+        words = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", before, after)
+        said = (await self._run(*words)).stdout.decode(errors="replace")
+        lines = said.split("\n")
+        start = next((at for at, line in enumerate(lines) if line.startswith("@@")), None)
+        if start is None:
+            return None if "\nBinary files " in said else ""
+        return "\n".join(lines[start:]).removesuffix("\n")
 
     async def _stored(self, parent: str | None, path: str, content: bytes) -> str:
         """A file's entry for the index; one that was there keeps its mode."""
@@ -321,9 +334,17 @@ def _contents(answer: bytes) -> dict[str, bytes]:
     return found
 
 
-def _logged(fields: list[str]) -> Commit:
-    revision, name, email, time, subject = fields
-    return Commit(revision, Person(name, email), datetime.fromtimestamp(int(time), UTC), subject)
+def _logged(
+    revision: str, name: str, email: str, time: str, subject: str, body: str, parents: str
+) -> Commit:
+    return Commit(
+        revision,
+        Person(name, email),
+        datetime.fromtimestamp(int(time), UTC),
+        subject,
+        body.strip("\n"),
+        parents.partition(" ")[0] or None,
+    )
 
 
 def _text(output: bytes) -> str:

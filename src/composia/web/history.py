@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
 
 from composia.controller.api.desk import ServiceName
+from composia.web.comparison import in_lines
 from composia.web.files import service_or_broken
 from composia.web.visit import AtVisit
 
@@ -12,6 +15,9 @@ router = APIRouter(prefix="/services")
 
 #: So many commits and so many tasks are shown.
 NEWEST = 50
+#: Lines of a commit that are shown.
+LINES = 2000
+Revision = Annotated[str, Path(pattern="^[0-9a-f]{40}$")]
 
 
 @router.get("/{service}/history")
@@ -23,4 +29,19 @@ async def show_history(visit: AtVisit, service: ServiceName) -> Response:
     commits = await visit.office.catalog.history(found.folder, NEWEST, seen)
     return visit.page(
         "service_history.html", service=found, tab="history", tasks=tasks, commits=commits
+    )
+
+
+@router.get("/{service}/history/{revision}")
+async def show_commit(visit: AtVisit, service: ServiceName, revision: Revision) -> Response:
+    """What a commit says, and what it changed in the service's folder."""
+    found = await service_or_broken(visit, service)
+    changes = await visit.office.catalog.commit(revision, found.folder)
+    return visit.page(
+        "service_commit.html",
+        service=found,
+        tab="history",
+        commit=changes.commit,
+        files=in_lines(changes.files, LINES),
+        more=changes.more,
     )

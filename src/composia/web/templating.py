@@ -18,6 +18,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _DAY = 86400
+#: Control, format, half a character (a name that is no UTF-8), ends of lines and paragraphs.
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 #: Up to so many seconds, a number of so many seconds, called this.
 _SPANS = ((60, 1, "second"), (3600, 60, "minute"), (_DAY, 3600, "hour"), (60 * _DAY, _DAY, "day"))
 
@@ -96,10 +98,11 @@ def coded(text: object) -> Markup:
     )
 
 
-def spelled(name: str) -> str:
+def spelled(name: str, keep: str = "") -> str:
     """A file's name with what cannot be seen spelled out: a mark that turns text round, a tab."""
     return "".join(
-        f"\\u{{{ord(one):X}}}" if category(one) in ("Cc", "Cf", "Zl", "Zp") else one for one in name
+        f"\\u{{{ord(one):X}}}" if category(one) in _UNSEEN and one not in keep else one
+        for one in name
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from composia.controller.api.views import Overview
 from composia.controller.auth import Gate
 from composia.controller.catalog import CatalogFile, CatalogStatus
+from composia.controller.changes import Changes
 from composia.model.backup import Backup, Counted
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
@@ -208,6 +209,10 @@ class Catalog(Protocol):
         self, path: str | None = None, limit: int = 50, revision: str | None = None
     ) -> Sequence[Commit]:
         """The newest commits, of one file or folder or of all."""
+        ...
+
+    async def commit(self, revision: str, path: str) -> Changes:
+        """What it has changed at and below a path. Raises NotFound for one that has not."""
         ...
 
     async def write(
