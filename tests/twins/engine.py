@@ -10,6 +10,7 @@ from pathlib import Path
 from composia.errors import Failure
 from composia.tools.rustic import (
     Engine,
+    Entry,
     Labels,
     OnProgress,
     SavedTree,
@@ -30,6 +31,8 @@ class MemoryEngine(Engine):
         #: Called in the middle of each save: somebody writes, or it fails.
         self.meanwhile: Callable[[], None] = lambda: None
         self.unread: tuple[str, ...] = ()
+        #: What each folder of a snapshot holds, where it is asked for.
+        self.listings: dict[str, list[Entry]] = {}
         self.fails = False
 
     async def save(
@@ -65,6 +68,13 @@ class MemoryEngine(Engine):
             )
             for id_, labels in self.kept.items()
         ]
+
+    async def list_files(
+        self, snapshot_id: str, path: str, *, deep: bool = False
+    ) -> Sequence[Entry]:
+        if path not in self.listings:
+            raise Failure(f"no {path} in it")
+        return self.listings[path]
 
     async def forget(self, ids: Sequence[str]) -> None:
         self._answer()

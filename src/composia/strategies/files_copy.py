@@ -60,7 +60,7 @@ class FilesCopy(BackupStrategy):
         after = await sources.look(found)
         await _refuse_vanished(found, after, tree, site)
         seen = manifest.with_changes(before, after)
-        told = {os.fsencode(path) for path in tree.unread}
+        told = await _unread(tree, before, site)
         gone = {path for path in told if self._is_gone(path, after)}
         return Saved(
             snapshot=tree.snapshot,
@@ -98,6 +98,27 @@ async def _refuse_vanished(
             f"{', '.join(gone)} of {site.service} vanished while it was read",
             hint="Something on the node moved it away. Once it is back, back up again.",
         )
+
+
+async def _unread(tree: SavedTree, seen: Manifest, site: Site) -> set[bytes]:
+    """What could not be read; rustic names only the folder of a file whose content cannot be."""
+    found: set[bytes] = set()
+    for path in map(os.fsencode, tree.unread):
+        entry = seen.entries.get(path)
+        is_folder = entry is not None and entry.type == "dir"
+        found |= (is_folder and await _missing_in(path, tree, seen, site)) or {path}
+    return found
+
+
+async def _missing_in(folder: bytes, tree: SavedTree, seen: Manifest, site: Site) -> set[bytes]:
+    """The files of a folder that the snapshot does not have."""
+    try:
+        listed = await site.engine.list_files(tree.snapshot.id, os.fsdecode(folder))
+    except Failure:
+        return set()
+    saved = {os.fsencode(entry.path) for entry in listed}
+    files = (path for path, entry in seen.entries.items() if entry.type == "file")
+    return {path for path in files if path.rpartition(b"/")[0] == folder} - saved
 
 
 def _known_as(path: bytes) -> str:

@@ -20,7 +20,7 @@ IGNORED = "ignoring error: "
 #: Where such a message names the path: between backticks, or before the reason.
 PLACES = (
     re.compile(r"`(/composia/.*?)`(?=\n|\Z)", re.DOTALL),
-    re.compile(r"(/composia(?:/.*?)?): IO error for operation on ", re.DOTALL),
+    re.compile(r"(/composia(?:/.*?)?): IO error for operation on \1: ", re.DOTALL),
     re.compile(r"(/composia/[^\n]*)"),
 )
 NOT_RESTORED = re.compile(r"restore .* failed", re.DOTALL)

@@ -26,6 +26,11 @@ from composia.workflows.sides import errors_of, names
 
 #: An error quotes so many paths; the record's warnings have them all.
 QUOTED = 5
+#: What to do about paths that could not be read.
+UNREAD = (
+    "They are missing in the backup. Look at them on the node (who may read them, whether the disk "
+    "is sound), or `exclude` them in composia-meta.yaml; then back up again."
+)
 
 
 class BackupRequest(BaseModel):
@@ -268,5 +273,6 @@ def _hint(outcomes: Mapping[str, DataSaved | ComposiaError]) -> str | None:
     for outcome in outcomes.values():
         if isinstance(outcome, DataSaved):
             hints += [item.error.hint for item in outcome.items if item.error]
+            hints += [UNREAD for item in outcome.items if item.saved and item.saved.unread]
     hints += [problem.hint for problem in _problems(outcomes).values()]
     return " ".join(dict.fromkeys(hint for hint in hints if hint)) or None

@@ -13,6 +13,7 @@ from composia.strategies.base import Saved
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.files_tar_after_stop import FilesTarAfterStop
 from composia.tools import manifest
+from composia.tools.rustic import Entry
 from tests.twins.site import Twins
 
 SQLITE = b"SQLite format 3\0" + bytes(84)
@@ -128,6 +129,24 @@ async def test_what_rustic_could_not_read_is_named(twins: Twins, uploads: Path) 
     twins.engine.unread = ("a complaint", f"files/data/uploads/{name}")
     saved = await save(twins)
     assert saved.unread == ("a complaint", "./data/uploads/lock\\u000am\\xff")
+
+
+async def test_of_a_folder_with_a_file_that_cannot_be_read_the_file_is_named(
+    twins: Twins, uploads: Path
+) -> None:
+    (uploads / "torn").write_text("x")
+    twins.engine.unread = ("files/data/uploads",)
+    twins.engine.listings = {
+        "files/data/uploads": [Entry(path="files/data/uploads/file", type="file")]
+    }
+    saved = await save(twins)
+    assert saved.unread == ("./data/uploads/torn",)
+
+
+async def test_a_folder_of_which_nothing_is_known_is_named_itself(twins: Twins) -> None:
+    twins.engine.unread = ("files/data/uploads",)
+    saved = await save(twins)
+    assert saved.unread == ("./data/uploads",)
 
 
 async def test_what_a_running_service_removed_meanwhile_is_a_change(twins: Twins) -> None:

@@ -26,6 +26,16 @@ line: IO error for operation on /composia/volumes/cache/new
 line: Permission denied (os error 13)
 [INFO] backup of /composia done.
 """
+VANISHED = r"""[WARN] ignoring error: Error: Failed to map Directory entry to ReadSourceEntry. \
+(kind: related to internal operations): caused by: Error acquiring metadata for `q"uo
+te`: `WithPath { path: "/composia/files/many/q\"uo\nte", err: WithDepth { depth: 3, \
+err: Io(Custom { kind: NotFound, error: Error { depth: 3, inner: Io { path: \
+Some("/composia/files/many/q\"uo\nte"), err: Os { code: 2, kind: NotFound, message: \
+"No such file or directory" } } } }) } }` : (source: /composia/files/many/q"uo
+te: IO error for operation on /composia/files/many/q"uo
+te: No such file or directory (os error 2))
+[INFO] processed 9 files, 76.3 MiB
+""".replace("\\\n", "")
 
 
 def test_the_summary_becomes_a_snapshot() -> None:
@@ -49,6 +59,10 @@ def test_messages_are_found_among_text() -> None:
 
 def test_only_errors_that_were_passed_over_are_unread() -> None:
     assert output.unread(WARNED) == ("files/a", "volumes/cache/new\nline")
+
+
+def test_a_path_is_told_from_the_description_of_what_happened_to_it() -> None:
+    assert output.unread(VANISHED) == ('files/many/q"uo\nte',)
 
 
 def test_an_error_without_a_path_is_quoted() -> None:

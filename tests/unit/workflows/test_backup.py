@@ -232,8 +232,9 @@ async def test_a_failed_item_fails_the_task_and_is_recorded(world: World) -> Non
 
 async def test_a_partial_backup_names_the_paths_and_fails_the_task(world: World) -> None:
     run = MemoryRun(node(lambda name: saved(unread=("./data/uploads/secret",))))
-    with pytest.raises(PartlyDone, match=r"partial: could not be read: \./data"):
+    with pytest.raises(PartlyDone, match=r"partial: could not be read: \./data") as caught:
         await planned(world).carry_out(run)
+    assert "back up again" in str(caught.value.hint)
     assert records(run)["uploads"]["status"] == "partial"
 
 
