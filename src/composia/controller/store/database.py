@@ -19,9 +19,9 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 class Database:
     """Reads see what is committed; writes are whole transactions, one after the other."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
+    def __init__(self, reading: AsyncEngine, writing: AsyncEngine) -> None:
+        self._reading = reading
+        self._engine = writing
         self._writing = asyncio.Lock()
 
     @asynccontextmanager
@@ -38,18 +38,26 @@ class Database:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        await self._reading.dispose()
         await self._engine.dispose()
 
 
 async def open_database(state_dir: Path) -> Database:
     """The database of a state_dir, made or brought up to date."""
     path = state_dir / FILE
-    engine = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=5, max_overflow=5)
-    event.listen(engine.sync_engine, "connect", _prepare)
-    async with engine.begin() as connection:
+    url = f"sqlite+aiosqlite:///{path}"
+    writing = create_async_engine(url, pool_size=1)
+    # Never in a transaction, so there is nothing to set before a question or undo after it: each of
+    # these is a way to the connection's thread and back, and a page asks ten questions.
+    reading = create_async_engine(
+        url, pool_size=5, max_overflow=5, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
+    )
+    for engine in (reading, writing):
+        event.listen(engine.sync_engine, "connect", _prepare)
+    async with writing.begin() as connection:
         await connection.run_sync(_upgrade)
     path.chmod(0o600)
-    return Database(engine)
+    return Database(reading, writing)
 
 
 def _prepare(connection: Any, _record: Any) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -59,12 +61,29 @@ class Schedules:
     """The tables of schedules and their runs."""
 
     _db: Database
+    #: Grows with every change of these tables; and what was found after so many.
+    _schedule_changes: int = 0
+    _marks: tuple[int, Mapping[str, Mark]] = (-1, MappingProxyType({}))
+    _runs: Mapping[int, tuple[int, Sequence[DueRun]]] = MappingProxyType({})
+
+    @asynccontextmanager
+    async def _changing_schedules(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that changes schedules or runs; what was found before is found again."""
+        try:
+            async with self._db.write() as db:
+                yield db
+        finally:
+            self._schedule_changes += 1
 
     async def marks(self) -> Mapping[str, Mark]:
-        """Every schedule that is known, by its key."""
-        async with self._db.read() as db:
-            rows = await db.execute(select(SCHEDULES))
-            return {row.key: Mark.model_validate(dict(row._mapping)) for row in rows}
+        """Every schedule that is known, by its key; the same one until something has changed."""
+        changes = self._schedule_changes
+        if self._marks[0] != changes:
+            async with self._db.read() as db:
+                rows = await db.execute(select(SCHEDULES))
+                found = {row.key: Mark.model_validate(dict(row._mapping)) for row in rows}
+            self._marks = (changes, MappingProxyType(found))
+        return self._marks[1]
 
     async def note_due(
         self, marks: Sequence[Mark], runs: Sequence[DueRun], gone: Collection[str] = ()
@@ -73,7 +92,7 @@ class Schedules:
 
         A time that was taken stays so. One that still waits when the next comes is missed.
         """
-        async with self._db.write() as db:
+        async with self._changing_schedules() as db:
             for mark in marks:
                 await _keep_mark(db, mark)
             await db.execute(delete(SCHEDULES).where(SCHEDULES.c.key.in_(gone)))
@@ -110,23 +129,31 @@ class Schedules:
 
     async def newest_runs(self, limit: int = 50) -> Sequence[DueRun]:
         """So many of each schedule on each node, the newest first."""
+        # All rows are ranked for it, and pages ask all the time.
+        changes, found = self._runs.get(limit, (-1, ()))
+        if changes != self._schedule_changes:
+            changes, found = self._schedule_changes, await self._look_for_runs(limit)
+            self._runs = MappingProxyType({**self._runs, limit: (changes, found)})
+        return found
+
+    async def _look_for_runs(self, limit: int) -> Sequence[DueRun]:
         ranked = _ranked()
         query = select(ranked).where(ranked.c.rank <= limit).order_by(ranked.c.slot.desc())
         async with self._db.read() as db:
-            return [_run(row) for row in await db.execute(query)]
+            return tuple(_run(row) for row in await db.execute(query))
 
     async def prune_runs(self) -> None:
         """Forget what is long ago."""
         ranked = _ranked()
         old = select(ranked.c.schedule, ranked.c.node, ranked.c.slot).where(ranked.c.rank > KEPT)
-        async with self._db.write() as db:
+        async with self._changing_schedules() as db:
             await db.execute(delete(RUNS).where(_PLACE.in_(old)))
 
     async def _change(
         self, runs: Sequence[DueRun], *where: ColumnElement[bool], **values: Any
     ) -> None:
         places = [(run.schedule, run.node, stored(run.slot)) for run in runs]
-        async with self._db.write() as db:
+        async with self._changing_schedules() as db:
             await db.execute(update(RUNS).where(_PLACE.in_(places), *where).values(**values))
 
 
