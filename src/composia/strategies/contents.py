@@ -27,8 +27,9 @@ UNKNOWN = "what it looked like when it was saved is not known: owners and times 
 class Contents:
     """The paths of a snapshot and their types, and its manifest where somebody kept it."""
 
-    snapshot: SnapshotInfo
     types: Mapping[str, str]
+    #: Bytes by path, as far as they are known.
+    sizes: Mapping[str, int]
     manifest: Manifest | None
 
     @property
@@ -38,12 +39,12 @@ class Contents:
             return tuple(path for path in self.types if _above(path) not in self.types)
         return tuple(path for path in self.types if path.count("/") == 1)
 
-    def size(self, keys: Collection[str]) -> int:
-        """Bytes below the keys, as well as it is known."""
-        if not self.manifest:
-            return self.snapshot.size or 0
-        parts = [self.manifest.within(key) for key in keys]
-        return sum(entry.size for part in parts for entry in part.entries.values())
+    def size(self, key: str) -> int:
+        """Bytes of what is at the key, as far as they are known."""
+        below = f"{key}/"
+        return sum(
+            size for path, size in self.sizes.items() if path == key or path.startswith(below)
+        )
 
     def left_out(self, key: str) -> tuple[str, ...]:
         """Paths below the key that were left out of the backup."""
@@ -68,15 +69,22 @@ async def find(wanted: Wanted, site: Site) -> SnapshotInfo:
 
 
 async def look(wanted: Wanted, site: Site) -> Contents:
-    """Look into a snapshot of files. Raises Failure when it is gone."""
-    snapshot = await find(wanted, site)
+    """Look into a snapshot of files; with a manifest, that is all that is looked at."""
     written = await site.read_manifest(wanted.backup_id)
     if written is None:
         listed = await site.engine.list_files(wanted.snapshot_id, "", deep=True)
-        return Contents(snapshot, {entry.path: entry.type for entry in listed}, None)
+        return Contents(
+            {entry.path: entry.type for entry in listed},
+            {entry.path: entry.size or 0 for entry in listed},
+            None,
+        )
     known = await asyncio.to_thread(_read, written, wanted)
-    types = {os.fsdecode(path): entry.type for path, entry in known.entries.items()}
-    return Contents(snapshot, types, known)
+    entries = {os.fsdecode(path): entry for path, entry in known.entries.items()}
+    return Contents(
+        {path: entry.type for path, entry in entries.items()},
+        {path: entry.size for path, entry in entries.items()},
+        known,
+    )
 
 
 def _read(written: bytes, wanted: Wanted) -> Manifest:
@@ -139,7 +147,7 @@ async def restore(
 ) -> Fetched:
     """Fetch the copies whole and compare them with what was saved. Raises Failure."""
     for copy in copies:
-        make_room(contents.size([copy.key]), copy.folder)
+        make_room(contents.size(copy.key), copy.folder)
         copy.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     whole = {copy.key: copy.folder for copy in copies if copy.folder == copy.lies}
     if whole:
