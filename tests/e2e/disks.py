@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,31 @@ class Disk:
     def files(self) -> int:
         """How many files and folders it has now."""
         return 1 + sum(1 for _ in self.folder.rglob("*"))
+
+
+@contextmanager
+def torn_disk(folder: Path) -> Iterator[Path]:
+    """A disk whose end is gone: what it says of a file is there, and its content is not."""
+    image = folder.with_name(f"{folder.name}.image")
+    folder.mkdir(parents=True, exist_ok=True)
+    with image.open("wb") as file:
+        file.truncate(8_000_000)
+    run("mkfs.ext4", "-qF", "-O", "^has_journal,inline_data", image)
+    run("mount", "-o", "loop", image, folder)
+    try:
+        # So short that it is kept with its name.
+        (folder / "whole").write_text("x")
+        with (folder / "torn").open("wb") as file:
+            file.write(os.urandom(6_000_000))
+            file.flush()
+            os.fsync(file.fileno())
+            # Or it would be read from memory.
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        os.truncate(image, 4_000_000)
+        yield folder
+    finally:
+        run("umount", "--lazy", folder)
+        image.unlink()
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e import services
-from tests.e2e.disks import disk
+from tests.e2e.disks import disk, torn_disk
 from tests.e2e.trees import fill, look
 from tests.e2e.world import World, until
 from tests.e2e.writing import App, wanted
@@ -84,6 +85,59 @@ def test_a_repository_that_is_full_or_read_only_fails_the_backup_and_still_resto
         world.ok("/services/bulky/backup")
         checked = world.ok("/repository/check", {"read_data": True})
         assert checked["status"] == "succeeded"
+
+
+def test_what_vanishes_or_cannot_be_read_is_named_with_the_next_step(world: World) -> None:
+    world.service("fading", services.files_compose(), FADING)
+    world.ok("/services/fading/deploy")
+    data = world.folder("fading") / "data"
+    for folder in (data / "live", data / "cold"):
+        folder.mkdir()
+        # Before it comes to the last one, rustic has these to read.
+        for number in range(8):
+            (folder / f"big{number}").write_bytes(os.urandom(10_000_000))
+        (folder / "gone").write_text("x")
+    with torn_disk(data / "torn"):
+        task = world.start("/services/fading/backup")
+        for folder in (data / "live", data / "cold"):
+            until(lambda file=folder / "big0": is_read(file), "rustic")  # type: ignore[misc]
+            (folder / "gone").unlink()
+        ended = world.wait(task)
+
+    assert ended["status"] == "failed", ended
+    assert "back up again" in ended["error"]["hint"]
+    live, cold, torn = (world.backup_of(ended, item) for item in ("live", "cold", "torn"))
+    assert live["status"] == "success"
+    assert "changed while it was read: ./data/live/gone" in live["warnings"]
+    assert (cold["status"], cold["error"]) == ("partial", "could not be read: ./data/cold/gone")
+    assert (torn["status"], torn["error"]) == ("partial", "could not be read: ./data/torn/torn")
+    assert len(world.containers("fading", running=True)) == 1
+
+
+def is_read(file: Path) -> bool:
+    """Whether somebody's program has the file of that folder open now."""
+    for open_ in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(open_).endswith("/".join(file.parts[-2:])):
+                return True
+    return False
+
+
+FADING = """
+name: fading
+nodes: [main]
+data_protect:
+  unprotected: [{source: cache, reason: a test}, {source: ./data/uploads, reason: a test}]
+  data:
+    - name: live
+      backup: {strategy: files.copy, include: [./data/live]}
+    - name: cold
+      backup: {strategy: files.tar_after_stop, include: [./data/cold]}
+    - name: torn
+      backup: {strategy: files.copy, include: [./data/torn]}
+backup:
+  data: [{name: live}, {name: cold}, {name: torn}]
+"""
 
 
 def failed_item(world: World) -> str:

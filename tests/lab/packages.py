@@ -22,6 +22,7 @@ PROGRAMS = {
     "git": "git",
     "debootstrap": "debootstrap",
     "busybox": "busybox-static",
+    "mkfs.ext4": "e2fsprogs",
     "named": "bind9",
     "nsupdate": "bind9-dnsutils",
     "restic": "restic",
