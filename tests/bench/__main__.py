@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.bench import pages
 from tests.bench.carry import carries
 from tests.bench.gateway import relayed
+from tests.bench.memory import grown
 from tests.bench.move import outages
 from tests.bench.pairs import Pair
 from tests.e2e import services
@@ -23,7 +24,7 @@ from tests.lab import Lab
 from tests.lab.rustic import program
 
 FILES = 10_000
-EVERY = ("deploy", "backup", "restore", "move", "carry", "gateway", "pages")
+EVERY = ("deploy", "backup", "restore", "move", "memory", "carry", "gateway", "pages")
 
 
 def main() -> None:
@@ -39,6 +40,8 @@ def main() -> None:
         measure_in_a_lab(options)
     if "move" in options.what:
         report_moves(options)
+    if "memory" in options.what:
+        report_memory(options.carried)
 
 
 def measure_in_a_lab(options: argparse.Namespace) -> None:
@@ -71,6 +74,17 @@ def report_moves(options: argparse.Namespace) -> None:
             pairs = outages(lab, megabytes, files, options.copies)
             what = f"outage of a move, {megabytes} MB in {files:,} files"
             report(what, "docker compose stop, up -d", pairs)
+    finally:
+        lab.down()
+
+
+def report_memory(megabytes: int) -> None:
+    """What goes by must not pile up anywhere."""
+    lab = Lab.up("bench", nodes=["main", "edge"])
+    try:
+        print(f"memory while {megabytes} MB move, at its peak over what it was before:")
+        for process, found in grown(lab, megabytes).items():
+            print(f"  {process:12} {found:+.0f} MB", flush=True)
     finally:
         lab.down()
 

@@ -13,12 +13,14 @@ from tests.lab import Lab
 #: Bytes that change in the last round: what is written anew while the service is copied.
 CHANGED = 10_000_000
 FILE = 1_000_000
+#: Seconds that a move of all the data may take.
+LONGEST = 3600
 
 
 def outages(lab: Lab, megabytes: int, files: int, runs: int) -> list[Pair]:
     """As a client sees them that writes every 10 ms. There and back again counts as two runs."""
     lab.reset()
-    app = App(World(lab))
+    app = App(World(lab, patience=LONGEST))
     app.deploy()
     fill(app.pages("main"), megabytes, files)
     nodes = ["main", "edge"]

@@ -19,8 +19,10 @@ ENDED = ("succeeded", "failed", "cancelled")
 class World:
     """One lab, seen from outside."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, patience: float = PATIENCE) -> None:
+        """`patience`: seconds in which a task ends."""
         self.lab = lab
+        self._patience = patience
         self.http = httpx2.Client(
             base_url=f"{lab.url}/api/v1",
             headers={"Authorization": f"Bearer {lab.token}"},
@@ -66,7 +68,7 @@ class World:
             found.update(self.task(task))
             return found["status"] in ENDED
 
-        until(ended, f"the end of {task}", what=lambda: str(found))
+        until(ended, f"the end of {task}", lambda: str(found), self._patience)
         return found
 
     def task(self, task: str) -> dict[str, Any]:
@@ -149,14 +151,19 @@ class World:
         return self.docker(*words, node=node)
 
 
-def until(true: Callable[[], bool], called: str, what: Callable[[], str] = str) -> None:
+def until(
+    true: Callable[[], bool],
+    called: str,
+    what: Callable[[], str] = str,
+    patience: float = PATIENCE,
+) -> None:
     """Ask again until it is true; a connection that breaks meanwhile is no answer yet."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while time.monotonic() < end:
         if succeeds(true):
             return
         time.sleep(0.05)
-    raise AssertionError(f"{called} did not come within {PATIENCE:g} s {what()}")
+    raise AssertionError(f"{called} did not come within {patience:g} s {what()}")
 
 
 def succeeds(ask: Callable[[], object]) -> bool:
