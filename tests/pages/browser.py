@@ -33,6 +33,7 @@ PAGES = {
     "history": "/services/my-app/history",
     "commit": f"/services/my-app/history/{'a' * 40}",
     "backup-dialog": "/services/my-app/backup",
+    "restore-all": "/services/my-app/restore",
     "tasks": "/tasks",
     "schedules": "/schedules",
     "task-running": "/tasks/01T90001",

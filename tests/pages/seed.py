@@ -139,7 +139,7 @@ def _backups(now: datetime) -> list[Backup]:
                     duration=3.2 + place,
                     kind=BackupKind.SCHEDULED if day else BackupKind.MANUAL,
                     task_id=RUNNING,
-                    strategy="files.copy",
+                    strategy="database.pgdumpall" if place else "files.copy",
                 )
             )
     found.append(

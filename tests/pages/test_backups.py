@@ -11,6 +11,23 @@ from tests.pages.serving import Serving
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
+async def test_all_of_a_service_is_restored_but_for_what_is_unticked(
+    admin: Page, serving: Serving
+) -> None:
+    await admin.goto("/services/my-app")
+    await admin.get_by_role("link", name="Restore", exact=True).click()
+    dialog = admin.get_by_role("dialog")
+    await expect(dialog).to_contain_text("All databases of postgres")
+
+    await dialog.get_by_role("checkbox", name="database").press("Space")
+    await expect(dialog).not_to_contain_text("All databases of postgres")
+    await expect(dialog.get_by_role("checkbox", name="database")).to_be_focused()
+    await dialog.get_by_role("button", name="Restore").click()
+
+    heading = admin.get_by_role("heading", level=1)
+    await expect(heading).to_have_text("Restore uploads of my-app on main")
+
+
 async def test_one_file_comes_back_by_the_paths_of_the_guide(admin: Page, serving: Serving) -> None:
     await admin.get_by_role("navigation", name="Main").get_by_role("link", name="Backups").click()
     await admin.get_by_label("Data item").select_option("uploads")

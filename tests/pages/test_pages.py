@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Route, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
 from tests.pages.browser import PAGES, person, sign_in, slowest_frame
 from tests.pages.seed import change
@@ -157,6 +157,52 @@ async def test_a_page_whose_controller_is_gone_says_so_and_catches_up(
 
     await expect(admin.get_by_text("The connection is lost.")).to_be_hidden(timeout=20_000)
     await expect(admin.locator("#services")).not_to_contain_text("Unknown")
+
+
+async def test_a_page_that_nobody_sees_gives_its_stream_back_and_catches_up(
+    admin: Page, serving: Serving
+) -> None:
+    await admin.clock.install()
+    async with admin.expect_response("**/live?*"):
+        await admin.goto("/services")
+    await expect(admin.locator("#services")).to_contain_text("Unknown")
+    streams: list[Request] = []
+    admin.on("request", lambda asked: streams.append(asked) if "/live?" in asked.url else None)
+    await _show(admin, hidden=True)
+    await admin.clock.run_for(9_000)
+    # Seen again in time: the stream is the same.
+    await _show(admin, hidden=False)
+    await admin.clock.run_for(3_000)
+    assert streams == []
+
+    await _show(admin, hidden=True)
+    async with admin.expect_event("requestfailed", lambda one: "/live?" in one.url):
+        await admin.clock.run_for(10_000)
+    # It is not missed: no banner, and no stream, while nobody looks.
+    await admin.clock.run_for(60_000)
+    await expect(admin.get_by_text("The connection is lost.")).to_be_hidden()
+    assert streams == []
+    serving.office.nodes.offline = set()
+    _tell(serving, "node", None, id="edge")
+
+    await _show(admin, hidden=False)
+
+    await admin.clock.run_for(1_000)
+    await expect(admin.locator("#services")).not_to_contain_text("Unknown")
+    assert len(streams) == 1
+
+
+async def _show(page: Page, *, hidden: bool) -> None:
+    """As a browser does with a tab that goes to the back, or to the front again."""
+    await page.evaluate(
+        """(hidden) => {
+            const seen = (value) => ({ value, configurable: true });
+            Object.defineProperty(document, "hidden", seen(hidden));
+            Object.defineProperty(document, "visibilityState", seen(hidden ? "hidden" : "visible"));
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
 
 
 async def test_a_page_whose_session_is_over_leads_to_the_door_and_back(

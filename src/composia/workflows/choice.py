@@ -43,10 +43,7 @@ def backups(
     wanted = _all_items(service) if asked.items is None else asked.items
     found = list(named)
     for place, item in enumerate(dict.fromkeys(wanted)):
-        newest = newest_good(known, service.name, item, node, asked.at)
-        if newest is None and asked.unproven:
-            taken = [one for one in known if _is_unproven(one, service.name)]
-            newest = newest_good(taken, service.name, item, node, asked.at, good=_is_there)
+        newest = newest_asked_for(service.name, item, node, asked, known)
         if item not in covered and newest:
             found.append(newest)
         elif item not in covered and asked.items is not None:
@@ -54,6 +51,17 @@ def backups(
     if asked.items is None and not found:
         _object_to_none(service, None, asked.at, known, (), wrong)
     return found
+
+
+def newest_asked_for(
+    service: str, item: str, node: str, asked: Asked, known: Sequence[Backup]
+) -> Backup | None:
+    """The newest good backup of an item, or where that was asked for an unproven one."""
+    newest = newest_good(known, service, item, node, asked.at)
+    if newest is None and asked.unproven:
+        taken = [one for one in known if _is_unproven(one, service)]
+        newest = newest_good(taken, service, item, node, asked.at, good=_is_there)
+    return newest
 
 
 def newest_good(

@@ -54,14 +54,7 @@ async def test_a_restore_to_scratch_replaces_nothing(admin: Visitor) -> None:
     assert "removed after 7 days" in said
 
 
-async def test_a_database_is_replaced_whole(admin: Visitor, office: MemoryOffice) -> None:
-    office.store.records = [
-        one.model_copy(update={"strategy": "database.pgdumpall"})
-        if one.data_item == "database"
-        else one
-        for one in office.store.records
-    ]
-
+async def test_a_database_is_replaced_whole(admin: Visitor) -> None:
     said = await words(admin, DUMP)
 
     assert "All databases of postgres" in said
