@@ -105,10 +105,13 @@ class App:
         until(lambda: self.read("main") == [], "the service")
 
     def end(self) -> None:
-        """Stop it wherever it runs: what it leaves is the lab's."""
+        """Stop it wherever it runs, and free its networks: an engine has few. The rest is the lab's."""
         for node in NODES:
             if there := self.world.containers(self.name, node=node):
                 self.world.docker("rm", "-f", *there, node=node)
+            of_it = f"label=com.docker.compose.project={self.name}"
+            if networks := self.world.docker("network", "ls", "-qf", of_it, node=node).split():
+                self.world.docker("network", "rm", *networks, node=node)
 
     @property
     def path(self) -> str:
