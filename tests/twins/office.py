@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from composia.controller.api.views import Overview
@@ -14,7 +15,7 @@ from composia.controller.auth import Gate
 from composia.controller.catalog import CatalogFile, CatalogStatus
 from composia.controller.changes import Changes, FileChange
 from composia.errors import Conflict, NotFound, Problem, Stale
-from composia.model.backup import Backup, BackupStatus, Counted
+from composia.model.backup import Backup, BackupDay, BackupStatus, Counted
 from composia.model.catalog import Broken, CatalogView, Service
 from composia.model.config import AccessToken, ControllerConfig
 from composia.model.meta import Meta
@@ -211,6 +212,16 @@ class MemoryStore:
             if wanted and (not good or (one.is_whole and not one.missing)):
                 newest[one.service, one.data_item, one.node] = one
         return list(newest.values())
+
+    async def backup_days(
+        self, since: datetime, services: Sequence[str] | None = None
+    ) -> Sequence[BackupDay]:
+        days: dict[date, Counter[str]] = {}
+        for one in sorted(self.records, key=lambda one: one.time):
+            if one.time >= since and (services is None or one.service in services):
+                kind = {"success": "good", "failed": "failed"}.get(one.status, "partial")
+                days.setdefault(one.time.date(), Counter()).update([kind])
+        return [BackupDay(day=day, **counts) for day, counts in days.items()]
 
     async def counted_backups(self) -> Counted:
         records = [one for one in self.records if one.snapshot_id]

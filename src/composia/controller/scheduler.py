@@ -76,6 +76,7 @@ class Scheduler:
         #: What the schedules were made from, and who is late by what: pages ask often.
         self._seen: tuple[CatalogView, ControllerConfig, tuple[Schedule, ...]] | None = None
         self._late: tuple[object, tuple[Overdue, ...]] | None = None
+        self._shown: tuple[object, Sequence[ScheduleView]] | None = None
         self._pruned = datetime.min.replace(tzinfo=UTC)
 
     def start(self) -> None:
@@ -108,24 +109,28 @@ class Scheduler:
 
     async def views(self) -> list[ScheduleView]:
         """Every schedule with its last, next, waiting and missed times."""
-        return timetable.views(self.schedules(), await self._history(), self._clock())
+        runs = await self._store.newest_runs(timetable.SHOWN)
+        statuses = await self._store.statuses({run.task for run in runs if run.task})
+        now = self._clock()
+        # Schedules come on whole minutes: within one nothing else is next.
+        known = (self.schedules(), runs, statuses, now.replace(second=0, microsecond=0))
+        if self._shown is None or self._shown[0] != known:
+            history = timetable.History.of(runs, statuses)
+            self._shown = (known, timetable.views(known[0], history, now))
+        return [*self._shown[1]]
 
     async def overdue(self) -> tuple[Overdue, ...]:
         """Data items whose last good backup is older than their schedule allows."""
         good, schedules = await self._store.newest_backups(good=True), self.schedules()
-        since = {key: mark.since for key, mark in (await self._store.marks()).items()}
+        marks = await self._store.marks()
         now = self._clock().replace(second=0, microsecond=0)
-        known = (good, schedules, since, now)
+        known = (good, schedules, marks, now)
         if self._late is None or self._late[0] != known:
+            since = {key: mark.since for key, mark in marks.items()}
             last = {(one.service, one.data_item, one.node): one.time for one in good}
             found = await asyncio.to_thread(overdue, schedules, last, since, now)
             self._late = (known, found)
         return self._late[1]
-
-    async def _history(self) -> timetable.History:
-        runs = await self._store.newest_runs(timetable.SHOWN)
-        statuses = await self._store.statuses([run.task for run in runs if run.task])
-        return timetable.History.of(runs, statuses)
 
     async def turn(self) -> None:
         """One look: what is due is noted, then begun if it can be."""

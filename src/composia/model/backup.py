@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -33,6 +33,18 @@ class Counted(BaseModel):
     #: Whose snapshot is not there any more, and those that were never proven.
     missing: int = 0
     unproven: int = 0
+
+
+class BackupDay(BaseModel):
+    """What came of the backups of a day, in UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    day: date
+    good: int = 0
+    #: Saved in part, or not proven.
+    partial: int = 0
+    failed: int = 0
 
 
 class Backup(BaseModel):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import date, datetime, timedelta
+from itertools import dropwhile, pairwise
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.model.backup import Backup
+from composia.model.backup import Backup, BackupDay
 from composia.model.task import Task
 from composia.workflows.check import Downtime
 
@@ -20,6 +20,10 @@ HEIGHT = 96.0
 EDGE = 7.0
 #: A timeline shows at least so much, and so a first backup stands at its right end.
 WINDOW = timedelta(days=30)
+#: Days of a household's backups, and so high is at least what there is: one failure among hundreds
+#: is to be seen.
+DAYS = 30
+LEAST = 5.0
 
 
 class Drawn(BaseModel):
@@ -108,6 +112,56 @@ class Curve(Drawn):
         )
 
 
+class Bar(Drawn):
+    """What came of a day's backups, one upon the other."""
+
+    x: float
+    width: float
+    day: BackupDay
+    #: Tone, upper edge and height of each that there is.
+    layers: tuple[tuple[str, float, float], ...]
+
+
+class DayChart(Drawn):
+    """The backups of each of the last days: a day without one is a gap."""
+
+    bars: tuple[Bar, ...]
+
+    @property
+    def good(self) -> int:
+        return sum(bar.day.good for bar in self.bars)
+
+    @property
+    def partial(self) -> int:
+        return sum(bar.day.partial for bar in self.bars)
+
+    @property
+    def failed(self) -> int:
+        return sum(bar.day.failed for bar in self.bars)
+
+    @property
+    def empty(self) -> int:
+        """Days without any, since the first one that has some."""
+        return sum(not bar.layers for bar in self._begun())
+
+    @classmethod
+    def of(cls, days: Iterable[BackupDay], today: date) -> DayChart:
+        """From the days that have some."""
+        found = {one.day: one for one in days}
+        shown = [today - timedelta(days=back) for back in reversed(range(DAYS))]
+        every = [found.get(day) or BackupDay(day=day) for day in shown]
+        top = max(one.good + one.partial + one.failed for one in every) or 1
+        step = WIDTH / DAYS
+        bars = (
+            Bar(x=place * step + 2, width=step - 4, day=one, layers=_layers(one, top))
+            for place, one in enumerate(every)
+        )
+        return cls(bars=tuple(bars))
+
+    def _begun(self) -> Iterable[Bar]:
+        return dropwhile(lambda bar: not bar.layers, self.bars)
+
+
 class Part(Drawn):
     """A part of an outage, in seconds; `x` and `width` in a drawing's units."""
 
@@ -184,6 +238,18 @@ def measured_parts(result: Mapping[str, Any]) -> dict[str, float]:
         if f"{name}_seconds" in result
     }
     return named or {"all": float(result["downtime_seconds"])}
+
+
+def _layers(day: BackupDay, top: int) -> tuple[tuple[str, float, float], ...]:
+    """From the floor up. What is least is drawn at least, so all share the rest."""
+    named = (("good", day.good), ("warn", day.partial), ("bad", day.failed))
+    layers, floor = [], HEIGHT - EDGE
+    for tone, count in named:
+        if count:
+            height = round(LEAST + count / top * (HEIGHT - 2 * EDGE - 3 * LEAST), 1)
+            floor -= height
+            layers.append((tone, round(floor, 1), height))
+    return tuple(layers)
 
 
 def _stacked(named: Mapping[str, float], whole: float) -> tuple[Part, ...]:

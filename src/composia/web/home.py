@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict
 
 from composia.controller.api import nodes, services
-from composia.model.shown import NodeView
+from composia.model.shown import InstanceState, ServiceView
 from composia.model.task import Status, Task
 from composia.web.attention import attention
-from composia.web.charts import outages
+from composia.web.charts import DAYS, DayChart, outages
 from composia.web.visit import AtVisit, Visit
 
 router = APIRouter()
@@ -32,23 +34,52 @@ PLACES = (
 NEWEST = 6
 
 
+class Tiles(BaseModel):
+    """Everything in four numbers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    instances: int
+    running: int
+    #: Data items that are saved somehow, and those with a good backup.
+    items: int
+    saved: int
+    newest: datetime | None
+
+    @classmethod
+    def of(cls, every: Sequence[ServiceView]) -> Tiles:
+        """From all services."""
+        states = [one.state for service in every for one in service.instances]
+        items = [item for service in every for item in service.data_items if item.backup]
+        times = [item.last_backup.time for item in items if item.last_backup]
+        return cls(
+            instances=len(states),
+            running=states.count(InstanceState.RUNNING),
+            items=len(items),
+            saved=len(times),
+            newest=max(times, default=None),
+        )
+
+
 @router.get("/")
 async def show_home(visit: AtVisit) -> Response:
     """Is everything well?"""
     store, mine = visit.office.store, visit.services(None)
-    every, machines = await services.every(visit), await nodes_shown(visit)
+    every, machines = await services.every(visit), nodes.every(visit)
     moves = await store.tasks(services=mine, type="migrate", limit=NEWEST)
     running = await _under_way(visit)
     schedules = [one for one in await visit.office.scheduler.views() if visit.sees(one.service)]
     return visit.page(
         "home.html",
         needs=attention(every, machines, [*running, *moves], schedules),
+        tiles=Tiles.of(every),
         services=every,
         nodes=machines,
         running=running,
         moves=moves,
         outages={one.task.id: one for one in outages(moves)},
         backups=await store.backups(services=mine, limit=NEWEST),
+        days=await _days(visit),
     )
 
 
@@ -58,18 +89,18 @@ async def palette(visit: AtVisit) -> list[dict[str, Any]]:
     return [*_places(visit)]
 
 
-async def nodes_shown(visit: Visit) -> list[NodeView]:
-    """All nodes as they are now."""
-    holders = (await visit.known()).repository_nodes()
-    return [nodes.shown(visit, node, holders) for node in visit.office.config.nodes]
-
-
 async def _under_way(visit: Visit) -> list[Task]:
     mine = visit.services(None)
     found: list[Task] = []
     for status in (Status.RUNNING, Status.PENDING):
         found += await visit.office.store.tasks(services=mine, status=status, limit=50)
     return found
+
+
+async def _days(visit: Visit) -> DayChart:
+    today = datetime.now(UTC).date()
+    since = datetime.combine(today - timedelta(days=DAYS - 1), time(), UTC)
+    return DayChart.of(await visit.office.store.backup_days(since, visit.services(None)), today)
 
 
 def _places(visit: Visit) -> Iterator[dict[str, Any]]:

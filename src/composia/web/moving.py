@@ -8,6 +8,7 @@ import json
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from composia.controller.api import nodes
 from composia.controller.api.desk import ServiceName
 from composia.controller.api.moves import planned
 from composia.errors import ComposiaError, Conflict
@@ -16,7 +17,6 @@ from composia.model.names import Name
 from composia.model.shown import ServiceView
 from composia.web.charts import expected_parts
 from composia.web.forms import asked, parsed
-from composia.web.home import nodes_shown
 from composia.web.services import service_of
 from composia.web.visit import AtVisit, Visit
 from composia.workflows.migrate import MigratePlan
@@ -59,7 +59,7 @@ async def ask_migrate(visit: AtVisit, service: ServiceName) -> Response:
         service=found,
         wish=wish,
         source=source,
-        nodes=[node for node in await nodes_shown(visit) if node.id not in found.nodes],
+        nodes=[node for node in nodes.every(visit) if node.id not in found.nodes],
         items=_items(found),
         taken=_taken(found, wish),
         uncovered=await _uncovered(visit, found, wish, source),

@@ -12,7 +12,6 @@ from composia.controller.api.desk import NodeId
 from composia.model.config import Scope
 from composia.model.names import Name
 from composia.web.forms import asked
-from composia.web.home import nodes_shown
 from composia.web.visit import AtVisit
 
 router = APIRouter()
@@ -37,7 +36,7 @@ class NewNode(BaseModel):
 @router.get("/nodes")
 async def list_nodes(visit: AtVisit) -> Response:
     """All nodes of config.yaml."""
-    return visit.page("nodes.html", nodes=await nodes_shown(visit))
+    return visit.page("nodes.html", nodes=nodes.every(visit))
 
 
 @router.get("/nodes/{node}")
@@ -54,7 +53,7 @@ async def add_node(visit: AtVisit) -> Response:
     """What to write and to run, with a token that is made now and kept nowhere."""
     visit.caller.must(Scope.ADMIN)
     wanted = asked(visit.request, NewNode)
-    known = next((one for one in await nodes_shown(visit) if one.id == wanted.id), None)
+    known = next((one for one in nodes.every(visit) if one.id == wanted.id), None)
     return visit.page(
         "add_node.html",
         wanted=wanted,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from unicodedata import category
@@ -74,7 +76,7 @@ def ago(time: datetime, now: datetime) -> str:
 
 def exactly(time: datetime) -> str:
     """2026-11-24 04:00:00 UTC"""
-    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{time.astimezone(UTC).isoformat(' ')[:19]} UTC"
 
 
 def on_the_clock(time: datetime, zone: str) -> str:
@@ -106,6 +108,11 @@ def spelled(name: str, keep: str = "") -> str:
     )
 
 
+def drawn_once(macro: Callable[..., str]) -> Callable[..., str]:
+    """A macro that says the same with the same words: a list shows the same few all the way."""
+    return lru_cache(maxsize=1024)(macro)
+
+
 def _made() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -125,6 +132,7 @@ def _made() -> Environment:
         "clock": on_the_clock,
     }
     made.globals |= {"assets": Assets(), "version": __version__, "took": took}
+    made.globals["drawn_once"] = drawn_once
     return made
 
 

@@ -9,6 +9,7 @@ from composia.controller.api.routes import answers
 from composia.model.config import NodeConfig
 from composia.model.node import Container, NodeState
 from composia.model.shown import NodeView, Page
+from composia.workflows.known import Known
 from composia.workflows.objections import not_found
 
 router = api_router("nodes", "/nodes")
@@ -17,8 +18,7 @@ router = api_router("nodes", "/nodes")
 @router.get("", **answers())
 async def list_nodes(desk: AtDesk) -> Page[NodeView]:
     """All nodes of config.yaml."""
-    holders = (await desk.known()).repository_nodes()
-    return Page(items=[shown(desk, node, holders) for node in desk.office.config.nodes])
+    return Page(items=every(desk))
 
 
 @router.get("/{node}", **answers(errors.NotFound))
@@ -27,7 +27,19 @@ async def get_node(desk: AtDesk, node: NodeId) -> NodeView:
     found = desk.office.config.node(node)
     if found is None:
         raise not_found("node", node, [one.id for one in desk.office.config.nodes])
-    return shown(desk, found, (await desk.known()).repository_nodes())
+    return shown(desk, found, _holders(desk))
+
+
+def every(desk: Desk) -> list[NodeView]:
+    """All nodes as they are now."""
+    holders = _holders(desk)
+    return [shown(desk, node, holders) for node in desk.office.config.nodes]
+
+
+def _holders(desk: Desk) -> tuple[str, ...]:
+    office = desk.office
+    known = Known(office.catalog.view(), {}, main_nodes=office.config.rustic.main_nodes)
+    return known.repository_nodes()
 
 
 def shown(desk: Desk, node: NodeConfig, holders: tuple[str, ...]) -> NodeView:

@@ -11,7 +11,7 @@ from composia.controller.api.views import Overview
 from composia.controller.auth import Gate
 from composia.controller.catalog import CatalogFile, CatalogStatus
 from composia.controller.changes import Changes
-from composia.model.backup import Backup, Counted
+from composia.model.backup import Backup, BackupDay, Counted
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
 from composia.model.node import NodeState
@@ -87,6 +87,12 @@ class Store(Protocol):
         ...
 
     async def counted_backups(self) -> Counted: ...
+
+    async def backup_days(
+        self, since: datetime, services: Sequence[str] | None = None
+    ) -> Sequence[BackupDay]:
+        """Of each day with a backup, the oldest first."""
+        ...
 
     async def repository_id(self) -> str | None: ...
 

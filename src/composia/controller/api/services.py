@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Depends, Query, Response
@@ -58,7 +57,9 @@ async def get_service(desk: AtDesk, service: ServiceName) -> ServiceView:
 
 async def every(desk: Desk) -> list[ServiceView]:
     """All services that the token is for, broken ones too, by their names."""
-    office, records = desk.office, await _records(desk, None)
+    office, store = desk.office, desk.office.store
+    good, newest = await store.newest_backups(good=True), await store.newest_backups()
+    records = office.overview.records(good, newest, await office.scheduler.overdue())
     catalog, states = office.catalog.view(), office.nodes.states()
     online = {node: office.nodes.online(node) for node in states}
     found = office.overview.services(catalog, states, online, records)
@@ -69,22 +70,15 @@ async def every(desk: Desk) -> list[ServiceView]:
 
 async def shown(desk: Desk, service: str) -> ServiceView:
     """A service as it is now. Raises NotFound, or Invalid for one that is broken."""
-    return _view(desk, service, await _records(desk, (service,)))
-
-
-async def _records(desk: Desk, services: Sequence[str] | None) -> Records:
-    store = desk.office.store
-    return Records.of(
-        good=await store.newest_backups(services, good=True),
-        newest=await store.newest_backups(services),
-        overdue=await desk.office.scheduler.overdue(),
+    office, store = desk.office, desk.office.store
+    records = Records.of(
+        good=await store.newest_backups((service,), good=True),
+        newest=await store.newest_backups((service,)),
+        overdue=await office.scheduler.overdue(),
     )
-
-
-def _view(desk: Desk, name: str, records: Records) -> ServiceView:
-    states = desk.office.nodes.states()
-    online = {node: desk.office.nodes.online(node) for node in states}
-    return service_view(desk.office.catalog.view().service(name), states, online, records)
+    states = office.nodes.states()
+    online = {node: office.nodes.online(node) for node in states}
+    return service_view(office.catalog.view().service(service), states, online, records)
 
 
 @router.post("/{service}/deploy", **hands_in(ServiceRequest))

@@ -69,7 +69,19 @@ class Overview:
     """
 
     def __init__(self) -> None:
+        self._found: tuple[object, Records] | None = None
         self._made: tuple[object, tuple[ServiceView, ...]] | None = None
+
+    def records(
+        self, good: Sequence[Backup], newest: Sequence[Backup], overdue: Sequence[Overdue]
+    ) -> Records:
+        """See `Records.of`."""
+        of = (good, newest, overdue)
+        if self._found is None or self._found[0] != of:
+            self._found = (of, Records.of(good, newest, overdue))
+        # The same ones, if they only look the same: they are faster compared the next time.
+        self._found = (of, self._found[1])
+        return self._found[1]
 
     def services(
         self,

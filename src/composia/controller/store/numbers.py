@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from composia.controller.store.database import Database
+from composia.controller.store.schema import BACKUPS
+from composia.controller.store.times import stored
+from composia.model.backup import BackupDay, BackupStatus
 
 # With max() SQLite gives the other columns of the row that has it.
 _LAST_GOOD = text("""
@@ -77,6 +81,21 @@ class Numbers:
         return [
             LastGood(of=(row[0], row[1], row[2]), at=row[4], **_sizes(row[3]))
             for row in await self._numbers(_LAST_GOOD)
+        ]
+
+    async def backup_days(
+        self, since: datetime, services: Sequence[str] | None = None
+    ) -> Sequence[BackupDay]:
+        """Of each day with a backup, the oldest first."""
+        day, status = func.substr(BACKUPS.c.time, 1, 10), BACKUPS.c.status
+        good, failed = status == BackupStatus.SUCCESS, status == BackupStatus.FAILED
+        counts = (func.sum(good), func.sum(~(good | failed)), func.sum(failed))
+        query = select(day, *counts).where(BACKUPS.c.time >= stored(since)).group_by(day)
+        if services is not None:
+            query = query.where(BACKUPS.c.service.in_(services))
+        return [
+            BackupDay(day=row[0], good=row[1], partial=row[2], failed=row[3])
+            for row in await self._numbers(query.order_by(day))
         ]
 
     async def last_verified(self) -> Sequence[tuple[tuple[str, str, str], str]]:

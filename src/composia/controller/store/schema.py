@@ -90,6 +90,7 @@ BACKUPS = Table(
     Column("record", Text, nullable=False),
     Index("ix_backups_item", "service", "data_item", "node"),
     Index("ix_backups_newest", "service", "data_item", "node", "status", "id"),
+    Index("ix_backups_time", "time", "service", "status"),
 )
 
 AUDIT = Table(

@@ -238,6 +238,8 @@ class Tasks:
     async def _shown(self, query: Select[Any]) -> list[Task]:
         async with self._db.read() as db:
             rows = (await db.execute(query)).all()
+            if not rows:
+                return []
             held = await db.scalars(
                 select(HOLDS.c.task).where(HOLDS.c.task.in_([row.id for row in rows])).distinct()
             )

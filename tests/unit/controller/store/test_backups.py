@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from composia.controller.store.store import Store
-from composia.model.backup import BackupStatus, Counted
+from composia.model.backup import BackupDay, BackupStatus, Counted
 from tests.twins.office import NOW, MemoryStore, backup
 
 UNPROVEN = BackupStatus.UNPROVEN
@@ -36,3 +38,25 @@ async def test_what_was_counted_is_counted_again_after_a_change(store: Store) ->
 
     assert (await store.counted_backups()).snapshots == 2
     assert await store.counted_backups() is await store.counted_backups()
+
+
+async def test_each_day_tells_what_came_of_its_backups(store: Store) -> None:
+    records = [
+        backup("01B1", time=NOW - timedelta(days=3)),
+        backup("01B2", time=NOW - timedelta(days=1)),
+        backup("01B3", time=NOW - timedelta(days=1), status=BackupStatus.PARTIAL),
+        backup("01B4", time=NOW - timedelta(days=1), status=UNPROVEN),
+        backup("01B5", time=NOW, status=BackupStatus.FAILED, snapshot_id=None),
+        backup("01B6", time=NOW, service="wiki"),
+    ]
+    await store.keep_backups(records)
+    since, today = NOW - timedelta(days=2), NOW.date()
+
+    every = await store.backup_days(since)
+
+    assert every == [
+        BackupDay(day=today - timedelta(days=1), good=1, partial=2),
+        BackupDay(day=today, good=1, failed=1),
+    ]
+    assert every == await MemoryStore(records=records).backup_days(since)
+    assert await store.backup_days(since, ["wiki"]) == [BackupDay(day=today, good=1)]
