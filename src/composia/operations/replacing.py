@@ -95,7 +95,7 @@ class Replacing:
         now = datetime.now(UTC)
         facts = {
             "kept": tuple(one.kept for one in exchanges),
-            "downtime_seconds": time.time() - self.began if self.ran else 0.0,
+            "downtime_seconds": _since(self.began) if self.ran else 0.0,
             "started": bool(self.ran),
         }
         if self.was:
@@ -107,7 +107,7 @@ class Replacing:
         )
 
     def _timed(self, replaced: Replaced) -> Replaced:
-        took = time.time() - self.began if self.ran else 0.0
+        took = _since(self.began) if self.ran else 0.0
         return replaced.model_copy(update={"downtime_seconds": took})
 
     async def _back(self) -> None:
@@ -157,7 +157,12 @@ async def put_right(site: Site, aside: Aside, notes: Mapping[str, Mapping[str, A
     if "undoing" in notes:
         await back_under_hold(site, aside, exchanges, was, frozenset(facts["seeing"]), ran)
     elif "exchanged" in notes:
-        _finish(aside, time.time() - facts["began"] if ran else 0.0)
+        _finish(aside, _since(facts["began"]) if ran else 0.0)
+
+
+def _since(began: float) -> float:
+    """Seconds by a clock that goes on when the agent ends, and may be set back."""
+    return max(0.0, time.time() - began)
 
 
 def _finish(aside: Aside, downtime: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from composia.controller.store.database import Database
@@ -78,7 +78,7 @@ class Steps:
                 .where(*_at(place), STEPS.c.status.in_(NOT_ENDED))
                 .values(
                     status=status,
-                    finished_at=now(),
+                    finished_at=func.max(STEPS.c.started_at, now()),
                     error=error.model_dump_json() if error else None,
                 )
             )

@@ -91,11 +91,12 @@ class Tasks:
 
     async def begin(self, task: str) -> None:
         """It is being carried out."""
+        started = func.coalesce(TASKS.c.started_at, now())
         async with self._db.write() as db:
             await db.execute(
                 update(TASKS)
                 .where(TASKS.c.id == task, TASKS.c.status == Status.PENDING)
-                .values(status=Status.RUNNING, started_at=func.coalesce(TASKS.c.started_at, now()))
+                .values(status=Status.RUNNING, started_at=_not_before(started, TASKS.c.created_at))
             )
 
     async def end(
@@ -115,7 +116,7 @@ class Tasks:
                 .where(TASKS.c.id == task, TASKS.c.status.in_(NOT_ENDED))
                 .values(
                     status=status,
-                    finished_at=stamp,
+                    finished_at=_not_before(stamp, TASKS.c.started_at),
                     waiting=None,
                     error=error.model_dump_json() if error else None,
                     result=pydantic_core.to_json(result).decode() if result is not None else None,
@@ -125,7 +126,9 @@ class Tasks:
                 await db.execute(
                     update(STEPS)
                     .where(STEPS.c.task == task, STEPS.c.status.in_(NOT_ENDED))
-                    .values(status=Status.CANCELLED, finished_at=stamp)
+                    .values(
+                        status=Status.CANCELLED, finished_at=_not_before(stamp, STEPS.c.started_at)
+                    )
                 )
                 await db.execute(delete(HOLDS).where(HOLDS.c.task == task, HOLDS.c.name != keeps))
                 await db.execute(insert(ENDED_TASKS).values(task=task))
@@ -296,6 +299,11 @@ def _values(new: NewTask, plan: Plan) -> dict[str, Any]:
         "plan": plan.model_dump_json(),
         "created_at": now(),
     }
+
+
+def _not_before(stamp: Any, earlier: Any) -> Any:
+    """A time, but none before what came first: the clock may have been set back between."""
+    return func.max(func.coalesce(earlier, stamp), stamp)
 
 
 def _task(row: Row[Any], steps: Sequence[Step], *, holds: bool) -> Task:

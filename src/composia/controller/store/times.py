@@ -23,7 +23,10 @@ def stored(time: datetime) -> str:
 
 
 class Ids:
-    """26 characters that grow with the time, also while the clock stands still or goes back."""
+    """26 characters that grow with the time, also while the clock stands still or goes back.
+
+    No two have the same millisecond, for the first ten characters are all that records take over.
+    """
 
     def __init__(self, last: str | None = None) -> None:
         self._last = 0
@@ -32,8 +35,8 @@ class Ids:
 
     def next(self) -> str:
         """A new id."""
-        fresh = (int(time.time() * 1000) << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
-        self._last = fresh if fresh > self._last else self._last + 1 + secrets.randbits(16)
+        moment = max(int(time.time() * 1000), (self._last >> _RANDOM_BITS) + 1)
+        self._last = (moment << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
         return "".join(
             _DIGITS[(self._last >> (5 * place)) & 31] for place in reversed(range(_LENGTH))
         )

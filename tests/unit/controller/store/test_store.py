@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.exc import IntegrityError
 
-from composia.controller.store import audit
+from composia.controller.store import audit, steps, tasks
 from composia.controller.store.audit import Use
 from composia.controller.store.schema import METADATA
 from composia.controller.store.steps import Place
@@ -82,6 +82,28 @@ async def test_a_task_ends_once(store: Store) -> None:
     assert found is not None
     assert found.status is Status.FAILED
     assert found.finished_at is not None
+
+
+async def test_nothing_ends_before_it_began_though_the_clock_was_set_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(task="01A", attempt=1, name="deploy", node="main")
+    await store.admit(new("01A"), deploy())
+    for module in (tasks, steps):
+        monkeypatch.setattr(module, "now", lambda: "2020-01-01T00:00:00.000000Z")
+    await store.begin("01A")
+    await store.begin_step(place, sent=True)
+    monkeypatch.setattr(steps, "now", lambda: "2019-01-01T00:00:00.000000Z")
+
+    await store.end_step(place, Status.SUCCEEDED, None)
+    await store.end("01A", Status.SUCCEEDED)
+
+    found = await store.task("01A")
+    assert found is not None
+    assert found.started_at is not None
+    assert found.finished_at is not None
+    assert found.created_at <= found.started_at <= found.finished_at
+    assert found.steps[0].started_at == found.steps[0].finished_at
 
 
 async def test_a_step_that_was_under_way_ends_with_its_task(store: Store) -> None:
@@ -178,6 +200,14 @@ def test_ids_grow_after_the_clock_was_set_back() -> None:
     last = "7ZZZZZZZZZ0000000000000000"
 
     assert Ids(last).next() > last
+
+
+def test_records_of_tasks_sort_as_those_do_while_the_clock_is_behind() -> None:
+    ids = Ids("7ZZZZZZZZZ0000000000000000")
+
+    made = [ids.next()[:10] for _ in range(100)]
+
+    assert made == sorted(set(made))
 
 
 def use(time: str) -> Use:
