@@ -71,10 +71,10 @@ def write_agent(lab: Lab, node: Node) -> None:
     _write_private(node.config, AGENT.format(node=node, **fields))
 
 
-def start(lab: Lab, process: str) -> None:
+def start(lab: Lab, process: str, clock: Path | None = None) -> None:
     """Start the controller on the machine, or an agent in its node's network."""
     kind, _, name = process.partition(":")
-    failpoints = {faults.VARIABLE: str(lab.failpoints)}
+    failpoints = {faults.VARIABLE: str(lab.failpoints), **(faults.clock(clock) if clock else {})}
     argv: tuple[str | Path, ...]
     if kind == "controller":
         argv = (program(), "controller", "--config", lab.config)

@@ -129,11 +129,11 @@ class Lab:
             self._check_process(process)
             self.processes.end(process)
 
-    def start(self, process: str) -> None:
-        """Start what `kill` ended and wait until it serves."""
+    def start(self, process: str, clock: Path | None = None) -> None:
+        """Start what `kill` ended and wait until it serves; `clock`: a file that sets its clock."""
         with _locked(self.name):
             self._check_process(process)
-            self._start(process)
+            self._start(process, clock=clock)
 
     def reboot(self, node: str, agent_late: bool = False) -> None:
         """A power cut on one node, then its engine and its agent again."""
@@ -245,12 +245,12 @@ class Lab:
     def _own_processes(self) -> list[str]:
         return [network.CONTROLLER, *(f"agent:{node}" for node in self.nodes)]
 
-    def _start(self, process: str, wait: bool = True) -> None:
+    def _start(self, process: str, wait: bool = True, clock: Path | None = None) -> None:
         kind, _, node = process.partition(":")
         if kind == "docker":
             self._node(node).engine.start()
         elif not self.processes.pid(process):
-            configs.start(self, process)
+            configs.start(self, process, clock)
         if wait:
             self._wait(process)
 

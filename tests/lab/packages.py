@@ -29,6 +29,7 @@ PROGRAMS = {
     "curl": "curl",
     "rsync": "rsync",
     "chromium": "chromium",
+    "faketime": "faketime",
 }
 ENGINE = ("docker.io", "docker-cli", "containerd", "docker-compose")
 ENGINE_SUITE = "trixie"
