@@ -105,7 +105,7 @@ class App:
         until(lambda: self.read("main") == [], "the service")
 
     def end(self) -> None:
-        """Stop it wherever it runs, and free its networks: an engine has few. The rest is the lab's."""
+        """Stop it wherever it runs, and free its networks, of which an engine has few."""
         for node in NODES:
             if there := self.world.containers(self.name, node=node):
                 self.world.docker("rm", "-f", *there, node=node)
