@@ -32,6 +32,8 @@ YOUNG = 2.0
 PATIENCE = 5.0
 #: Bytes of a file that is written through the API.
 MAX_FILE = 4 * 1024 * 1024
+#: Bytes of a file that is kept in memory once it was read.
+SMALL = 64 * 1024
 OnChange = Callable[[CatalogView], object]
 
 
@@ -148,8 +150,8 @@ class Catalog:
         entry = plain_file(name, await self._tree_at(at, name))
         if entry is None:
             raise NotFound(f"there is no file {name} in the catalog at {at[:12]}")
-        contents = await self._git.blobs([entry.sha])
-        return CatalogFile(path=name, revision=at, content=contents[entry.sha])
+        content = await self._content(entry)
+        return CatalogFile(path=name, revision=at, content=content)
 
     async def write(
         self,
@@ -206,6 +208,14 @@ class Catalog:
         parent = found[0].parent
         before = await self._tree_at(parent, name) if parent else ()
         return await changes(self._git, found[0], before, await self._tree_at(revision, name))
+
+    async def _content(self, entry: Entry) -> bytes:
+        async def ask() -> bytes:
+            return (await self._git.blobs([entry.sha]))[entry.sha]
+
+        if entry.size > SMALL:
+            return await ask()
+        return await self._asked.answer(("blob", entry.sha), ask)
 
     async def _tree_at(self, revision: str, path: str | None) -> tuple[Entry, ...]:
         return await self._asked.answer(

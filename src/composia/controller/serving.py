@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -26,6 +27,10 @@ KEEP = 60
 #: Bytes of one message of an agent.
 LARGEST_MESSAGE = 16 * 1024 * 1024
 
+#: Objects between two looks for garbage. A page makes some thousands, and drops them by itself;
+#: with Python's 700, every sixtieth page waited until the whole heap had been looked through.
+MADE_BY_A_PAGE = 20_000
+
 _log = get_logger("composia.controller")
 
 
@@ -42,6 +47,13 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Come up; what stands from now on is no garbage, and is not looked through for it."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(MADE_BY_A_PAGE, *gc.get_threshold()[1:])
 
     async def listen(self, config: ControllerConfig) -> None:
         """Serve until a signal comes, or `should_exit`. Raises why it could not begin."""
