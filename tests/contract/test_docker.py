@@ -13,6 +13,7 @@ import pytest
 
 from composia.errors import Failure, NotFound
 from composia.tools.compose import Compose
+from composia.tools.compose_program import find_compose
 from composia.tools.docker import Docker
 from composia.tools.shell import LocalShell
 
@@ -35,7 +36,10 @@ async def project(tmp_path: Path, shell: LocalShell, docker: Docker) -> AsyncIte
     services = {"web": WEB, "db": WEB, "job": ended}
     content = {"services": services, "volumes": {"cache": {}}}
     (tmp_path / "compose.yaml").write_text(json.dumps(content))
-    made = Compose(shell, tmp_path, f"docker-{secrets.token_hex(4)}", ["compose.yaml"])
+    program = await find_compose(shell)
+    assert program.plugin, "the contract holds without `docker` in between too"
+    name = f"docker-{secrets.token_hex(4)}"
+    made = Compose(shell, tmp_path, name, ["compose.yaml"], program=program)
     await made.up()
     yield made
     await shell.run(made.command("down", "-v", "-t", "0"))

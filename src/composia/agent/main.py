@@ -36,6 +36,7 @@ from composia.errors import ComposiaError, Conflict, Failure
 from composia.model.config import AgentConfig
 from composia.operations import leaving
 from composia.operations.kept import expire
+from composia.tools.compose_program import find_compose
 from composia.tools.docker import Docker
 from composia.tools.shell import LocalShell
 
@@ -86,7 +87,7 @@ async def _agent(
         gateway = Gateway(session, config.controller_addr)
         sites = Sites(
             config.node_id, state_dir, checkouts, shell, docker, Doors(bulk, wires, gateway),
-            generated,
+            generated, await find_compose(shell),
         )  # fmt: skip
         relays = Relays(Holder(sites), bulk, gateway, outbox.send)
         host = Host(sites, outbox.send)

@@ -19,7 +19,8 @@ from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.operations.base import Files
 from composia.strategies.base import Notes, Site
 from composia.tools.caddy import Caddy
-from composia.tools.compose import Compose
+from composia.tools.compose import DOCKER_COMPOSE, Compose
+from composia.tools.compose_program import ComposeProgram
 from composia.tools.docker import Docker
 from composia.tools.rustic import Engine
 from composia.tools.rustic_engine import ContainerEngine
@@ -71,12 +72,14 @@ class Sites:
         docker: Docker,
         doors: Doors,
         generated: Path | None = None,
+        program: ComposeProgram = DOCKER_COMPOSE,
     ) -> None:
         self.node = node
         self.checkouts = checkouts
         self.docker = docker
         self._state_dir = state_dir
         self._shell = shell
+        self._program = program
         self._bulk = doors.bulk
         self._wires = doors.wires
         self._generated = generated
@@ -129,7 +132,9 @@ class Sites:
     def compose(self, service: ServiceRef) -> Compose:
         """The service's compose project."""
         folder = self.checkouts.folder(service)
-        return Compose(self._shell, folder, service.project, service.compose_files)
+        return Compose(
+            self._shell, folder, service.project, service.compose_files, program=self._program
+        )
 
     def _as_checked_out(self, service: ServiceRef) -> ServiceRef:
         """Without an update it is the files on this node that say what is run."""

@@ -12,9 +12,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import CommandFailed, Failure, Invalid
+from composia.tools.compose_program import ComposeProgram
 from composia.tools.shell import Command, Finished, Shell
 
 INSTALL_HINT = "Install the compose plugin, version 2.26 or newer; `composia doctor` checks it."
+DOCKER_COMPOSE = ComposeProgram()
 #: `docker` without the plugin takes `--ansi` for an option of its own.
 NO_SUCH_COMMAND = 125
 #: What docker compose says, and what to do about it.
@@ -113,19 +115,21 @@ class Compose:
         files: Sequence[str],
         *,
         overrides: Sequence[Path] = (),
+        program: ComposeProgram = DOCKER_COMPOSE,
     ) -> None:
         self.shell = shell
         self.folder = folder
         self.project = project
         self.files = tuple(files)
         self.overrides = tuple(overrides)
+        self.program = program
         self._config: ComposeConfig | None = None
         self._reading = asyncio.Lock()
 
     def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> Command:
         """`docker compose` with the project's folder, name and files, then the arguments."""
         files = (*self.files, *(str(file) for file in self.overrides))
-        words = ["docker", "compose", "--ansi", "never", "--progress", "quiet"]
+        words = [*self.program.words, "--ansi", "never", "--progress", "quiet"]
         words += ["--project-directory", str(self.folder), "-p", self.project]
         words += [word for file in files for word in ("-f", file)]
         return Command((*words, *arguments), cwd=self.folder, env=dict(env or {}))
@@ -133,7 +137,10 @@ class Compose:
     def with_override(self, file: Path) -> Compose:
         """The same project with one more compose file on top."""
         overrides = (*self.overrides, file)
-        return Compose(self.shell, self.folder, self.project, self.files, overrides=overrides)
+        return Compose(
+            self.shell, self.folder, self.project, self.files,
+            overrides=overrides, program=self.program,
+        )  # fmt: skip
 
     async def config(self) -> ComposeConfig:
         """`config --format json`, parsed; asked once. Raises Invalid for a file compose refuses."""

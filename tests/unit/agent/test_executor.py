@@ -25,7 +25,7 @@ from composia.operations.service import Stop
 from composia.operations.verifying import VerifyFiles
 from composia.strategies.base import Notes, Site, Wanted
 from composia.tools import failpoints
-from composia.tools.rustic import SnapshotInfo
+from composia.tools.rustic import Entry, SnapshotInfo
 from tests.twins.compose import ProjectCompose
 from tests.twins.engine import MemoryEngine
 from tests.twins.site import Twins
@@ -69,12 +69,21 @@ class SlowEngine(MemoryEngine):
         self.breaks: Exception | None = None
 
     async def snapshots(self) -> Sequence[SnapshotInfo]:
+        await self._answer()
+        return []
+
+    async def list_files(
+        self, snapshot_id: str, path: str, *, deep: bool = False
+    ) -> Sequence[Entry]:
+        await self._answer()
+        return []
+
+    async def _answer(self) -> None:
         self.asked += 1
         self.begun.set()
         await self.answers.wait()
         if self.breaks:
             raise self.breaks
-        return []
 
 
 class TwinSites(Sites):
