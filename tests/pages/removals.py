@@ -79,7 +79,7 @@ def settle(office: MemoryOffice, now: datetime) -> None:
         Commit(REVISION, who, now - timedelta(hours=3), SUBJECT, BODY),
         Commit("b" * 40, who, now - timedelta(days=40), "Add my-app <b>at last</b>"),
     ]
-    office.catalog.changed = {REVISION: FILES}
+    office.catalog.changed = {REVISION: FILES, "b" * 40: FILES[1:3]}
     known = Known(catalog=office.catalog.view(), nodes=office.nodes.states())
     plan = plan_deploy(known, "my-app", ServiceRequest())
     for number, (held, between, start) in enumerate(((1.4, 0.3, 0.6), (3.9, 0.9, 1.1))):

@@ -77,7 +77,8 @@ async def show_files(visit: AtVisit, service: ServiceName, path: FilePath = "") 
         "service_files.html",
         service=found,
         tab="files",
-        files=files,
+        files=[one for one in files if _can_be_asked_for(one)],
+        others=[one for one in files if not _can_be_asked_for(one)],
         opened=opened,
         problems=await _faults(visit, found, opened.path, opened.content or ""),
         changed=await visit.office.catalog.history(opened.name, 1, seen),
@@ -195,6 +196,11 @@ async def _files(visit: Visit, service: ServiceView) -> list[str]:
     below, office = f"{service.folder}/", visit.office
     found = await office.catalog.files(service.folder, office.catalog.view().revision)
     return [path.removeprefix(below) for path in found if path.startswith(below)]
+
+
+def _can_be_asked_for(path: str) -> bool:
+    """Whether its name is text in UTF-8, as addresses and forms are."""
+    return not any("\ud800" <= one <= "\udfff" for one in path)
 
 
 async def _faults(

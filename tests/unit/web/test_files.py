@@ -37,6 +37,15 @@ async def test_what_is_no_text_is_not_edited(admin: Visitor) -> None:
     assert "No text that can be edited here" in (await admin.get(f"{HERE}?path=logo.png")).text
 
 
+async def test_a_name_that_is_no_text_is_spelled_out(admin: Visitor, office: MemoryOffice) -> None:
+    office.catalog.content |= {"my-app/caf\udce9": b"x", "my-app/a\u202eb": b"x"}
+
+    page = (await admin.get(HERE)).text
+
+    assert "caf\\u{DCE9}</span>: its name is no UTF-8" in page
+    assert "a\\u{202E}b" in page
+
+
 @pytest.mark.parametrize("path", ["../Bad/composia-meta.yaml", "/etc/passwd", "a/../../Bad/x"])
 async def test_no_path_leaves_the_folder(admin: Visitor, path: str) -> None:
     assert (await admin.get(HERE, params={"path": path})).status_code == 422
