@@ -112,14 +112,21 @@ class Curve(Drawn):
         )
 
 
-class Bar(Drawn):
-    """What came of a day's backups, one upon the other."""
+class Layer(Drawn):
+    """Those backups of a day that went alike."""
 
+    tone: str
     x: float
+    y: float
     width: float
+    height: float
+
+
+class Bar(Drawn):
+    """What came of a day's backups, one upon the other: the worse, the narrower."""
+
     day: BackupDay
-    #: Tone, upper edge and height of each that there is.
-    layers: tuple[tuple[str, float, float], ...]
+    layers: tuple[Layer, ...]
 
 
 class DayChart(Drawn):
@@ -151,12 +158,12 @@ class DayChart(Drawn):
         shown = [today - timedelta(days=back) for back in reversed(range(DAYS))]
         every = [found.get(day) or BackupDay(day=day) for day in shown]
         top = max(one.good + one.partial + one.failed for one in every) or 1
-        step = WIDTH / DAYS
-        bars = (
-            Bar(x=place * step + 2, width=step - 4, day=one, layers=_layers(one, top))
-            for place, one in enumerate(every)
+        return cls(
+            bars=tuple(
+                Bar(day=one, layers=_layers(one, top, (place + 0.5) * WIDTH / DAYS))
+                for place, one in enumerate(every)
+            )
         )
-        return cls(bars=tuple(bars))
 
     def _begun(self) -> Iterable[Bar]:
         return dropwhile(lambda bar: not bar.layers, self.bars)
@@ -240,15 +247,15 @@ def measured_parts(result: Mapping[str, Any]) -> dict[str, float]:
     return named or {"all": float(result["downtime_seconds"])}
 
 
-def _layers(day: BackupDay, top: int) -> tuple[tuple[str, float, float], ...]:
-    """From the floor up. What is least is drawn at least, so all share the rest."""
-    named = (("good", day.good), ("warn", day.partial), ("bad", day.failed))
-    layers, floor = [], HEIGHT - EDGE
-    for tone, count in named:
+def _layers(day: BackupDay, top: int, middle: float) -> tuple[Layer, ...]:
+    """From the floor up. Each has the least height, and they share the rest."""
+    named = (("good", day.good, 16.0), ("warn", day.partial, 11.0), ("bad", day.failed, 6.0))
+    layers, y = [], HEIGHT - EDGE
+    for tone, count, width in named:
         if count:
             height = round(LEAST + count / top * (HEIGHT - 2 * EDGE - 3 * LEAST), 1)
-            floor -= height
-            layers.append((tone, round(floor, 1), height))
+            y = round(y - height, 1)
+            layers.append(Layer(tone=tone, x=middle - width / 2, y=y, width=width, height=height))
     return tuple(layers)
 
 

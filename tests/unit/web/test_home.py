@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
+import pytest
 from pydantic import SecretStr
 
 from composia.controller.auth import Gate
@@ -41,13 +43,16 @@ def test_every_one_of_the_last_days_has_its_place_and_an_empty_one_is_a_gap() ->
 def test_one_failure_among_hundreds_is_seen_above_the_others() -> None:
     chart = DayChart.of([day(0, good=400, partial=1, failed=1)], TODAY)
 
-    (tones, tops, heights) = zip(*chart.bars[-1].layers, strict=True)
-    assert tones == ("good", "warn", "bad")
-    assert list(tops) == sorted(tops, reverse=True)
-    assert min(heights) >= 5
-    assert min(tops) >= 0
-    assert tops[0] + heights[0] <= HEIGHT
-    assert chart.bars[-1].x + chart.bars[-1].width <= WIDTH
+    layers = chart.bars[-1].layers
+    assert [one.tone for one in layers] == ["good", "warn", "bad"]
+    assert all(
+        lower.y == pytest.approx(upper.y + upper.height) for lower, upper in pairwise(layers)
+    )
+    assert all(lower.width > upper.width for lower, upper in pairwise(layers))
+    assert min(one.height for one in layers) >= 5
+    assert layers[-1].y >= 0
+    assert layers[0].y + layers[0].height <= HEIGHT
+    assert layers[0].x + layers[0].width <= WIDTH
 
 
 def test_days_before_the_first_backup_are_nobodys_fault() -> None:
