@@ -69,16 +69,16 @@ class SlowEngine(MemoryEngine):
         self.breaks: Exception | None = None
 
     async def snapshots(self) -> Sequence[SnapshotInfo]:
-        await self._answer()
+        await self._when_let()
         return []
 
     async def list_files(
         self, snapshot_id: str, path: str, *, deep: bool = False
     ) -> Sequence[Entry]:
-        await self._answer()
+        await self._when_let()
         return []
 
-    async def _answer(self) -> None:
+    async def _when_let(self) -> None:
         self.asked += 1
         self.begun.set()
         await self.answers.wait()
