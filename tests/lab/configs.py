@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab import catalog, dns, engines, faults, network, paths
+from tests.lab.clock import Clock
 
 if TYPE_CHECKING:
     from tests.lab.lab import Lab
@@ -71,10 +72,10 @@ def write_agent(lab: Lab, node: Node) -> None:
     _write_private(node.config, AGENT.format(node=node, **fields))
 
 
-def start(lab: Lab, process: str, clock: Path | None = None) -> None:
+def start(lab: Lab, process: str, clock: Clock | None = None) -> None:
     """Start the controller on the machine, or an agent in its node's network."""
     kind, _, name = process.partition(":")
-    failpoints = {faults.VARIABLE: str(lab.failpoints), **(faults.clock(clock) if clock else {})}
+    failpoints = {faults.VARIABLE: str(lab.failpoints), **(clock.environment if clock else {})}
     argv: tuple[str | Path, ...]
     if kind == "controller":
         argv = (program(), "controller", "--config", lab.config)

@@ -11,21 +11,6 @@ from tests.lab.shell import LabError
 VARIABLE = "COMPOSIA_FAILPOINTS"
 
 
-def clock(file: Path) -> dict[str, str]:
-    """The environment of a process whose clock is as the file says: `+0`, `-1h`; its own at once.
-
-    What counts seconds only goes on as it does on a machine whose clock is set.
-    """
-    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-
-
 def arm(path: Path, where: str, action: str) -> None:
     """Add one failure point, `STEP:MOMENT`; the process that fires it takes it out."""
     step, colon, moment = where.partition(":")

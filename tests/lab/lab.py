@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.lab import commits, configs, engines, faults, network, paths
 from tests.lab.catalog import Catalog
+from tests.lab.clock import Clock
 from tests.lab.dns import Dns
 from tests.lab.facts import DATA, Facts, all_facts
 from tests.lab.node import Node
@@ -129,8 +130,8 @@ class Lab:
             self._check_process(process)
             self.processes.end(process)
 
-    def start(self, process: str, clock: Path | None = None) -> None:
-        """Start what `kill` ended and wait until it serves; `clock`: a file that sets its clock."""
+    def start(self, process: str, clock: Clock | None = None) -> None:
+        """Start what `kill` ended and wait until it serves; `clock`: what it takes for the time."""
         with _locked(self.name):
             self._check_process(process)
             self._start(process, clock=clock)
@@ -245,7 +246,7 @@ class Lab:
     def _own_processes(self) -> list[str]:
         return [network.CONTROLLER, *(f"agent:{node}" for node in self.nodes)]
 
-    def _start(self, process: str, wait: bool = True, clock: Path | None = None) -> None:
+    def _start(self, process: str, wait: bool = True, clock: Clock | None = None) -> None:
         kind, _, node = process.partition(":")
         if kind == "docker":
             self._node(node).engine.start()

@@ -29,7 +29,7 @@ PROGRAMS = {
     "curl": "curl",
     "rsync": "rsync",
     "chromium": "chromium",
-    "faketime": "faketime",
+    "gcc": "build-essential",
 }
 ENGINE = ("docker.io", "docker-cli", "containerd", "docker-compose")
 ENGINE_SUITE = "trixie"
