@@ -100,3 +100,11 @@ async def test_a_commit_in_no_encoding_is_shown_all_the_same(here: Path) -> None
         "caf\ufffd",
         "body \ufffd",
     )
+
+
+async def test_an_edit_whose_name_is_no_text_can_be_told(here: Path) -> None:
+    commit(here, service("app"))
+    write(here, "app/caf\udce9", "x")
+    catalog = await opened(here)
+
+    assert "app/caf\ufffd" in catalog.status.model_dump_json()

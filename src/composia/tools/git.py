@@ -174,9 +174,10 @@ class Git:
         await self._run("update-ref", f"refs/heads/{branch}", revision, "0" * 40)
 
     async def uncommitted(self) -> tuple[str, ...]:
-        """Paths in the work tree that differ from the commit, new ones too."""
+        """Paths in the work tree that differ from the commit, new ones too; to be told."""
         done = await self._run("status", "--porcelain=v1", "-z", "-uall", "--no-renames")
-        return tuple(field[3:] for field in _text(done.stdout).split("\0") if field)
+        fields = done.stdout.decode(errors="replace").split("\0")
+        return tuple(field[3:] for field in fields if field)
 
     async def tree(self, revision: str, path: str | None = None) -> tuple[Entry, ...]:
         """The files of a commit, all of them or those at and below a path."""

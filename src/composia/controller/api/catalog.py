@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 from fastapi import Header, Path, Request, Response
@@ -47,9 +48,10 @@ async def get_catalog(desk: AtDesk) -> CatalogStatus:
 
 @router.get("/files", **answers(errors.Failure))
 async def list_files(desk: AtDesk) -> Page[str]:
-    """The paths of all files."""
+    """The paths of all files; what of a name is no UTF-8 is replaced by U+FFFD."""
     files = await desk.office.catalog.files()
-    return Page(items=[path for path in files if desk.caller.may_see(desk.service_of(path))])
+    seen = [path for path in files if desk.caller.may_see(desk.service_of(path))]
+    return Page(items=[os.fsencode(path).decode(errors="replace") for path in seen])
 
 
 @router.get(

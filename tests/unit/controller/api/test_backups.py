@@ -89,6 +89,14 @@ async def test_nodes_are_shown_with_what_runs_there(admin: Client, office: Memor
 FILE = "/catalog/files/my-app/composia-meta.yaml"
 
 
+async def test_files_whose_names_are_no_text_are_listed(
+    admin: Client, office: MemoryOffice
+) -> None:
+    office.catalog.content["my-app/caf\udce9"] = b"x"
+
+    assert "my-app/caf\ufffd" in (await admin.get("/catalog/files")).json()["items"]
+
+
 async def test_a_file_is_read_and_written_at_a_revision(admin: Client) -> None:
     read = await admin.get(FILE)
     assert (read.text, read.headers["etag"]) == ("name: my-app\n", f'"{REVISION}"')
