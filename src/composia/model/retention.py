@@ -59,7 +59,7 @@ def verdicts(
 
     `drop_missing` is a person's word that what is missing will not come back.
     """
-    newest_first = sorted(backups, key=lambda one: (one.time, one.id), reverse=True)
+    newest_first = sorted(backups, key=lambda one: one.id, reverse=True)
     reasons = _Reasons(newest_first, keep, zone, now, otherwise)
     return tuple(_verdict(one, reasons, drop_missing=drop_missing) for one in newest_first)
 
@@ -148,7 +148,7 @@ class _Reasons:
             yield LAST_VERIFIED
         if backup.status is BackupStatus.UNPROVEN and not backup.damaged:
             yield UNPROVEN
-        elif self._newest is None or self._newest.time <= backup.time:
+        elif self._newest is None or self._newest.id <= backup.id:
             yield NO_BETTER
         elif self._is_young(backup):
             yield f"{_fault(backup)}, {YOUNG}"

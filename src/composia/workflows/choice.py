@@ -85,7 +85,7 @@ def newest_good(
         and (at is None or backup.time <= at)
     ]
     own = [backup for backup in found if backup.node == node]
-    return max(own or found, key=lambda backup: (backup.time, backup.id), default=None)
+    return max(own or found, key=lambda backup: backup.id, default=None)
 
 
 def is_good(backup: Backup) -> bool:

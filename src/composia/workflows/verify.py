@@ -144,7 +144,7 @@ def due(backups: Sequence[Backup]) -> list[Backup]:
 
 def _newest(several: Sequence[Backup]) -> Iterator[Backup]:
     there = [one for one in several if _may_be_good(one)]
-    newest = max(there, key=lambda one: (one.time, one.id), default=None)
+    newest = max(there, key=lambda one: one.id, default=None)
     if newest and newest.verified_at is None:
         yield newest
 

@@ -56,6 +56,11 @@ def test_without_a_policy_everything_stays() -> None:
     assert kept(every, None) == {one.id for one in every}
 
 
+def test_the_one_made_last_stays_though_the_clock_was_set_back() -> None:
+    before, after = saved(1, id="1-before"), saved(2, id="2-after")
+    assert kept([before, after], LAST) == {"2-after"}
+
+
 def test_the_last_ones_stay() -> None:
     every = [saved(day) for day in (1, 2, 3)]
     assert kept(every, Keep(last=2)) == {every[0].id, every[1].id}
@@ -82,8 +87,8 @@ def test_weeks_are_the_calendars() -> None:
     # The last days of 2026 belong to week 53, as the first ones of 2027 do.
     ends = [datetime(2026, 12, 27, tzinfo=UTC), datetime(2026, 12, 28, tzinfo=UTC),
             datetime(2027, 1, 3, tzinfo=UTC)]  # fmt: skip
-    every = [saved(0, id=f"{time:%m%d}", time=time) for time in ends]
-    assert kept(every, Keep(weekly=2), ends[-1]) == {"1227", "0103"}
+    every = [saved(0, id=f"{time:%Y%m%d}", time=time) for time in ends]
+    assert kept(every, Keep(weekly=2), ends[-1]) == {"20261227", "20270103"}
 
 
 def test_days_without_a_backup_do_not_count() -> None:

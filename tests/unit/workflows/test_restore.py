@@ -51,8 +51,10 @@ def node(name: str, operation: Operation[Any]) -> Answer:
 
 
 def test_the_newest_good_backup_of_every_item_is_restored_by_default(world: World) -> None:
-    plan = planned(world, backup("old", **ago(2)), backup("new", **ago(1)), backup("db", **DUMP))
-    assert ids(plan) == ["new", "db"]
+    plan = planned(
+        world, backup("1_old", **ago(2)), backup("2_new", **ago(1)), backup("db", **DUMP)
+    )
+    assert ids(plan) == ["2_new", "db"]
     assert str(plan) == "Restore uploads, database of my-app on main"
 
 
@@ -72,6 +74,11 @@ def test_items_that_were_never_backed_up_are_left_out_by_default(world: World) -
 )
 def test_a_bad_backup_is_never_the_newest(world: World, bad: dict[str, Any]) -> None:
     assert ids(planned(world, backup("good", **ago(5)), backup("bad", **bad))) == ["good"]
+
+
+def test_the_newest_is_the_one_made_last_though_the_clock_was_set_back(world: World) -> None:
+    backups = [backup("1_before", **ago(1)), backup("2_after", **ago(2))]
+    assert ids(planned(world, *backups)) == ["2_after"]
 
 
 def test_as_it_was_at_a_time(world: World) -> None:

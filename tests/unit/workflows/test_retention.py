@@ -32,7 +32,7 @@ def _hex(id_: str) -> str:
     return id_.encode().hex().ljust(64, "0")
 
 
-OLD, NEW = saved("old", 5), saved("new", 1)
+OLD, NEW = saved("b_old", 5), saved("c_new", 1)
 
 
 def planned(world: World, *backups: Backup, **request: Any) -> ForgetPlan:
@@ -89,7 +89,7 @@ def asked_to_forget(run: MemoryRun) -> list[str]:
 
 def test_each_item_and_node_is_judged_by_itself(world: World) -> None:
     others = [saved("database", 400, data_item="database"), saved("edge", 400, node="edge")]
-    assert going(planned(world, OLD, NEW, *others)) == ["old"]
+    assert going(planned(world, OLD, NEW, *others)) == ["b_old"]
 
 
 def test_a_services_own_policy_goes_before_the_default(world: World) -> None:
@@ -149,8 +149,8 @@ async def test_the_snapshots_go_first_and_then_their_records(world: World) -> No
         "look_again", "read_records", "compare_repository", "note_missing", "forget_snapshots",
         "forget_backups",
     ]  # fmt: skip
-    assert asked_to_forget(run) == [_hex("old")]
-    assert run.told["forget_backups"] == {"backup_ids": ["old"]}
+    assert asked_to_forget(run) == [_hex("b_old")]
+    assert run.told["forget_backups"] == {"backup_ids": ["b_old"]}
     assert (result["forgotten"], result["kept"]) == (1, 1)
 
 
@@ -177,7 +177,7 @@ async def test_an_item_whose_younger_snapshot_is_gone_keeps_its_older_one(world:
     with pytest.raises(PartlyDone, match="nothing of uploads of my-app on main") as caught:
         await planned(world, OLD, NEW, *others).carry_out(run)
     assert asked_to_forget(run) == [_hex("x")]
-    assert run.told["note_missing"]["missing"] == ["new"]
+    assert run.told["note_missing"]["missing"] == ["c_new"]
     assert caught.value.result["forgotten"] == 1
     assert "mounted" in str(caught.value.hint)
 
@@ -198,22 +198,22 @@ async def test_an_item_that_has_changed_since_it_was_judged_is_left_alone(
 async def test_what_was_known_to_be_missing_counts_for_nothing_and_fails_nothing(
     world: World,
 ) -> None:
-    missing = saved("gone", 0.5, missing=True)
+    missing = saved("d_gone", 0.5, missing=True)
     run = a_run(OLD, NEW, missing, node=Repository(OLD, NEW))
     result = await planned(world, OLD, NEW, missing).carry_out(run)
-    assert run.told["forget_backups"] == {"backup_ids": ["old"]}
-    assert result["missing"] == ["gone"]
+    assert run.told["forget_backups"] == {"backup_ids": ["b_old"]}
+    assert result["missing"] == ["d_gone"]
 
 
 async def test_missing_records_are_dropped_by_a_persons_word(world: World) -> None:
-    missing = saved("gone", 0.5, missing=True)
+    missing = saved("d_gone", 0.5, missing=True)
     run = a_run(NEW, missing, node=Repository(NEW))
     await planned(world, NEW, missing, drop_missing=True).carry_out(run)
-    assert run.told["forget_backups"] == {"backup_ids": ["gone"]}
+    assert run.told["forget_backups"] == {"backup_ids": ["d_gone"]}
 
 
 async def test_a_missing_one_that_came_back_is_not_dropped(world: World) -> None:
-    missing = saved("gone", 0.5, missing=True)
+    missing = saved("d_gone", 0.5, missing=True)
     run = a_run(NEW, missing)
     await planned(world, NEW, missing, drop_missing=True).carry_out(run)
     assert asked_to_forget(run) == []
@@ -221,27 +221,27 @@ async def test_a_missing_one_that_came_back_is_not_dropped(world: World) -> None
 
 
 async def test_a_record_without_a_snapshot_needs_no_node(world: World) -> None:
-    failed = saved("f", 30, status=BackupStatus.FAILED, snapshot_id=None)
+    failed = saved("a_failed", 30, status=BackupStatus.FAILED, snapshot_id=None)
     run = a_run(NEW, failed)
     await planned(world, NEW, failed).carry_out(run)
     assert asked_to_forget(run) == []
-    assert run.told["forget_backups"] == {"backup_ids": ["f"]}
+    assert run.told["forget_backups"] == {"backup_ids": ["a_failed"]}
 
 
 async def test_a_forget_that_breaks_off_drops_the_records_of_what_is_gone(world: World) -> None:
-    older = saved("older", 6)
+    older = saved("a_older", 6)
     repository = Repository(OLD, NEW, older)
 
     def half(node: str, operation: Operation[Any]) -> Answer:
         if isinstance(operation, ForgetSnapshots):
             problem = Failure("the disk is full", hint="Free some space.").as_told()
-            return SnapshotsForgotten(gone=(_hex("older"),), problem=problem)
+            return SnapshotsForgotten(gone=(_hex("a_older"),), problem=problem)
         return repository(node, operation)
 
     run = a_run(OLD, NEW, older, node=half)
     with pytest.raises(PartlyDone, match="the disk is full"):
         await planned(world, OLD, NEW, older).carry_out(run)
-    assert run.told["forget_backups"] == {"backup_ids": ["older"]}
+    assert run.told["forget_backups"] == {"backup_ids": ["a_older"]}
 
 
 def test_a_plan_is_read_as_it_was_written(world: World) -> None:
