@@ -80,9 +80,84 @@ async def test_a_page_lives_through_a_killed_controller(world: World) -> None:
         await _succeeds(page, "Back up uploads of my-app on main")
 
 
+async def test_backups_are_proven_deleted_and_cared_for_by_pressing(world: World) -> None:
+    meta = services.files_meta("my-app") + "  keep: {last: 1}\n"
+    await asyncio.to_thread(world.commit, {"my-app/composia-meta.yaml": meta})
+    uploads = world.folder("my-app") / "data/uploads"
+    (uploads / "a.txt").write_text("as it was saved")
+    web = world.container("my-app", "web")
+    await asyncio.to_thread(world.docker, "exec", web, "touch", "/cache/x")
+    async with browser() as chromium, person(chromium, world.lab.url) as page:
+        await sign_in(page, "/services/my-app/backup", world.lab.token)
+        await page.get_by_role("button", name="Back up", exact=True).click()
+        await _succeeds(page, "Back up uploads, cache of my-app on main")
+        (uploads / "a.txt").write_text("spoilt")
+        await _bring_all_back(page)
+        assert (uploads / "a.txt").read_text() == "as it was saved"
+
+        await page.goto("/backups?data_item=uploads")
+        await page.get_by_role("row").nth(1).get_by_role("link", name="uploads").click()
+        proven = page.url
+        await page.get_by_role("button", name="Verify").click()
+        await _succeeds(page, re.compile("^Verify backup"))
+        await page.goto(proven)
+        await expect(page.locator("#backup-state")).to_contain_text("Verified")
+
+        gone = await _delete_the_oldest(page)
+        await page.goto(gone)
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("there is no backup")
+        await _care_for_the_repository(page)
+        kept = await asyncio.to_thread(world.backups, service="my-app")
+        assert sorted(one["data_item"] for one in kept) == ["cache", "uploads"]
+
+
+async def _bring_all_back(page: Page) -> None:
+    await page.goto("/services/my-app")
+    await page.get_by_role("link", name="Restore", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("The path ./data/uploads")
+    await expect(dialog).to_contain_text("The volume cache")
+    await dialog.get_by_role("button", name="Restore").click()
+    await _succeeds(page, "Restore uploads, cache of my-app on main")
+
+
+async def _delete_the_oldest(page: Page) -> str:
+    """Where it was shown."""
+    await page.goto("/backups?data_item=uploads")
+    await page.get_by_role("row").last.get_by_role("link", name="uploads").click()
+    await page.get_by_role("link", name="Delete").click()
+    shown = page.url
+    await page.get_by_label("to confirm").fill("uploads")
+    await page.get_by_role("button", name="Delete for good").click()
+    await _succeeds(page, re.compile("^Forget backup"))
+    return shown
+
+
+async def _care_for_the_repository(page: Page) -> None:
+    await page.goto("/repository")
+    await page.get_by_role("link", name="Check").click()
+    await page.get_by_role("radio", name="And all data").check()
+    await page.get_by_role("button", name="Check").click()
+    await _succeeds(page, re.compile("^Check the repository on main"))
+
+    await page.goto("/repository")
+    await page.get_by_role("link", name="Forget").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("1 go, 2 stay.")
+    await dialog.get_by_role("button", name="Forget").click()
+    await _succeeds(page, "Forget 1 of 3 backups")
+
+    await page.goto("/repository")
+    await page.get_by_role("link", name="Prune").click()
+    await page.get_by_role("button", name="Prune").click()
+    await _succeeds(page, "Prune the repository on main")
+    await page.goto("/repository")
+    await expect(page.locator("#repository").get_by_text("Succeeded")).to_have_count(3)
+
+
 async def test_a_service_is_edited_heard_and_moved_by_pressing(world: World) -> None:
     meta = services.files_meta("talker")
-    says = """sh -c 'while :; do echo "a tick"; sleep 1; done'"""
+    says = r"""sh -c 'while :; do printf "\033[32ma tick\033[0m\n"; sleep 1; done'"""
     compose = services.files_compose("always").replace("httpd -f -p 8080 -h /srv", says)
     await asyncio.to_thread(world.service, "talker", compose, meta)
     async with browser() as chromium, person(chromium, world.lab.url) as page:
@@ -93,13 +168,16 @@ async def test_a_service_is_edited_heard_and_moved_by_pressing(world: World) -> 
         await _succeeds(page, "Deploy talker on main")
         fill(world.folder("talker") / "data/uploads")
         await page.goto("/services/talker/instances")
-        await expect(page.locator("#log")).to_contain_text("a tick", timeout=PATIENCE)
+        tick = page.locator("#log .ink-green").first
+        await expect(tick).to_have_text("a tick", timeout=PATIENCE)
 
         await _move(page)
         await page.goto("/services/talker/instances")
         await expect(page.get_by_role("region", name="On edge")).to_contain_text("Running")
         await page.goto("/services/talker/history")
-        await expect(page.get_by_role("table", name="Commits")).to_contain_text("Have it talk")
+        await page.get_by_role("link", name="Have it talk").click()
+        changed = page.get_by_role("group", name="What it changed in docker-compose.yaml")
+        await expect(changed).to_contain_text("+    init: true  # spoken to")
 
 
 async def _edit(page: Page) -> None:
