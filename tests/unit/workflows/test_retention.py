@@ -158,7 +158,7 @@ async def test_every_snapshot_goes_with_the_task_that_must_be_in_its_tags(world:
     run = a_run(OLD, NEW)
     await planned(world, OLD, NEW).carry_out(run)
     (operation,) = [one for one in run.asked if isinstance(one, ForgetSnapshots)]
-    assert [one.task for one in operation.snapshots] == ["Told"]
+    assert [one.task for one in operation.snapshots] == ["Tb_old"]
 
 
 @pytest.mark.parametrize("error", ["the repository is gone", "this is another repository"])
