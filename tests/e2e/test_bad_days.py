@@ -11,10 +11,12 @@ import pytest
 from tests.e2e import services
 from tests.e2e.trees import fill, look
 from tests.e2e.world import World, until
+from tests.lab.clock import Clock
 
 BACKUP_STEPS = ("open_repository", "save_data", "record_backups")
 RESTORE_STEPS = ("open_repository", "fetch_data", "exchange_data")
 MOMENTS = ("before", "middle", "after")
+CLOCKS = ("controller", "agent:main")
 SEALED = [("fetch_data", moment) for moment in MOMENTS] + [
     ("exchange_data", moment) for moment in (*MOMENTS, "held", "exchanging_1", "exchanged")
 ]
@@ -148,6 +150,40 @@ def test_the_engine_killed_while_it_saves(world: World, uploads: Path) -> None:
     until(lambda: runs(world), "the service")
     until(lambda: not ours(world), "the end of our containers")
     big.unlink()
+
+
+def test_a_clock_set_back_an_hour_mixes_nothing_up(world: World, uploads: Path) -> None:
+    clock = Clock(world.lab.state)
+    for process in CLOCKS:
+        world.lab.kill(process)
+        world.lab.start(process, clock=clock)
+    (uploads / "when").write_text("before")
+    before = world.ok("/services/days/backup")
+    (uploads / "when").write_text("meanwhile")
+    tasks = [world.start("/services/days/backup")]
+    until(lambda: world.task(tasks[0])["status"] == "running", "the second")
+
+    clock.set(-3600)
+
+    ended = [world.wait(tasks[0])]
+    for text in ("later", "latest"):
+        (uploads / "when").write_text(text)
+        ended.append(world.ok("/services/days/backup"))
+    assert [task["status"] for task in ended] == ["succeeded"] * 3, ended
+    assert ended[-1]["finished_at"] < before["created_at"]
+    newest = [task["id"] for task in (*reversed(ended), before)]
+    assert [one["id"] for one in world.get("/tasks", limit=4).json()["items"]] == newest
+    assert list(dict.fromkeys(one["task_id"] for one in world.backups()))[:4] == newest
+    for task in ended:
+        assert task["created_at"] <= task["started_at"] <= task["finished_at"]
+        assert 0 <= world.backup_of(task, "uploads")["duration"] < 60
+    (uploads / "when").unlink()
+    world.ok("/services/days/restore")
+    assert (uploads / "when").read_text() == "latest"
+    world.ok("/services/days/restore", {"at": ended[1]["finished_at"]})
+    assert (uploads / "when").read_text() == "later"
+    clock.set(0)
+    assert runs(world)
 
 
 def test_a_node_that_is_away_is_named_and_the_task_can_be_cancelled(world: World) -> None:
