@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +245,20 @@ def test_an_image_that_the_target_cannot_have_fails_the_move_before_anything_sto
     world.docker("rmi", "-f", "only-here:1")
 
 
+@contextmanager
+def updates_refused(world: World) -> Iterator[None]:
+    """The name server serves its zone, and lets nobody change it."""
+    config = world.lab.dns.folder / "named.conf"
+    before = config.read_text()
+    try:
+        config.write_text(before.replace("{ key composia; }", "{ none; }"))
+        world.lab.dns.read_again()
+        yield
+    finally:
+        config.write_text(before)
+        world.lab.dns.read_again()
+
+
 def test_a_move_writes_on_top_of_what_others_pushed_and_asks_again_for_a_name(
     world: World, app: App
 ) -> None:
@@ -265,6 +279,14 @@ def test_a_move_writes_on_top_of_what_others_pushed_and_asks_again_for_a_name(
     assert ended["error"]["hint"]
     assert app.active() == ["edge"]
     world.lab.join_all()
+    # It can be reached again, and does not take our word for anything.
+    with updates_refused(world):
+        refused = world.wait(world.start(f"/tasks/{task}/retry"))
+    assert (refused["status"], refused["error"]["step"]) == ("failed", "7_update_dns")
+    assert "REFUSED" in refused["error"]["message"]
+    assert "allow updates with the key composia" in refused["error"]["hint"]
+    assert refused["actions"] == ["retry", "rollback", "abandon"]
+    assert app.active() == ["edge"]
     retried = world.wait(world.start(f"/tasks/{task}/retry"))
     assert retried["status"] == "succeeded", retried
     assert app.read("edge") == ["before"]

@@ -82,6 +82,11 @@ class Dns:
             self.processes.start("dns", ["named", "-g", "-c", config], netns=self.netns)
             wait_until("BIND", self._answers)
 
+    def read_again(self) -> None:
+        """Let it serve what its configuration says now."""
+        self.processes.end("dns", gently=True)
+        self.start()
+
     def _answers(self) -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             asking.settimeout(0.2)
