@@ -45,6 +45,20 @@ async def test_what_was_not_chosen_is_what_the_api_would_take(
     assert plan.on == ("main",)
 
 
+async def test_nothing_chosen_of_what_is_offered_is_not_everything(
+    admin: Visitor, office: MemoryOffice
+) -> None:
+    before = len(office.store.admitted)
+    saved = await admin.press("/services/my-app/backup", offered=["data_items"])
+    stopped = await admin.press("/services/my-app/change/stop", offered=["nodes"])
+
+    assert "choose at least one of the data items" in saved.text
+    assert "choose at least one of the nodes" in stopped.text
+    assert [saved.status_code, stopped.status_code] == [422, 422]
+    assert len(office.store.admitted) == before
+    assert 'name="offered" value="data_items"' in (await admin.get("/services/my-app/backup")).text
+
+
 async def test_what_is_wrong_is_said_in_the_dialog(admin: Visitor) -> None:
     answer = await admin.press("/services/my-app/backup", data_items=["uplaods"])
 
