@@ -480,6 +480,8 @@ class MemoryCatalog:
     #: The files as they were at earlier revisions.
     past: dict[str, dict[str, bytes]] = field(default_factory=dict)
     commits: list[Commit] = field(default_factory=list)
+    #: What the remote has, and the work tree only when somebody catches up.
+    pushed: CatalogView | None = None
     changed: dict[str, tuple[FileChange, ...]] = field(default_factory=dict)
 
     def view(self) -> CatalogView:
@@ -490,7 +492,7 @@ class MemoryCatalog:
         return CatalogStatus(revision=self.known.revision)
 
     async def catch_up(self, service: str) -> None:
-        return
+        self.known = self.pushed or self.known
 
     async def files(self, below: str = "", revision: str | None = None) -> tuple[str, ...]:
         return tuple(sorted(self.content))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from composia.controller.asking import Question
-from composia.errors import Conflict, Failure
+from composia.errors import Conflict, Failure, Interrupted
 from composia.model.task import Status
 from composia.operations.cargo import Cargo
 from composia.workflows.check import Downtime
@@ -89,6 +89,21 @@ async def test_a_side_that_fails_ends_the_other_one(moving: Office) -> None:
     assert task.error is not None
     assert task.error.message == "no luck"
     assert "edge: undo_target" in moving.nodes.done
+    assert "main: undo_source" in moving.nodes.done
+
+
+async def test_a_side_whose_partner_has_done_its_part_is_not_asked_again(moving: Office) -> None:
+    async def restarts(question: Question) -> dict[str, Any]:
+        if question.operation.op == "export_data":
+            return await ends(question)
+        await until(lambda: any("1_export_data:main" in key for key in moving.nodes.acknowledged))
+        raise Interrupted("the agent was restarted")
+
+    moving.nodes.on("1_export_data", restarts)
+    task = await moving.ended((await moving.submit(plan())).id)
+    assert task.error is not None
+    assert task.error.message == "the agent was restarted"
+    assert len([key for key in moving.nodes.sent if "1_export_data:edge" in key]) == 1
     assert "main: undo_source" in moving.nodes.done
 
 

@@ -32,6 +32,16 @@ async def test_a_volume_that_nothing_saves_is_a_warning(admin: Client) -> None:
     assert [(one["kind"], one["source"]) for one in warnings] == [("unprotected", "cache")]
 
 
+async def test_a_deploy_is_of_what_was_pushed_just_before(
+    admin: Client, office: MemoryOffice
+) -> None:
+    pushed = office.catalog.known
+    office.catalog.pushed = pushed
+    office.catalog.known = pushed.model_copy(update={"services": {}})
+    answer = await admin.post("/services/my-app/deploy?dry_run=true", json={})
+    assert answer.status_code == 200, answer.text
+
+
 @pytest.mark.parametrize(
     ("states", "word"),
     [
