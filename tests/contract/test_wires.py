@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import resource
 from collections.abc import AsyncIterator
 
@@ -50,6 +51,46 @@ async def test_a_node_waits_until_the_other_one_is_asked(world: WiresWorld) -> N
     async with world.wire("edge") as wire:
         assert await wire.receive() == b"hello"
     await waiting
+
+
+async def test_a_node_dials_until_the_controller_is_back(asked: WiresWorld) -> None:
+    controller, turned_away = asked.url, asyncio.Event()
+
+    # The client itself asks once more, so the third call is one of ours.
+    calls = itertools.count(1)
+
+    async def turn_away(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if next(calls) == 3:
+            turned_away.set()
+        writer.close()
+
+    async with await asyncio.start_server(turn_away, "127.0.0.1", 0) as door:
+        port = door.sockets[0].getsockname()[1]
+        asked.url = f"http://127.0.0.1:{port}"
+        waiting = asyncio.create_task(_sends(asked, "main", b"hello"))
+        async with asyncio.timeout(10):
+            await turned_away.wait()
+    asked.url = controller
+    async with asyncio.timeout(10), await _leading_to(controller, port), asked.wire("edge") as wire:
+        assert await wire.receive() == b"hello"
+    await waiting
+
+
+async def _leading_to(controller: str, port: int) -> asyncio.Server:
+    """What a controller listens on that has started again."""
+    host, _, there = controller.removeprefix("http://").partition(":")
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(65_536):
+            writer.write(chunk)
+            await writer.drain()
+        writer.close()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(host, int(there))
+        await asyncio.gather(pour(reader, far_writer), pour(far_reader, writer))
+
+    return await asyncio.start_server(lead, "127.0.0.1", port)
 
 
 async def test_a_node_that_comes_alone_gives_up(world: WiresWorld) -> None:
