@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -71,12 +72,14 @@ def moving(office: Office) -> Office:
 
 
 async def test_the_outage_is_put_together_from_three_clocks(moving: Office) -> None:
+    began = time.monotonic()
     task = await moving.ended((await moving.submit(plan())).id)
+    took = time.monotonic() - began
     assert task.status is Status.SUCCEEDED, task.error
     assert task.result is not None
-    assert 1.5 <= task.result["downtime_seconds"] < 3
     parts = [task.result[f"{part}_seconds"] for part in ("held", "between", "start")]
     assert parts[::2] == [1.0, 0.5]
+    assert 0 <= parts[1] <= took
     assert sum(parts) == pytest.approx(task.result["downtime_seconds"], abs=0.01)
 
 
