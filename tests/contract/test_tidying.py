@@ -118,7 +118,8 @@ async def test_what_a_policy_lets_go_goes_and_exactly_the_rest_stays(world: Worl
     records: list[Backup] = []
     for days in (40, 39, 2, 1, 0):
         id_, time = await world.save(f"01A{days}"), NOW - timedelta(days=days)
-        record = backup(f"B{days}", snapshot_id=id_, time=time, task_id=f"01A{days}")
+        # Ids grow with the time, as those of records do.
+        record = backup(f"B{100 - days:03}", snapshot_id=id_, time=time, task_id=f"01A{days}")
         records.append(record)
     keep = Keep(daily=2, monthly=12)
     judged = verdicts(records, keep, zone=ZoneInfo("Europe/Berlin"), now=NOW)
@@ -133,7 +134,7 @@ async def test_what_a_policy_lets_go_goes_and_exactly_the_rest_stays(world: Worl
         ),
     ).perform(world.site)
 
-    assert stay == {"B0", "B1", "B39"}
+    assert stay == {"B100", "B099", "B061"}
     kept = {str(one.snapshot_id) for one in records if one.id in stay}
     assert await world.listed() == kept
     assert await world.restores(str(records[1].snapshot_id))
