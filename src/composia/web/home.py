@@ -121,7 +121,6 @@ def _services(visit: Visit) -> Iterator[dict[str, Any]]:
         if not visit.caller.may_see(service):
             continue
         yield _entry(service, "service", f"/services/{service}")
-        yield _entry(f"Backups of {service}", "backups", f"/backups?service={service}")
         if visit.may("operate", service):
             yield _entry(f"Back up {service}", "action", f"/services/{service}/backup")
             yield _entry(f"Restore {service}", "action", f"/services/{service}/restore")
