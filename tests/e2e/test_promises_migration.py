@@ -35,7 +35,7 @@ def test_promise_17_no_acknowledged_write_is_lost_by_a_move(world: World, app: A
 
     assert app.lost(client, "edge") == []
     assert client.kept[-1].address == app.address("edge")
-    assert client.outage == pytest.approx(task["result"]["downtime_seconds"], abs=1.0)
+    assert client.outage == pytest.approx(task["result"]["downtime_seconds"], abs=0.5)
     assert app.active() == ["edge"]
     assert trees.look(app.pages("edge")) == pages
     assert "nodes:\n  - edge   # the first one\n" in app.meta
