@@ -83,6 +83,11 @@ def _overlap(one: Included, other: Included) -> bool:
     return one == other
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a name is text: bytes of one that is none are kept as halves of characters."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _refuse_odd(text: str) -> None:
     if not text.strip():
         raise ValueError("must not be empty")
@@ -90,7 +95,7 @@ def _refuse_odd(text: str) -> None:
         raise ValueError("must not contain control characters")
     if len(text) > _LONGEST:
         raise ValueError(f"must have at most {_LONGEST} characters")
-    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not is_utf8(text):
         raise ValueError("must be UTF-8")
 
 

@@ -15,6 +15,7 @@ from composia.errors import Failure, Invalid
 from composia.tools import rustic_output as output
 from composia.tools.compose import Compose
 from composia.tools.docker import Docker
+from composia.tools.paths import is_utf8
 from composia.tools.rustic import (
     Engine,
     Entry,
@@ -265,7 +266,7 @@ class ContainerEngine:
         self, snapshot_id: str, path: str, archive: str
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         wanted = inside(path.strip("/"))
-        if not _is_utf8(wanted):
+        if not is_utf8(wanted):
             raise Invalid(
                 "a name that is not UTF-8 cannot be asked for by itself",
                 hint="Download the folder that it is in, or restore to scratch.",
@@ -349,10 +350,6 @@ def _keep_keys_private(repository: Path) -> None:
     keys = repository / "keys"
     for path in (keys, *keys.iterdir()) if keys.is_dir() else ():
         path.chmod(0o700 if path.is_dir() else 0o600)
-
-
-def _is_utf8(text: str) -> bool:
-    return not any("\udc80" <= sign <= "\udcff" for sign in text)
 
 
 def _made_by(snapshot: SnapshotInfo, containers: Collection[str]) -> bool:

@@ -21,7 +21,7 @@ from composia.model.catalog import META_FILE
 from composia.model.config import Scope
 from composia.model.shown import ServiceView
 from composia.tools import yaml
-from composia.tools.paths import relative_path
+from composia.tools.paths import is_utf8, relative_path
 from composia.web.comparison import compared
 from composia.web.forms import parsed
 from composia.web.services import service_of
@@ -77,8 +77,9 @@ async def show_files(visit: AtVisit, service: ServiceName, path: FilePath = "") 
         "service_files.html",
         service=found,
         tab="files",
-        files=[one for one in files if _can_be_asked_for(one)],
-        others=[one for one in files if not _can_be_asked_for(one)],
+        files=[one for one in files if is_utf8(one)],
+        # Addresses and forms are text: these cannot be asked for.
+        others=[one for one in files if not is_utf8(one)],
         opened=opened,
         problems=await _faults(visit, found, opened.path, opened.content or ""),
         changed=await visit.office.catalog.history(opened.name, 1, seen),
@@ -196,11 +197,6 @@ async def _files(visit: Visit, service: ServiceView) -> list[str]:
     below, office = f"{service.folder}/", visit.office
     found = await office.catalog.files(service.folder, office.catalog.view().revision)
     return [path.removeprefix(below) for path in found if path.startswith(below)]
-
-
-def _can_be_asked_for(path: str) -> bool:
-    """Whether its name is text in UTF-8, as addresses and forms are."""
-    return not any("\ud800" <= one <= "\udfff" for one in path)
 
 
 async def _faults(
