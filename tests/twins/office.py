@@ -453,10 +453,9 @@ class MemoryEvent:
 
 @dataclass
 class MemoryEvents:
-    mark = "start.0"
-
     """Events that are all there is: then the stream ends."""
 
+    mark = "start.0"
     all: tuple[MemoryEvent, ...] = (
         MemoryEvent("task", "my-app", {"id": "01T00000"}),
         MemoryEvent("node", None, {"id": "main"}),

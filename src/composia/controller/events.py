@@ -42,14 +42,14 @@ class Events:
 
     def publish(self, event: Event) -> None:
         """Tell everybody; never waits."""
-        self.skip()
+        self.changed()
         for queue in self._listeners:
             if queue.full():
                 queue.get_nowait()
             queue.put_nowait(event)
 
-    def skip(self) -> None:
-        """Something has changed that need not be told: nobody listens."""
+    def changed(self) -> None:
+        """Something has changed, whether anybody is told of it or not."""
         self._told += 1
 
     @asynccontextmanager

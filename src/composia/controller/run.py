@@ -62,7 +62,7 @@ class Parts:
     async def tell(self, task: str) -> None:
         """Tell those who listen how the task is now."""
         if not self.events.heard:
-            self.events.skip()
+            self.events.changed()
         elif found := await self.store.task(task):
             data = found.model_dump(mode="json", by_alias=True)
             self.events.publish(Event("task", found.service, data))
