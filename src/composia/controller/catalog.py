@@ -210,12 +210,10 @@ class Catalog:
         return await changes(self._git, found[0], before, await self._tree_at(revision, name))
 
     async def _content(self, entry: Entry) -> bytes:
-        async def ask() -> bytes:
-            return (await self._git.blobs([entry.sha]))[entry.sha]
-
+        ask = partial(self._git.blobs, [entry.sha])
         if entry.size > SMALL:
-            return await ask()
-        return await self._asked.answer(("blob", entry.sha), ask)
+            return (await ask())[entry.sha]
+        return (await self._asked.answer(("blob", entry.sha), ask))[entry.sha]
 
     async def _tree_at(self, revision: str, path: str | None) -> tuple[Entry, ...]:
         return await self._asked.answer(

@@ -15,6 +15,7 @@ from composia.controller import timetable
 from composia.controller.admit import Admit
 from composia.controller.events import Event, Events
 from composia.controller.knowing import KnownNodes, known
+from composia.controller.latest import Latest
 from composia.controller.store.schedules import DueRun, Mark, RunState
 from composia.controller.store.store import Store
 from composia.controller.store.times import stored
@@ -74,9 +75,9 @@ class Scheduler:
         self._tasks: list[asyncio.Task[None]] = []
         self._looked: datetime | None = None
         #: What the schedules were made from, and who is late by what: pages ask often.
-        self._seen: tuple[CatalogView, ControllerConfig, tuple[Schedule, ...]] | None = None
+        self._scheduled = Latest[tuple[Schedule, ...]]()
         self._late: tuple[object, tuple[Overdue, ...]] | None = None
-        self._shown: tuple[object, Sequence[ScheduleView]] | None = None
+        self._shown = Latest[Sequence[ScheduleView]]()
         self._pruned = datetime.min.replace(tzinfo=UTC)
 
     def start(self) -> None:
@@ -103,21 +104,20 @@ class Scheduler:
     def schedules(self) -> tuple[Schedule, ...]:
         """As catalog and configuration have them now."""
         view, config = self._view(), self._config()
-        if self._seen is None or self._seen[0] is not view or self._seen[1] is not config:
-            self._seen = (view, config, scheduled(view, config))
-        return self._seen[2]
+        return self._scheduled.of((view, config), lambda: scheduled(view, config))
 
     async def views(self) -> list[ScheduleView]:
         """Every schedule with its last, next, waiting and missed times."""
         runs = await self._store.newest_runs(timetable.SHOWN)
         statuses = await self._store.statuses({run.task for run in runs if run.task})
-        now = self._clock()
+        schedules, now = self.schedules(), self._clock()
+
+        def views() -> Sequence[ScheduleView]:
+            return timetable.views(schedules, timetable.History.of(runs, statuses), now)
+
         # Schedules come on whole minutes: within one nothing else is next.
-        known = (self.schedules(), runs, statuses, now.replace(second=0, microsecond=0))
-        if self._shown is None or self._shown[0] != known:
-            history = timetable.History.of(runs, statuses)
-            self._shown = (known, timetable.views(known[0], history, now))
-        return [*self._shown[1]]
+        minute = now.replace(second=0, microsecond=0)
+        return [*self._shown.of((schedules, runs, statuses, minute), views)]
 
     async def overdue(self) -> tuple[Overdue, ...]:
         """Data items whose last good backup is older than their schedule allows."""

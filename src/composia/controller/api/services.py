@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import Depends, Query, Response
@@ -14,7 +15,10 @@ from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers, hands_in, reads
 from composia.controller.api.streams import reading
 from composia.controller.api.views import Records, service_view
+from composia.model.backup import Backup
 from composia.model.config import Scope
+from composia.model.node import NodeState
+from composia.model.schedule import Overdue
 from composia.model.shown import Page, ServiceView
 from composia.operations.readings import ContainerLogs
 from composia.workflows.backup import BackupRequest, plan_backup
@@ -57,12 +61,9 @@ async def get_service(desk: AtDesk, service: ServiceName) -> ServiceView:
 
 async def every(desk: Desk) -> list[ServiceView]:
     """All services that the token is for, broken ones too, by their names."""
-    office, store = desk.office, desk.office.store
-    good, newest = await store.newest_backups(good=True), await store.newest_backups()
-    records = office.overview.records(good, newest, await office.scheduler.overdue())
-    catalog, states = office.catalog.view(), office.nodes.states()
-    online = {node: office.nodes.online(node) for node in states}
-    found = office.overview.services(catalog, states, online, records)
+    catalog, overview = desk.office.catalog.view(), desk.office.overview
+    records = overview.records(*await _recorded(desk, None))
+    found = overview.services(catalog, *_nodes(desk), records)
     # What goes by its folder only, for its name cannot be read, is nobody's in particular.
     named = {*catalog.services, *(one.name for one in catalog.broken)}
     return [one for one in found if desk.caller.may_see(one.name if one.name in named else None)]
@@ -70,15 +71,26 @@ async def every(desk: Desk) -> list[ServiceView]:
 
 async def shown(desk: Desk, service: str) -> ServiceView:
     """A service as it is now. Raises NotFound, or Invalid for one that is broken."""
-    office, store = desk.office, desk.office.store
-    records = Records.of(
-        good=await store.newest_backups((service,), good=True),
-        newest=await store.newest_backups((service,)),
-        overdue=await office.scheduler.overdue(),
+    records = Records.of(*await _recorded(desk, (service,)))
+    return service_view(desk.office.catalog.view().service(service), *_nodes(desk), records)
+
+
+async def _recorded(
+    desk: Desk, services: Sequence[str] | None
+) -> tuple[Sequence[Backup], Sequence[Backup], Sequence[Overdue]]:
+    """The newest good backups and the newest of all, and who is late."""
+    store = desk.office.store
+    return (
+        await store.newest_backups(services, good=True),
+        await store.newest_backups(services),
+        await desk.office.scheduler.overdue(),
     )
-    states = office.nodes.states()
-    online = {node: office.nodes.online(node) for node in states}
-    return service_view(office.catalog.view().service(service), states, online, records)
+
+
+def _nodes(desk: Desk) -> tuple[Mapping[str, NodeState | None], Mapping[str, bool]]:
+    """Their states, and which of them are online."""
+    states = desk.office.nodes.states()
+    return states, {node: desk.office.nodes.online(node) for node in states}
 
 
 @router.post("/{service}/deploy", **hands_in(ServiceRequest))

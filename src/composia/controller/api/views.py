@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from composia.controller.latest import Latest
 from composia.model.backup import Backup, BackupStatus
 from composia.model.catalog import Broken, CatalogView, Service
 from composia.model.node import Container, Instance, Mount, NodeState
@@ -69,19 +70,15 @@ class Overview:
     """
 
     def __init__(self) -> None:
-        self._found: tuple[object, Records] | None = None
-        self._made: tuple[object, tuple[ServiceView, ...]] | None = None
+        self._records = Latest[Records]()
+        self._services = Latest[tuple[ServiceView, ...]]()
 
     def records(
         self, good: Sequence[Backup], newest: Sequence[Backup], overdue: Sequence[Overdue]
     ) -> Records:
         """See `Records.of`."""
-        of = (good, newest, overdue)
-        if self._found is None or self._found[0] != of:
-            self._found = (of, Records.of(good, newest, overdue))
-        # The same ones, if they only look the same: they are faster compared the next time.
-        self._found = (of, self._found[1])
-        return self._found[1]
+        known = (good, newest, overdue)
+        return self._records.of(known, lambda: Records.of(*known))
 
     def services(
         self,
@@ -91,15 +88,22 @@ class Overview:
         records: Records,
     ) -> tuple[ServiceView, ...]:
         """By their names, broken ones too."""
-        of = (catalog, dict(nodes), dict(online), records)
-        if self._made is None or self._made[0] != of:
-            good = catalog.services.values()
-            found = [
-                *(service_view(one, nodes, online, records) for one in good),
-                *(broken_view(one) for one in catalog.broken),
-            ]
-            self._made = (of, tuple(sorted(found, key=lambda one: one.name)))
-        return self._made[1]
+        known = (catalog, dict(nodes), dict(online), records)
+        return self._services.of(known, lambda: _every(*known))
+
+
+def _every(
+    catalog: CatalogView,
+    nodes: Mapping[str, NodeState | None],
+    online: Mapping[str, bool],
+    records: Records,
+) -> tuple[ServiceView, ...]:
+    good = catalog.services.values()
+    found = [
+        *(service_view(one, nodes, online, records) for one in good),
+        *(broken_view(one) for one in catalog.broken),
+    ]
+    return tuple(sorted(found, key=lambda one: one.name))
 
 
 def service_view(
