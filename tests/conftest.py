@@ -8,13 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import Lab
+from tests.lab import Lab, warm
 
 NODES = ("main", "edge")
 
-# What a test starts is started often: it is compiled once, and not at each start.
+# What a test starts is started often: it is compiled and imported once, and not at each start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+os.environ[warm.VARIABLE] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -75,16 +75,18 @@ def write_agent(lab: Lab, node: Node) -> None:
 def start(lab: Lab, process: str, clock: Clock | None = None) -> None:
     """Start the controller on the machine, or an agent in its node's network."""
     kind, _, name = process.partition(":")
-    failpoints = {faults.VARIABLE: str(lab.failpoints), **(clock.environment if clock else {})}
+    more = {faults.VARIABLE: str(lab.failpoints), **(clock.environment if clock else {})}
+    # A clock is loaded with a program, and another build is not what was imported.
+    as_users_do = bool(clock or os.environ.get(PROGRAM))
+    start = lab.processes.start if as_users_do else lab.processes.start_product
     argv: tuple[str | Path, ...]
     if kind == "controller":
         argv = (program(), "controller", "--config", lab.config)
-        lab.processes.start(process, argv, env={**os.environ, **failpoints})
+        start(process, argv, env={**os.environ, **more})
         return
     node = lab.nodes[name]
     argv = (program(), "agent", "--config", node.config)
-    env = {**engines.docker_env(node.docker_host), **failpoints}
-    lab.processes.start(process, argv, netns=node.netns, env=env)
+    start(process, argv, netns=node.netns, env={**engines.docker_env(node.docker_host), **more})
 
 
 def program() -> Path:

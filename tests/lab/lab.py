@@ -235,6 +235,7 @@ class Lab:
 
     def _start_all(self) -> None:
         """Start whatever does not run, in the order in which it is needed."""
+        self.processes.warm_up()
         _together(lambda node: node.engine.start(), self.nodes.values())
         self.dns.start()
         self.git.start()

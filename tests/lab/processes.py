@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from tests.lab import paths, warm
 from tests.lab.shell import LabError
 
 # Every process of a lab inherits these variables, so those that were never recorded are found too.
 MARKER = "COMPOSIA_LAB_STATE"
 NAME = "COMPOSIA_LAB_PROCESS"
+WARM = "warm"
 # With it set, Python would compile all that the product imports at each of its starts.
 SLOW = "PYTHONDONTWRITEBYTECODE"
 
@@ -36,6 +38,7 @@ class Processes:
         argv: Iterable[str | Path],
         netns: str | None = None,
         env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> int:
         """Start `argv` in its own session with its output in a log file; give its pid."""
         words = [str(word) for word in argv]
@@ -45,7 +48,7 @@ class Processes:
         with self.log(name).open("ab") as out:
             process = subprocess.Popen(
                 words,
-                cwd=self.state,
+                cwd=folder or self.state,
                 env=self._environment(name, env or os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -56,6 +59,38 @@ class Processes:
         process.returncode = 0
         self._record(name, process.pid)
         return process.pid
+
+    def start_product(
+        self,
+        name: str,
+        argv: Iterable[str | Path],
+        netns: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> int:
+        """`start` for the product's program; forked where the tests ask for that."""
+        if not os.environ.get(warm.VARIABLE):
+            return self.start(name, argv, netns, env)
+        words = tuple(str(word) for word in argv)
+        environment = self._environment(name, env or os.environ)
+        start = warm.Start(words, str(self.state), str(self.log(name)), netns, environment)
+        pid = warm.fork(self._warm(), start)
+        self._record(name, pid)
+        return pid
+
+    def warm_up(self) -> None:
+        """Start what forks, so that it has imported the product when it is needed."""
+        if os.environ.get(warm.VARIABLE) and self.pid(WARM) is None:
+            self._warm_socket.unlink(missing_ok=True)
+            self.start(WARM, warm.program(self._warm_socket), folder=paths.ROOT)
+
+    def _warm(self) -> Path:
+        self.warm_up()
+        wait_until("the product's import", self._warm_socket.is_socket)
+        return self._warm_socket
+
+    @property
+    def _warm_socket(self) -> Path:
+        return self.state / "warm.sock"
 
     def _environment(self, name: str, env: Mapping[str, str]) -> dict[str, str]:
         kept = {key: value for key, value in env.items() if key != SLOW}
