@@ -7,11 +7,11 @@ import contextlib
 import os
 import shlex
 import signal
-from asyncio import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Protocol
 
 from composia.errors import CommandFailed
@@ -95,33 +95,70 @@ class Shell(Protocol):
 
 
 class _Process:
-    def __init__(self, process: subprocess.Process) -> None:
+    """A program with its pipes and its end on the loop.
+
+    Not by the loop's own way: uvloop copies the page tables of the whole process for each program,
+    and a controller stands still for more than 10 ms meanwhile. Popen does not copy them.
+    """
+
+    def __init__(self, process: Popen[bytes]) -> None:
         self._process = process
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        self._loose = [process.stderr, process.stdout, process.stdin]
+        self._transports: list[asyncio.BaseTransport] = []
         self.pid = process.pid
+        self.stdin: asyncio.StreamWriter
+        self.stdout: asyncio.StreamReader
+        self.stderr: asyncio.StreamReader
 
-    @property
-    def stdin(self) -> asyncio.StreamWriter:
-        assert self._process.stdin
-        return self._process.stdin
-
-    @property
-    def stdout(self) -> asyncio.StreamReader:
-        assert self._process.stdout
-        return self._process.stdout
-
-    @property
-    def stderr(self) -> asyncio.StreamReader:
-        assert self._process.stderr
-        return self._process.stderr
+    async def connect(self, limit: int) -> None:
+        """Watch it; `limit` is that of its readers, in bytes."""
+        loop = asyncio.get_running_loop()
+        self._end: asyncio.Future[int] = loop.create_future()
+        watched = os.pidfd_open(self.pid)
+        loop.add_reader(watched, self._ended, watched)
+        self.stdin = await self._writer()
+        self.stdout = await self._reader(limit)
+        self.stderr = await self._reader(limit)
 
     async def wait(self) -> int:
-        return await self._process.wait()
+        return await asyncio.shield(self._end)
 
     def kill(self) -> None:
         # Only while it has not been waited for: its id may belong to somebody else afterwards.
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let go of the pipes: a child of its own may hold their other ends for ever."""
+        for transport in self._transports:
+            transport.close()
+        for pipe in self._loose:
+            pipe.close()
+
+    def _ended(self, watched: int) -> None:
+        asyncio.get_running_loop().remove_reader(watched)
+        os.close(watched)
+        self._end.set_result(self._process.wait())
+
+    async def _writer(self) -> asyncio.StreamWriter:
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.connect_write_pipe(
+            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), self._loose.pop()
+        )
+        self._transports.append(transport)
+        return asyncio.StreamWriter(transport, protocol, None, loop)
+
+    async def _reader(self, limit: int) -> asyncio.StreamReader:
+        reader = asyncio.StreamReader(limit)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), self._loose.pop()
+        )
+        self._transports.append(transport)
+        return reader
 
 
 class LocalShell:
@@ -142,25 +179,29 @@ class LocalShell:
 
     @asynccontextmanager
     async def start(self, command: Command) -> AsyncIterator[Running]:
+        running = _Process(self._popen(command))
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command.argv,
+            await running.connect(command.line_limit)
+            yield running
+        finally:
+            running.kill()
+            running.close()
+            await running.wait()
+
+    def _popen(self, command: Command) -> Popen[bytes]:
+        try:
+            return Popen(
+                command.argv,
+                bufsize=0,
                 cwd=command.cwd,
                 env={**self._base_env, **command.env},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                limit=command.line_limit,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
                 start_new_session=True,
             )
         except OSError as error:
             raise CommandFailed(f"{command} could not be started: {error}") from error
-        running = _Process(process)
-        try:
-            yield running
-        finally:
-            running.kill()
-            await asyncio.shield(running.wait())
 
 
 async def _feed(process: Running, stdin: bytes | None) -> None:
