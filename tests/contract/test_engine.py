@@ -262,18 +262,25 @@ async def test_settings_that_would_make_a_backup_a_lie_are_refused(
     assert PASSWORD not in str(caught.value)
 
 
-async def test_an_unreadable_file_makes_the_backup_partial_and_is_named(place: Place) -> None:
+async def test_unreadable_files_and_folders_make_the_backup_partial_and_are_named(
+    place: Place,
+) -> None:
     place.service["user"] = str(NOBODY)
     os.chown(place.repo, NOBODY, NOBODY)
-    root = place.tree({"open": b"1", "closed": b"2", "new\nline": b"3"})
+    root = place.tree({"open": b"1", "closed": b"2", "new\nline": b"3", "shut/below/a": b"4"})
     for name in ("closed", "new\nline"):
         (root / name).chmod(0o600)
+    (root / "shut").chmod(0o700)
     engine = place.engine()
     await engine.init()
 
     saved = await save(engine, root)
+    root.chmod(0o700)
+    nothing_of_it = await save(engine, root)
 
-    assert set(saved.unread) == {f"{KEY}/closed", f"{KEY}/new\nline"}
+    assert set(saved.unread) == {f"{KEY}/closed", f"{KEY}/new\nline", f"{KEY}/shut"}
+    assert await paths(engine, saved) == {"open", "shut"}
+    assert (nothing_of_it.unread, nothing_of_it.snapshot.files) == ((KEY,), 0)
 
 
 async def test_a_single_file_and_an_empty_folder_can_be_saved(

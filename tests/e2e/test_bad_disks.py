@@ -15,6 +15,7 @@ from tests.e2e.disks import disk, torn_disk
 from tests.e2e.trees import fill, look
 from tests.e2e.world import World, until
 from tests.e2e.writing import App, wanted
+from tests.lab.catalog import BACKUP_COMPOSE
 from tests.lab.dns import ZONE
 
 
@@ -88,9 +89,17 @@ def test_a_repository_that_is_full_or_read_only_fails_the_backup_and_still_resto
 
 
 def test_what_vanishes_or_cannot_be_read_is_named_with_the_next_step(world: World) -> None:
+    world.commit({"infra-backup/docker-compose.yaml": BOUND})
     world.service("fading", services.files_compose(), FADING)
-    world.ok("/services/fading/deploy")
+    for service in ("infra-backup", "fading"):
+        world.ok(f"/services/{service}/deploy")
     data = world.folder("fading") / "data"
+    for folder in (data / "some/shut", data / "none"):
+        (folder / "below").mkdir(parents=True)
+        (folder / "file").write_text("x")
+        os.chown(folder, 1000, 1000)
+        folder.chmod(0o700)
+    (data / "some/open").write_text("x")
     for folder in (data / "live", data / "cold"):
         folder.mkdir()
         # Before it comes to the last one, rustic has these to read.
@@ -106,12 +115,22 @@ def test_what_vanishes_or_cannot_be_read_is_named_with_the_next_step(world: Worl
 
     assert ended["status"] == "failed", ended
     assert "back up again" in ended["error"]["hint"]
-    live, cold, torn = (world.backup_of(ended, item) for item in ("live", "cold", "torn"))
+    assert "`user` of its compose service" in ended["error"]["hint"]
+    items = ("live", "cold", "torn", "some", "none")
+    live, cold, torn, some, none = (world.backup_of(ended, item) for item in items)
     assert live["status"] == "success"
     assert "changed while it was read: ./data/live/gone" in live["warnings"]
     assert (cold["status"], cold["error"]) == ("partial", "could not be read: ./data/cold/gone")
     assert (torn["status"], torn["error"]) == ("partial", "could not be read: ./data/torn/torn")
+    assert (some["status"], some["error"]) == ("partial", "could not be read: ./data/some/shut")
+    assert (none["status"], none["snapshot_id"]) == ("failed", None)
+    assert "nothing could be read of ./data/none" in none["error"]
     assert len(world.containers("fading", running=True)) == 1
+    # What could be read of a partial backup comes back; by somebody who may write it.
+    (world.folder("infra-backup") / "docker-compose.yaml").write_text(BACKUP_COMPOSE)
+    restored = world.ok(f"/backups/{some['id']}/restore", {"to": "scratch"})
+    found = Path(restored["result"]["folder"]).rglob("*")
+    assert {path.name for path in found} >= {"open", "shut"}
 
 
 def is_read(file: Path) -> bool:
@@ -123,6 +142,8 @@ def is_read(file: Path) -> bool:
     return False
 
 
+#: Root in a container like this may read no more than others.
+BOUND = f"{BACKUP_COMPOSE}    cap_drop: [ALL]\n"
 FADING = """
 name: fading
 nodes: [main]
@@ -135,8 +156,13 @@ data_protect:
       backup: {strategy: files.tar_after_stop, include: [./data/cold]}
     - name: torn
       backup: {strategy: files.copy, include: [./data/torn]}
+    - name: some
+      backup: {strategy: files.copy, include: [./data/some]}
+      restore: {strategy: files.copy, include: [./data/some]}
+    - name: none
+      backup: {strategy: files.copy, include: [./data/none]}
 backup:
-  data: [{name: live}, {name: cold}, {name: torn}]
+  data: [{name: live}, {name: cold}, {name: torn}, {name: some}, {name: none}]
 """
 
 

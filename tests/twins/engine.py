@@ -31,6 +31,8 @@ class MemoryEngine(Engine):
         #: Called in the middle of each save: somebody writes, or it fails.
         self.meanwhile: Callable[[], None] = lambda: None
         self.unread: tuple[str, ...] = ()
+        #: How many files each snapshot tells of.
+        self.files = 1
         #: What each folder of a snapshot holds, where it is asked for.
         self.listings: dict[str, list[Entry]] = {}
         self.fails = False
@@ -84,7 +86,7 @@ class MemoryEngine(Engine):
     def _keep(self, labels: Labels, size: int) -> Snapshot:
         id_ = os.urandom(32).hex()
         self.kept[id_] = labels
-        return Snapshot(id=id_, size=size, added=size, files=1, duration=0.1)
+        return Snapshot(id=id_, size=size, added=size, files=self.files, duration=0.1)
 
     def _answer(self) -> None:
         if self.fails:

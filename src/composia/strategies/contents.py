@@ -189,9 +189,12 @@ def _compare(copy: Copy, contents: Contents, came: Manifest, wanted: Wanted) -> 
     ignoring = {"ctime"} if copy.key in contents.roots else {"ctime", "same_as"}
     saved = contents.manifest.within(copy.key)
     # What changed while it was saved, or could not be read then: the record has named it.
-    excused = saved.changed | set(saved.unread)
-    found = manifest.differences(saved, came, ignoring=ignoring)
-    if wrong := [str(difference) for difference in found if difference.path not in excused]:
+    found = (
+        difference
+        for difference in manifest.differences(saved, came, ignoring=ignoring)
+        if difference.path not in saved.changed
+    )
+    if wrong := [str(one) for one in found if not manifest.hides(saved.unread, one.path)]:
         raise Damaged(
             f"{wanted.item} did not come back as it was saved: {len(wrong)} paths differ: "
             + ", ".join(wrong[:NAMED]),

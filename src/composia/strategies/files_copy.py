@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -25,6 +26,7 @@ from composia.tools import manifest
 from composia.tools.manifest import Manifest
 from composia.tools.paths import IncludePath
 from composia.tools.rustic import SavedTree
+from composia.tools.rustic_output import few
 
 
 class FilesCopy(BackupStrategy):
@@ -62,10 +64,14 @@ class FilesCopy(BackupStrategy):
         seen = manifest.with_changes(before, after)
         told = await _unread(tree, before, site)
         gone = {path for path in told if self._is_gone(path, after)}
+        unread = tuple(dict.fromkeys([*sorted(told - gone), *seen.unread]))
+        await _refuse_unread(unread, tree, site)
+        # So that a restore of the rest does not miss them.
+        kept = replace(seen, unread=tuple(path for path in unread if path.startswith(sources.KEYS)))
         return Saved(
             snapshot=tree.snapshot,
-            manifest=await asyncio.to_thread(seen.write),
-            unread=tuple(map(_known_as, dict.fromkeys([*sorted(told - gone), *seen.unread]))),
+            manifest=await asyncio.to_thread(kept.write),
+            unread=tuple(map(_known_as, unread)),
             changed=tuple(_known_as(path) for path in sorted(seen.changed | gone)),
             warnings=await self._warnings(site, found, before),
         )
@@ -100,6 +106,19 @@ async def _refuse_vanished(
         )
 
 
+async def _refuse_unread(unread: Sequence[bytes], tree: SavedTree, site: Site) -> None:
+    """Raise Failure where there is nothing in the snapshot but what holds the unread."""
+    if not unread or tree.snapshot.files:
+        return
+    await site.engine.forget([tree.snapshot.id])
+    raise Failure(
+        f"nothing could be read of {few([_known_as(path) for path in unread])}"
+        f" of {site.service} on {site.node}",
+        hint="Look there on the node: who may read it (rustic reads as the `user` of its compose"
+        " service), and is the disk sound? Then back up again.",
+    )
+
+
 async def _unread(tree: SavedTree, seen: Manifest, site: Site) -> set[bytes]:
     """What could not be read; rustic names only the folder of a file whose content cannot be."""
     found: set[bytes] = set()
@@ -111,14 +130,17 @@ async def _unread(tree: SavedTree, seen: Manifest, site: Site) -> set[bytes]:
 
 
 async def _missing_in(folder: bytes, tree: SavedTree, seen: Manifest, site: Site) -> set[bytes]:
-    """The files of a folder that the snapshot does not have."""
+    """The files of a folder that the snapshot does not have; none where it has nothing of it."""
     try:
         listed = await site.engine.list_files(tree.snapshot.id, os.fsdecode(folder))
     except Failure:
         return set()
     saved = {os.fsencode(entry.path) for entry in listed}
-    files = (path for path, entry in seen.entries.items() if entry.type == "file")
-    return {path for path in files if path.rpartition(b"/")[0] == folder} - saved
+    here = [path for path in seen.entries if path.rpartition(b"/")[0] == folder]
+    if not saved and len(here) > 1:
+        # It is the folder that could not be listed.
+        return set()
+    return {path for path in here if seen.entries[path].type == "file"} - saved
 
 
 def _known_as(path: bytes) -> str:

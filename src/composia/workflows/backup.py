@@ -28,8 +28,9 @@ from composia.workflows.sides import errors_of, names
 QUOTED = 5
 #: What to do about paths that could not be read.
 UNREAD = (
-    "They are missing in the backup. Look at them on the node (who may read them, whether the disk "
-    "is sound), or `exclude` them in composia-meta.yaml; then back up again."
+    "They are missing in the backup. Look at them on the node (who may read them: rustic reads as "
+    "the `user` of its compose service; whether the disk is sound), or `exclude` them in "
+    "composia-meta.yaml; then back up again."
 )
 
 

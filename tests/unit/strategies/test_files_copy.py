@@ -149,6 +149,31 @@ async def test_a_folder_of_which_nothing_is_known_is_named_itself(twins: Twins) 
     assert saved.unread == ("./data/uploads",)
 
 
+async def test_a_folder_that_could_not_be_listed_is_named_and_not_what_is_in_it(
+    twins: Twins, uploads: Path
+) -> None:
+    for name in ("shut/a", "shut/below/b"):
+        (uploads / name).parent.mkdir(parents=True, exist_ok=True)
+        (uploads / name).write_text("x")
+    twins.engine.unread = ("files/data/uploads/shut",)
+    twins.engine.listings = {"files/data/uploads/shut": []}
+    saved = await save(twins)
+    assert saved.unread == ("./data/uploads/shut",)
+    assert saved.manifest
+    assert manifest.read(saved.manifest).unread == (b"files/data/uploads/shut",)
+
+
+async def test_a_snapshot_in_which_nothing_could_be_read_is_a_failure_and_forgotten(
+    twins: Twins,
+) -> None:
+    twins.engine.files = 0
+    twins.engine.unread = ("files/data/uploads",)
+    with pytest.raises(Failure, match=r"nothing could be read of \./data/uploads of my") as caught:
+        await save(twins)
+    assert "`user`" in (caught.value.hint or "")
+    assert twins.engine.kept == {}
+
+
 async def test_what_a_running_service_removed_meanwhile_is_a_change(twins: Twins) -> None:
     twins.engine.unread = ("files/data/uploads/tmp_obj_1",)
     saved = await save(twins)

@@ -30,8 +30,9 @@ class Restoring(MemoryEngine):
         self.listed = listed
         self.comes = comes
         self.differs: tuple[str, ...] = ()
-        #: Whose mode and times the restored folder gets.
+        #: The folder that comes too, as it is but for the files that could not be read.
         self.like: Path | None = None
+        self.unread: tuple[str, ...] = ()
 
     async def snapshots(self) -> Sequence[SnapshotInfo]:
         return [
@@ -58,7 +59,8 @@ class Restoring(MemoryEngine):
             for name, content in self.comes.items():
                 (folder / name).write_bytes(content)
             if self.like:
-                shutil.copystat(self.like, folder)
+                without = shutil.ignore_patterns(*self.unread)
+                shutil.copytree(self.like, folder, dirs_exist_ok=True, ignore=without)
 
     async def differences(self, snapshot_id: str, targets: Mapping[str, Path]) -> tuple[str, ...]:
         return self.differs
@@ -129,6 +131,20 @@ async def test_a_folder_that_was_empty_when_it_was_saved_may_be_empty(tmp_path: 
     engine = a_repository({"files": None, ROOT: None}, {})
     engine.like = tmp_path / "tree"
     assert (await proof.files(WANTED, site(tmp_path, engine, kept))).files == 0
+
+
+async def test_what_could_not_be_read_then_is_not_missed(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "shut").mkdir(parents=True)
+    for name in ("a", "shut/b"):
+        (tree / name).write_bytes(b"123")
+    taken = manifest.take(tree)
+    engine = a_repository({**GOOD, f"{ROOT}/shut": None}, {})
+    engine.like, engine.unread = tree, ("b",)
+    with pytest.raises(Damaged, match="1 paths differ: shut/b"):
+        await proof.files(WANTED, site(tmp_path, engine, manifest.join({ROOT: taken}).write()))
+    kept = manifest.join({ROOT: replace(taken, unread=(b"shut",))}).write()
+    assert (await proof.files(WANTED, site(tmp_path, engine, kept))).files == 1
 
 
 async def test_too_small_a_disk_says_nothing_about_the_backup(tmp_path: Path) -> None:
