@@ -112,11 +112,11 @@ class Catalog:
     async def current(self) -> CatalogView:
         """The services at the commit that the work tree has now."""
         async with self._looking:
-            revision = await self._git.revision("HEAD") or ""
+            head = await self._git.head()
+            revision = head.revision or ""
             if revision != self._view.revision:
                 self._changed(await self._reader.view(self._git, revision, self._nodes))
-            uncommitted = await self._git.uncommitted()
-            self._tree.remember(revision=revision, uncommitted=uncommitted)
+            self._tree.remember(revision=revision, uncommitted=head.uncommitted)
         return self._view
 
     async def reconfigure(self, config: ControllerConfig) -> None:

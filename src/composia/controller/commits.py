@@ -119,7 +119,8 @@ class Commits:
     async def _land(self, head: str | None, made: str) -> None:
         try:
             if head is None:
-                await self._git.check_out(await self._git.branch() or self._config.branch, made)
+                branch = (await self._git.head()).branch or self._config.branch
+                await self._git.check_out(branch, made)
             else:
                 await self._git.fast_forward(made)
         except CommandFailed as error:

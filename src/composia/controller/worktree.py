@@ -108,7 +108,8 @@ class WorkTree:
             await self._follow(theirs)
 
     async def _follow(self, theirs: str | None) -> None:
-        branch, mine = await self.git.branch(), await self.git.revision("HEAD")
+        head = await self.git.head()
+        branch, mine = head.branch, head.revision
         if branch != self.config.branch:
             self._say(
                 CatalogState.BLOCKED,

@@ -45,6 +45,8 @@ _HELPER = (
     '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" '
     '"$COMPOSIA_GIT_USERNAME" "$COMPOSIA_GIT_PASSWORD"; }; f'
 )
+#: Words of a line of `git status` before its path: changed, in conflict, new.
+_BEFORE_THE_PATH = {"1": 8, "u": 10, "?": 1}
 _LOG_FORMAT = "%H%x00%an%x00%ae%x00%at%x00%s%x00%b%x00%P"
 
 
@@ -69,6 +71,15 @@ class Person:
 
     name: str
     email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a work tree has: branch and commit (None for none yet), and paths that differ."""
+
+    branch: str | None
+    revision: str | None
+    uncommitted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +136,9 @@ class Git:
         if not (found := _text(listed.stdout).split()):
             return None
         target = f"refs/remotes/{REMOTE}/{branch}"
-        if found[0] != await self.revision(target):
-            refs = f"+refs/heads/{branch}:{target}"
-            await self._remote("fetch", "-q", "--no-tags", REMOTE, refs)
+        if found[0] == await self.revision(target):
+            return found[0]
+        await self._remote("fetch", "-q", "--no-tags", REMOTE, f"+refs/heads/{branch}:{target}")
         return await self.revision(target)
 
     async def push(self, revision: str, branch: str) -> bool:
@@ -147,10 +158,11 @@ class Git:
         done = await self._run(*words, check=False)
         return _text(done.stdout).strip() or None
 
-    async def branch(self) -> str | None:
-        """The branch that is checked out; None for none."""
-        done = await self._run("symbolic-ref", "-q", "--short", "HEAD", check=False)
-        return _text(done.stdout).strip() or None
+    async def head(self) -> Head:
+        """What the work tree has."""
+        words = ("--porcelain=v2", "--branch", "-z", "-uall", "--no-renames")
+        done = await self._run("status", *words)
+        return _head(done.stdout.decode(errors="replace").split("\0"))
 
     async def is_ancestor(self, old: str, new: str) -> bool:
         """Whether the one commit is, or comes before, the other."""
@@ -172,12 +184,6 @@ class Git:
         """Start the branch, which has no commit yet, at a commit; files in the way make it fail."""
         await self._run("read-tree", "-m", "-u", revision)
         await self._run("update-ref", f"refs/heads/{branch}", revision, "0" * 40)
-
-    async def uncommitted(self) -> tuple[str, ...]:
-        """Paths in the work tree that differ from the commit, new ones too; to be told."""
-        done = await self._run("status", "--porcelain=v1", "-z", "-uall", "--no-renames")
-        fields = done.stdout.decode(errors="replace").split("\0")
-        return tuple(field[3:] for field in fields if field)
 
     async def tree(self, revision: str, path: str | None = None) -> tuple[Entry, ...]:
         """The files of a commit, all of them or those at and below a path."""
@@ -314,6 +320,21 @@ _MOVED_ON = (
 
 def _moved_on(line: str) -> bool:
     return any(words in line for words in _MOVED_ON)
+
+
+def _head(fields: Iterable[str]) -> Head:
+    """Of `git status --porcelain=v2 --branch`: headers, then paths and what is said of them."""
+    branch = revision = None
+    changed = []
+    for field_ in filter(None, fields):
+        match field_.split(" ", 2):
+            case ["#", "branch.oid", oid]:
+                revision = None if oid == "(initial)" else oid
+            case ["#", "branch.head", name]:
+                branch = None if name == "(detached)" else name
+            case [kind, *_] if kind in _BEFORE_THE_PATH:
+                changed.append(field_.split(" ", _BEFORE_THE_PATH[kind])[-1])
+    return Head(branch, revision, tuple(changed))
 
 
 def _entry(line: str) -> Entry:
