@@ -89,7 +89,7 @@ def test_a_repository_that_is_full_or_read_only_fails_the_backup_and_still_resto
 
 
 def test_what_vanishes_or_cannot_be_read_is_named_with_the_next_step(world: World) -> None:
-    world.commit({"infra-backup/docker-compose.yaml": BOUND})
+    world.lab.commit({"infra-backup/docker-compose.yaml": BOUND})
     world.service("fading", services.files_compose(), FADING)
     for service in ("infra-backup", "fading"):
         world.ok(f"/services/{service}/deploy")
