@@ -89,23 +89,7 @@ def test_a_repository_that_is_full_or_read_only_fails_the_backup_and_still_resto
 
 
 def test_what_vanishes_or_cannot_be_read_is_named_with_the_next_step(world: World) -> None:
-    world.lab.commit({"infra-backup/docker-compose.yaml": BOUND})
-    world.service("fading", services.files_compose(), FADING)
-    for service in ("infra-backup", "fading"):
-        world.ok(f"/services/{service}/deploy")
-    data = world.folder("fading") / "data"
-    for folder in (data / "some/shut", data / "none"):
-        (folder / "below").mkdir(parents=True)
-        (folder / "file").write_text("x")
-        os.chown(folder, 1000, 1000)
-        folder.chmod(0o700)
-    (data / "some/open").write_text("x")
-    for folder in (data / "live", data / "cold"):
-        folder.mkdir()
-        # Before it comes to the last one, rustic has these to read.
-        for number in range(8):
-            (folder / f"big{number}").write_bytes(os.urandom(10_000_000))
-        (folder / "gone").write_text("x")
+    data = fading(world)
     with torn_disk(data / "torn"):
         task = world.start("/services/fading/backup")
         for folder in (data / "live", data / "cold"):
@@ -131,6 +115,28 @@ def test_what_vanishes_or_cannot_be_read_is_named_with_the_next_step(world: Worl
     restored = world.ok(f"/backups/{some['id']}/restore", {"to": "scratch"})
     found = Path(restored["result"]["folder"]).rglob("*")
     assert {path.name for path in found} >= {"open", "shut"}
+
+
+def fading(world: World) -> Path:
+    """A service whose files are going to vanish, or may not be read; the folder of its data."""
+    world.lab.commit({"infra-backup/docker-compose.yaml": BOUND})
+    world.service("fading", services.files_compose(), FADING)
+    for service in ("infra-backup", "fading"):
+        world.ok(f"/services/{service}/deploy")
+    data = world.folder("fading") / "data"
+    for folder in (data / "some/shut", data / "none"):
+        (folder / "below").mkdir(parents=True)
+        (folder / "file").write_text("x")
+        os.chown(folder, 1000, 1000)
+        folder.chmod(0o700)
+    (data / "some/open").write_text("x")
+    for folder in (data / "live", data / "cold"):
+        folder.mkdir()
+        # Before it comes to the last one, rustic has these to read.
+        for number in range(8):
+            (folder / f"big{number}").write_bytes(os.urandom(10_000_000))
+        (folder / "gone").write_text("x")
+    return data
 
 
 def is_read(file: Path) -> bool:
