@@ -87,6 +87,9 @@ class Bulk:
         headers[STATUS] = str(int(found.status))
         if found.length is not None:
             headers[LENGTH] = str(found.length)
+            if not isinstance(found.content, bytes):
+                # Else each piece would be wrapped, and unwrapped again.
+                headers["Content-Length"] = str(found.length)
         async with self._session.post(
             self._relay(relay), data=found.content, headers=headers
         ) as said:

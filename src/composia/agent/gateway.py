@@ -170,7 +170,8 @@ class Gateway:
             answer.set_status(found.status)
             answer.headers.update(_shown(found.headers))
             await answer.prepare(request)
-            async for chunk in found.content.iter_chunked(CHUNK):
+            # As they come: to cut them anew would only copy them.
+            async for chunk in found.content.iter_any():
                 await answer.write(chunk)
             await answer.write_eof()
         return answer

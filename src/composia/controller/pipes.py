@@ -21,47 +21,46 @@ class Pipe:
 
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()
-        self._changed = asyncio.Condition()
-        self._ended = False
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._over = asyncio.Event()
         self._closed = False
         self._error: ComposiaError | None = None
 
     async def put(self, chunk: bytes) -> None:
         """Add a chunk. Raises Closed."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or len(self._chunks) < CHUNKS)
-            if self._closed:
-                raise Closed
-            self._chunks.append(chunk)
-            self._changed.notify_all()
+        while not self._closed and len(self._chunks) >= CHUNKS:
+            self._room.clear()
+            await self._room.wait()
+        if self._closed:
+            raise Closed
+        self._chunks.append(chunk)
+        self._news.set()
 
     async def end(self, error: ComposiaError | None = None) -> None:
         """Nothing more comes; the first end counts."""
-        async with self._changed:
-            if not self._ended:
-                self._ended, self._error = True, error
-                self._changed.notify_all()
+        if not self._over.is_set():
+            self._error = error
+            self._over.set()
+            self._news.set()
 
     async def close(self) -> None:
         """Nobody takes any more."""
-        async with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._closed = True
+        self._room.set()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """What comes, to the end. Raises what it ended with."""
-        while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._chunks or self._ended)
-                if not self._chunks:
-                    break
-                chunk = self._chunks.popleft()
-                self._changed.notify_all()
-            yield chunk
+        while self._chunks or not self._over.is_set():
+            if self._chunks:
+                self._room.set()
+                yield self._chunks.popleft()
+            else:
+                self._news.clear()
+                await self._news.wait()
         if self._error:
             raise self._error
 
     async def ended(self) -> None:
         """Wait for the end."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._ended)
+        await self._over.wait()
