@@ -1,6 +1,7 @@
 """rustic over the gateway against rest-server, and on the folder itself, which no server beats.
 
-Gateway, controller and the holding node's agent share one process here: on nodes they do not.
+Gateway, controller and the holding agent are three processes, as users run them, but on one
+machine: they take turns with rustic on its processors. rest-server is one process and one hop.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from pathlib import Path
 import uvloop
 
 from tests.bench import rest_server
+from tests.bench.gateway_parts import three_processes
 from tests.bench.pairs import Pair
-from tests.contract.gateway_world import PASSWORD, GatewayWorld, ended, gateway_world
+from tests.contract.gateway_world import PASSWORD, ended
 from tests.lab import rustic
 from tests.lab.shell import say
 
@@ -40,15 +42,22 @@ def relayed(megabytes: int) -> dict[tuple[str, str], Pair]:
 
 
 async def _relayed(folder: Path, megabytes: int) -> dict[tuple[str, str], Pair]:
-    async with gateway_world(folder) as world, _peers(folder) as peers:
-        for repository in (str(world.repository), *peers.values()):
+    async with three_processes(folder) as ours, _peers(folder) as peers:
+        for repository in (str(folder / "repository"), *peers.values()):
             await _rustic(repository, "init", "--set-datapack-size", "8MiB")
-        data = world.data(size=megabytes * 1_000_000 // FILES, files=FILES)
+        data = _data(folder / "data", megabytes * 1_000_000 // FILES)
         return {
             (work, peer): pair
             for work in ("backup", "restore")
-            for peer, pair in (await _pairs(world, peers, work, data)).items()
+            for peer, pair in (await _pairs(ours, peers, work, data)).items()
         }
+
+
+def _data(folder: Path, size: int) -> Path:
+    folder.mkdir()
+    for number in range(FILES):
+        (folder / f"file{number}").write_bytes(os.urandom(size))
+    return folder
 
 
 @asynccontextmanager
@@ -63,10 +72,8 @@ async def _peers(folder: Path) -> AsyncIterator[dict[str, str]]:
         yield found
 
 
-async def _pairs(
-    world: GatewayWorld, peers: Mapping[str, str], work: str, data: Path
-) -> dict[str, Pair]:
-    ours = await _seconds(world.rustic(*_words(work, data, "ours")))
+async def _pairs(gateway: str, peers: Mapping[str, str], work: str, data: Path) -> dict[str, Pair]:
+    ours = await _seconds(_rustic(gateway, *_words(work, data, "ours")))
     return {
         peer: Pair(ours, await _seconds(_rustic(repository, *_words(work, data, peer))))
         for peer, repository in peers.items()

@@ -215,9 +215,9 @@ async def gateway_world(folder: Path) -> AsyncIterator[GatewayWorld]:
         main = MainAgent(url, folder / "repository")
         await main.connect()
         await until(lambda: nodes.online("main"))
-        asking = asyncio.create_task(nodes.ask("edge", _question()))
+        asking = asyncio.create_task(nodes.ask("edge", question()))
         world = GatewayWorld(folder, nodes, main, url)
-        async with _edge(url) as address:
+        async with edge_gateway(url) as address:
             world.address = address
             yield world
         asking.cancel()
@@ -227,7 +227,7 @@ async def gateway_world(folder: Path) -> AsyncIterator[GatewayWorld]:
 
 
 @asynccontextmanager
-async def _edge(url: str) -> AsyncIterator[str]:
+async def edge_gateway(url: str) -> AsyncIterator[str]:
     headers = {"Authorization": "Bearer edge-token"}
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
@@ -238,5 +238,5 @@ async def _edge(url: str) -> AsyncIterator[str]:
         await gateway.close()
 
 
-def _question() -> Asked:
+def question() -> Asked:
     return Asked(KEY, DescribeRepository(service=SERVICE, repository=REPOSITORY))
