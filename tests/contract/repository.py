@@ -16,6 +16,7 @@ from composia.tools.docker import Docker
 from composia.tools.rustic import Labels
 from composia.tools.rustic_engine import RusticEngine
 from composia.tools.shell import Command, Finished, LocalShell, Running
+from tests.lab import keys
 
 PASSWORD = "planted-rustic-secret"  # planted, to be looked for
 LABELS = Labels(node="main", service="my-app", item="uploads", task="01TASK")
@@ -91,6 +92,7 @@ class Place:
         engine = self.engine()
         if not (template / "config").exists():
             await engine.init()
+            keys.lighten(self.repo, PASSWORD)
             shutil.copytree(self.repo, template, dirs_exist_ok=True)
         shutil.copytree(template, self.repo, dirs_exist_ok=True)
         return engine

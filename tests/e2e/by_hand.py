@@ -12,9 +12,11 @@ from composia.tools.compose import Compose
 from composia.tools.docker import Docker
 from composia.tools.rustic_engine import RusticEngine
 from composia.tools.shell import LocalShell
-from tests.lab import Lab, engines
+from tests.lab import Lab, engines, keys
 from tests.lab.catalog import initial_files
 from tests.twins.site import MemoryNotes
+
+PASSWORD = "planted-repository-secret"
 
 
 class ByHand:
@@ -25,7 +27,7 @@ class ByHand:
         self.folder = lab.nodes["main"].folder / "by-hand"
         self.shell = LocalShell(engines.docker_env(lab.nodes["main"].docker_host))
         self.projects: set[str] = set()
-        for path, text in initial_files(["main"], "planted-repository-secret").items():
+        for path, text in initial_files(["main"], PASSWORD).items():
             self.write(path, text)
 
     def service(self, name: str, compose: str) -> Path:
@@ -41,6 +43,10 @@ class ByHand:
 
     def docker(self, *words: str) -> str:
         return self.lab.docker("main", *words).strip()
+
+    def lighten_keys(self) -> None:
+        """Make the repository quick to open, once it is there."""
+        keys.lighten(self.folder / "infra-backup" / "repo", PASSWORD)
 
     def container(self, name: str, compose_service: str) -> str:
         """The container's id."""

@@ -23,7 +23,7 @@ from composia.tools.compose import Compose
 from composia.tools.docker import Docker
 from composia.tools.rustic_engine import RusticEngine
 from composia.tools.shell import LocalShell
-from tests.lab import Lab
+from tests.lab import Lab, keys
 
 REPOSITORY = """services:
   rustic:
@@ -31,7 +31,8 @@ REPOSITORY = """services:
     command: rustic
     volumes: [./config:/config, ./repo:/repo]
 """
-PROFILE = '[repository]\nrepository = "/repo"\npassword = "planted-repository-secret"\n'
+PASSWORD = "planted-repository-secret"
+PROFILE = f'[repository]\nrepository = "/repo"\npassword = "{PASSWORD}"\n'
 
 
 class KeptNotes:
@@ -274,3 +275,4 @@ def make_repository(lab: Lab) -> None:
         await site.repository.init()
 
     service.use(make)
+    keys.lighten(folder / "repo", PASSWORD)

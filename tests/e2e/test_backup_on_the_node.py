@@ -65,6 +65,7 @@ async def a_site(hand: ByHand, name: str) -> AsyncIterator[Site]:
     try:
         if await site.engine.repository_id() is None:
             await site.engine.init()
+            hand.lighten_keys()
         yield site
     finally:
         await site.docker.aclose()

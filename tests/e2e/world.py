@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from tests.lab import Lab
+from tests.lab import Lab, keys
 
 #: Seconds until a test gives up on something that is on its way.
 PATIENCE = 90.0
@@ -83,6 +83,7 @@ class World:
         """POST and wait for success."""
         task = self.do(path, body)
         assert task["status"] == "succeeded", (task["error"], self.log(task["id"]))
+        keys.lighten(self.lab.repository, self.lab.facts.rustic_password)
         return task
 
     def fails(self, path: str, body: Any = None) -> dict[str, Any]:
