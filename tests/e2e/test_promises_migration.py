@@ -201,8 +201,11 @@ def test_everything_wrong_is_named_at_once(world: World, app: App) -> None:
     assert "./data" in uncovered.text
     assert "pages" in uncovered.text
     world.lab.kill("agent:edge")
-    offline = world.post(f"{app.path}/migrate", wanted(data_items=["data"]))
-    world.lab.start("agent:edge")
+    try:
+        until(lambda: world.get("/nodes/edge").json()["online"] is False, "edge offline")
+        offline = world.post(f"{app.path}/migrate", wanted(data_items=["data"]))
+    finally:
+        world.lab.start("agent:edge")
     assert offline.status_code == 422
     assert "pages" in offline.text
     assert "offline" in offline.text
