@@ -18,7 +18,7 @@ ANSWER = 10.0
 #: Seconds at least for all of them, and for what only has a port to be asked at.
 PATIENCE = 30.0
 SLOW = 120.0
-#: Seconds in which a container that cannot be asked shows that it cannot run.
+#: Seconds in which a container without a health command shows that it cannot run.
 FIRST_MOMENT = 0.5
 
 
@@ -30,10 +30,13 @@ async def wait_until_it_answers(site: Site) -> float:
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
-    silent = [one for one in await _to_ask(site) if _can_be_asked(one)]
+    found = await _to_ask(site)
+    silent = [one for one in found if _can_be_asked(one)]
+    # Who says by itself that it is well need not be watched besides.
+    watched = 0.0 if found and all(map(_health, found)) else FIRST_MOMENT
     patience = max([PATIENCE, *map(_patience, silent)])
     last = began
-    while silent or loop.time() - began < FIRST_MOMENT:
+    while silent or loop.time() - began < watched:
         _refuse_dead(await _all(site))
         silent = [one for one in silent if not await _answers(one, site)]
         if silent:

@@ -25,6 +25,7 @@ from composia.operations.cargo import Cargo
 from composia.operations.carrying import PreCopy, Receive
 from composia.operations.certificates import ReceiveCertificates, SendCertificates
 from composia.operations.forward import ForwardHosts
+from composia.operations.fragments import Placed
 from composia.operations.leaving import (
     DumpToTake,
     ExportData,
@@ -184,7 +185,10 @@ class MigratePlan(Plan):
         done = await run.on_both("0_bring_certificates", both)
         checked = Checked(sites=done[self.source].sites, trust=done[target].authorities)
         # Validated now, so that only a reload is left for the time in which nobody answers.
-        await self._forward(run, checked, None, "0_check_forward", rehearse=True)
+        forward = await self._forwarding(run, checked, "0_check_forward")
+        if forward:
+            rehearsed = forward.model_copy(update={"rehearse": True})
+            await run.on(self.source, "0_check_forward", rehearsed)
         return checked
 
     async def _cross(self, run: Run, reached: _Reached, checked: Checked) -> dict[str, Any]:
@@ -228,12 +232,12 @@ class MigratePlan(Plan):
         """Nothing is undone any more; every step may be repeated."""
         checked = Checked.model_validate({name: facts[name] for name in Checked.model_fields})
         if self.caddy_on_target:
-            place = PlaceFragment(service=self.service, caddy=self.caddy_on_target)
-            await run.on(self.target, "6_reload_caddy", place)
-            await self._forward(run, checked, None, "6_forward")
+            await self._let_in(run, checked, self.caddy_on_target)
         updated = await update_dns(run, "7_update_dns", self.records, self.our_addresses)
         revision = await write_back(run, self.service, self.nodes_after, self.nodes_before)
-        await self._forward(run, checked, updated.forgotten_at, "9_end_forward")
+        forward = await self._forwarding(run, checked, "9_end_forward", updated.forgotten_at)
+        if forward:
+            await run.on(self.source, "9_end_forward", forward)
         retire = RetireSource(service=self.service, cargo=self.cargo)
         retired = await run.on(self.source, "9_retire_source", retire)
         await run.control("9_done", "note_move", task=run.task, stage="done", facts={})
@@ -242,29 +246,32 @@ class MigratePlan(Plan):
         kept_until = retired.kept_until.isoformat()
         return {**shown, "dns": dns, "revision": revision, "kept_until": kept_until}
 
-    async def _forward(
-        self,
-        run: Run,
-        checked: Checked,
-        until: datetime | None,
-        step: str,
-        *,
-        rehearse: bool = False,
-    ) -> None:
+    async def _let_in(self, run: Run, checked: Checked, caddy: CaddyRef) -> None:
+        """At both doors at once: behind a proxy nobody is answered before."""
+        doors: dict[str, Operation[Placed]] = {
+            self.target: PlaceFragment(service=self.service, caddy=caddy)
+        }
+        if forward := await self._forwarding(run, checked, "6_reload_caddy"):
+            doors[self.source] = forward
+        for placed in (await run.on_each("6_reload_caddy", doors)).values():
+            if isinstance(placed, ComposiaError):
+                raise placed
+
+    async def _forwarding(
+        self, run: Run, checked: Checked, step: str, until: datetime | None = None
+    ) -> ForwardHosts | None:
         """For clients with the old address: until they have heard of the new one, or for a day."""
         if not (self.caddy_on_source and self.target_address and checked.sites):
-            return
+            return None
         now = datetime.fromisoformat(await run.control(f"{step}_at", "now"))
-        forward = ForwardHosts(
+        return ForwardHosts(
             service=self.service,
             caddy=self.caddy_on_source,
             sites=checked.sites,
             to=self.target_address,
             until=until or now + FORWARD,
             trust=checked.trust,
-            rehearse=rehearse,
         )
-        await run.on(self.source, step, forward)
 
     async def _undo(self, run: Run, reached: _Reached, error: ComposiaError) -> None:
         """Back to how it was: first nothing runs on the target, then the source starts again."""

@@ -78,13 +78,17 @@ def done(run: MemoryRun) -> list[str]:
     return list(dict.fromkeys(name for name, _ in run.steps))
 
 
-async def test_the_steps_are_those_of_the_design(world: World) -> None:
+def behind_caddy(world: World) -> MigratePlan:
     caddy = CaddyRef(
         service=planned(world).service, compose_service="caddy", config_dir="/etc/caddy", source="f"
     )
-    plan = planned(world).model_copy(update={"caddy_on_source": caddy, "caddy_on_target": caddy})
+    places = {"caddy_on_source": caddy, "caddy_on_target": caddy, "target_address": "10.0.0.2"}
+    return planned(world).model_copy(update=places)
+
+
+async def test_the_steps_are_those_of_the_design(world: World) -> None:
     run = carried()
-    await plan.carry_out(run)
+    await behind_caddy(world).carry_out(run)
     design = Path("docs/design.md").read_text()
     named = re.findall(
         r"`(\d_[a-z_]+)`", design.partition("### Migrate")[2].partition("Between them")[0]
@@ -153,6 +157,20 @@ async def test_a_retry_after_the_answer_begins_with_step_6(world: World) -> None
     run.controlled["begin_move"] = {"answered": True, "facts": facts}
     await planned(world).carry_out(run)
     assert done(run) == ["0_begin", "7_update_dns", "8_write_back", "9_retire_source", "9_done"]
+
+
+@pytest.mark.parametrize("failing", ["place_fragment", "forward_hosts"])
+async def test_one_door_that_stays_shut_keeps_not_the_other_one_shut(
+    world: World, failing: str
+) -> None:
+    run = carried(failing)
+    sites = [{"host": "app.example.org", "port": 443, "tls": True}]
+    facts = {"sites": sites, "trust": [], "downtime_seconds": 1.6}
+    run.controlled["begin_move"] = {"answered": True, "facts": facts}
+    with pytest.raises(LeftOpen, match="no luck"):
+        await behind_caddy(world).carry_out(run)
+    asked = [(name, node) for name, node in run.steps if node]
+    assert asked == [("6_reload_caddy", "edge"), ("6_reload_caddy", "main")]
 
 
 async def test_a_rollback_without_the_data_carries_none(world: World) -> None:
