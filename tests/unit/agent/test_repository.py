@@ -1,0 +1,75 @@
+"""Objects of the repository as they are read out: whole, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from composia.agent.repository import CHUNK, Answer, Repository
+from composia.operations.messages import ObjectCall
+
+CONTENT = os.urandom(2 * CHUNK + 1)
+NAME = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    path = tmp_path / "data" / NAME[:2] / NAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    return path
+
+
+async def read(answer: Answer) -> bytes:
+    assert not isinstance(answer.content, bytes)
+    return b"".join([bytes(chunk) async for chunk in answer.content])
+
+
+async def asked(folder: Path) -> Answer:
+    call = ObjectCall(method="GET", path=f"data/{NAME}")
+    return await Repository(folder, "edge").answer(call, no_body())
+
+
+async def no_body() -> AsyncIterator[bytes]:
+    for chunk in ():
+        yield chunk
+
+
+async def test_an_object_is_read_whole(tmp_path: Path, pack: Path) -> None:
+    answer = await asked(tmp_path)
+    assert answer.length == len(CONTENT)
+    assert await read(answer) == CONTENT
+
+
+async def test_what_memory_does_not_have_comes_from_the_disk(tmp_path: Path, pack: Path) -> None:
+    with pack.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert await read(await asked(tmp_path)) == CONTENT
+
+
+@pytest.mark.parametrize("word", [errno.EAGAIN, errno.EOPNOTSUPP])
+async def test_a_file_system_that_cannot_tell_is_read_all_the_same(
+    tmp_path: Path, pack: Path, monkeypatch: pytest.MonkeyPatch, word: int
+) -> None:
+    def cannot(*_: object) -> int:
+        raise OSError(word, os.strerror(word))
+
+    monkeypatch.setattr(os, "preadv", cannot)
+    assert await read(await asked(tmp_path)) == CONTENT
+
+
+async def test_a_file_that_shrinks_meanwhile_does_not_pass_for_whole(
+    tmp_path: Path, pack: Path
+) -> None:
+    answer = await asked(tmp_path)
+    assert not isinstance(answer.content, bytes)
+    assert len(await anext(answer.content)) == CHUNK
+    os.truncate(pack, CHUNK)
+    with pytest.raises(EOFError, match="shorter"):
+        await anext(answer.content)
