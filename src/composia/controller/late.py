@@ -1,4 +1,4 @@
-"""Backups that have not happened, as matters: overdue ones, and runs that were missed. Pure."""
+"""What has not happened, as matters: overdue backups, and runs that were missed. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from composia.controller.matters import item_subject
 from composia.controller.store.schedules import DueRun, RunState
 from composia.model.notification import EventName, Matter
-from composia.model.schedule import Overdue, Schedule
+from composia.model.schedule import Kind, Overdue, Schedule
 
-#: Of all runs of schedules these are backups.
-_BACKUPS = "backup:"
+#: What is done for all backups together, and how to have it done now.
+_CARE = {
+    Kind.FORGET: ("Forget", "composia repo forget"),
+    Kind.PRUNE: ("Prune", "composia repo prune"),
+    Kind.CHECK: ("Check of the repository", "composia repo check"),
+    Kind.VERIFY: ("Proof of backups", "composia schedules"),
+    Kind.COPY: ("Copy off site", "composia repo copy"),
+}
 
 
 def late(
@@ -53,18 +59,37 @@ def _missed(known: Mapping[str, Schedule], newest: Iterable[DueRun]) -> Iterator
         schedule = known.get(run.schedule)
         if run.state is not RunState.MISSED or schedule is None or run.node not in schedule.places:
             continue
-        if not run.schedule.startswith(_BACKUPS):
-            continue
-        service, item = str(schedule.service), str(schedule.data_item)
-        times = f", {run.times} times" if run.times > 1 else ""
-        yield Matter(
-            event=EventName.BACKUP_MISSED,
-            subject=f"missed:{item_subject(service, item, run.node)}",
-            title=f"Backup missed: {item} of {service} on {run.node}",
-            reason=f"It was to begin at {run.slot:%Y-%m-%d %H:%M} UTC{times}: {run.reason or ''}",
-            hint=f"composia backup {service} --item {item} --node {run.node}",
-            since=run.first,
-            service=service,
-            node=run.node,
-            data_item=item,
-        )
+        yield _backup(schedule, run) if schedule.kind is Kind.BACKUP else _care(schedule, run)
+
+
+def _backup(schedule: Schedule, run: DueRun) -> Matter:
+    service, item = str(schedule.service), str(schedule.data_item)
+    return Matter(
+        event=EventName.BACKUP_MISSED,
+        subject=f"missed:{item_subject(service, item, run.node)}",
+        title=f"Backup missed: {item} of {service} on {run.node}",
+        reason=_reason(run),
+        hint=f"composia backup {service} --item {item} --node {run.node}",
+        since=run.first,
+        service=service,
+        node=run.node,
+        data_item=item,
+    )
+
+
+def _care(schedule: Schedule, run: DueRun) -> Matter:
+    what, command = _CARE[schedule.kind]
+    to = f" to {schedule.copy}" if schedule.copy else ""
+    return Matter(
+        event=EventName.SCHEDULE_MISSED,
+        subject=f"missed:{schedule.key}",
+        title=f"{what}{to} missed",
+        reason=_reason(run),
+        hint=command,
+        since=run.first,
+    )
+
+
+def _reason(run: DueRun) -> str:
+    times = f", {run.times} times" if run.times > 1 else ""
+    return f"It was to begin at {run.slot:%Y-%m-%d %H:%M} UTC{times}: {run.reason or ''}"

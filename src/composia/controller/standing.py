@@ -28,6 +28,7 @@ STANDING = frozenset(
     {
         EventName.BACKUP_OVERDUE,
         EventName.BACKUP_MISSED,
+        EventName.SCHEDULE_MISSED,
         EventName.MIGRATE_LEFT_OPEN,
         EventName.NODE_OFFLINE,
         EventName.CATALOG_BROKEN,
@@ -55,7 +56,7 @@ class Seen:
     catalog: CatalogView = field(default_factory=CatalogView)
     catalog_status: CatalogStatus = field(default_factory=CatalogStatus)
     open_moves: Sequence[tuple[Task, Plan | None]] = ()
-    #: Backups that have not happened: matters of `backup_overdue` and `backup_missed`.
+    #: What has not happened: matters of `backup_overdue`, `backup_missed` and `schedule_missed`.
     late: Sequence[Matter] = ()
     #: Subjects that are told already.
     told: frozenset[str] = frozenset()

@@ -21,6 +21,7 @@ class EventName(StrEnum):
     FORGET_FAILED = "forget_failed"
     PRUNE_FAILED = "prune_failed"
     COPY_FAILED = "copy_failed"
+    SCHEDULE_MISSED = "schedule_missed"
     MIGRATE_FAILED = "migrate_failed"
     MIGRATE_LEFT_OPEN = "migrate_left_open"
     MIGRATE_SUCCEEDED = "migrate_succeeded"
@@ -51,6 +52,7 @@ USUAL = (
     EventName.VERIFY_FAILED,
     EventName.CHECK_FAILED,
     EventName.COPY_FAILED,
+    EventName.SCHEDULE_MISSED,
     EventName.MIGRATE_FAILED,
     EventName.MIGRATE_LEFT_OPEN,
     EventName.NODE_OFFLINE,

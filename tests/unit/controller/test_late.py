@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from composia.controller.late import late
 from composia.controller.store.schedules import DueRun, Mark, RunState
 from composia.model.notification import EventName, Matter
@@ -54,6 +56,21 @@ def test_a_run_that_was_missed_is_told_with_its_reason() -> None:
 
     assert matter.event is EventName.BACKUP_MISSED
     assert matter.reason == "It was to begin at 2026-11-24 02:00 UTC: node main is offline"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.BACKUP])
+def test_care_that_was_missed_is_told_too(kind: Kind) -> None:
+    copy = "s3" if kind is Kind.COPY else None
+    care = Schedule(str(kind), kind, "0 6 * * *", "UTC", copy=copy)
+    missed = run(RunState.MISSED, node="").model_copy(update={"schedule": care.key})
+
+    [matter] = late([], [care], [missed])
+
+    assert matter.event is EventName.SCHEDULE_MISSED
+    assert matter.subject == f"missed:{care.key}"
+    assert "node main is offline" in matter.reason
+    assert str(matter.hint).startswith("composia ")
+    assert late([], [], [missed]) == []
 
 
 def test_one_that_waits_hides_no_missed_one_but_one_that_was_begun_ends_it() -> None:
