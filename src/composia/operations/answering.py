@@ -36,11 +36,13 @@ async def wait_until_it_answers(site: Site) -> float:
     watched = 0.0 if found and all(map(_health, found)) else FIRST_MOMENT
     patience = max([PATIENCE, *map(_patience, silent)])
     last = began
-    while silent or loop.time() - began < watched:
+    while True:
         _refuse_dead(await _all(site))
-        silent = [one for one in silent if not await _answers(one, site)]
         if silent:
+            silent = [one for one in silent if not await _answers(one, site)]
             last = loop.time()
+        if not silent and loop.time() - began >= watched:
+            return last
         if loop.time() - began > patience:
             raise Failure(
                 f"{', '.join(one.name for one in silent)} of {site.service} did not answer on"
@@ -48,7 +50,6 @@ async def wait_until_it_answers(site: Site) -> float:
                 hint=f"Look at its log on {site.node}: docker logs {silent[0].name}",
             )
         await asyncio.sleep(POLL)
-    return last
 
 
 async def _all(site: Site) -> list[ContainerInfo]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -28,6 +29,9 @@ from composia.tools.caddy_storage import (
 
 Certificates = Mapping[str, Certificate]
 
+#: How long names are forwarded where no end is named.
+FORWARD = timedelta(days=1)
+
 
 class ForwardHosts(Operation[Placed]):
     """Pass the sites on to the same ports of another node, until then; may be repeated.
@@ -40,7 +44,8 @@ class ForwardHosts(Operation[Placed]):
     sites: tuple[SiteAddress, ...]
     #: The other node's address.
     to: IPvAnyAddress
-    until: AwareDatetime
+    #: None: for `FORWARD`, while it is not known when everybody has heard of the new address.
+    until: AwareDatetime | None = None
     #: The other node's own authorities, PEM: what it renews a private certificate with.
     trust: tuple[str, ...] = Field(default=(), max_length=20)
     #: Have it validated and change nothing: forwarding the same is quick then.
@@ -83,7 +88,7 @@ class ForwardHosts(Operation[Placed]):
             caddy=self.caddy,
             task=site.task,
             to=str(self.to),
-            until=self.until,
+            until=self.until or datetime.now(UTC) + FORWARD,
             trusted=trusted,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -39,9 +39,6 @@ from composia.workflows.check import Checked, Downtime, check
 from composia.workflows.dns import update_dns
 from composia.workflows.nodes import write_back
 from composia.workflows.plan import Hold, LeftOpen, Plan, Run, instance, placement
-
-#: How long names are forwarded while it is not known when everybody has heard of the new address.
-FORWARD = timedelta(days=1)
 
 
 class Kept(BaseModel):
@@ -185,8 +182,7 @@ class MigratePlan(Plan):
         done = await run.on_both("0_bring_certificates", both)
         checked = Checked(sites=done[self.source].sites, trust=done[target].authorities)
         # Validated now, so that only a reload is left for the time in which nobody answers.
-        forward = await self._forwarding(run, checked, "0_check_forward")
-        if forward:
+        if forward := self._forwarding(checked):
             rehearsed = forward.model_copy(update={"rehearse": True})
             await run.on(self.source, "0_check_forward", rehearsed)
         return checked
@@ -235,8 +231,7 @@ class MigratePlan(Plan):
             await self._let_in(run, checked, self.caddy_on_target)
         updated = await update_dns(run, "7_update_dns", self.records, self.our_addresses)
         revision = await write_back(run, self.service, self.nodes_after, self.nodes_before)
-        forward = await self._forwarding(run, checked, "9_end_forward", updated.forgotten_at)
-        if forward:
+        if forward := self._forwarding(checked, updated.forgotten_at):
             await run.on(self.source, "9_end_forward", forward)
         retire = RetireSource(service=self.service, cargo=self.cargo)
         retired = await run.on(self.source, "9_retire_source", retire)
@@ -251,25 +246,22 @@ class MigratePlan(Plan):
         doors: dict[str, Operation[Placed]] = {
             self.target: PlaceFragment(service=self.service, caddy=caddy)
         }
-        if forward := await self._forwarding(run, checked, "6_reload_caddy"):
+        if forward := self._forwarding(checked):
             doors[self.source] = forward
         for placed in (await run.on_each("6_reload_caddy", doors)).values():
             if isinstance(placed, ComposiaError):
                 raise placed
 
-    async def _forwarding(
-        self, run: Run, checked: Checked, step: str, until: datetime | None = None
-    ) -> ForwardHosts | None:
-        """For clients with the old address: until they have heard of the new one, or for a day."""
+    def _forwarding(self, checked: Checked, until: datetime | None = None) -> ForwardHosts | None:
+        """For clients with the old address, until they have heard of the new one."""
         if not (self.caddy_on_source and self.target_address and checked.sites):
             return None
-        now = datetime.fromisoformat(await run.control(f"{step}_at", "now"))
         return ForwardHosts(
             service=self.service,
             caddy=self.caddy_on_source,
             sites=checked.sites,
             to=self.target_address,
-            until=until or now + FORWARD,
+            until=until,
             trust=checked.trust,
         )
 
