@@ -13,6 +13,7 @@ import structlog
 
 from composia import __version__
 from composia.agent.checkout import Manifest
+from composia.agent.declared import Declared
 from composia.agent.mounts import mounts_of
 from composia.agent.sites import Sites
 from composia.errors import ComposiaError
@@ -20,7 +21,6 @@ from composia.model.node import Container, Disk, Instance, NodeState, Versions
 from composia.operations.messages import StateChanged
 from composia.operations.project import SERVICE, WORKING_DIR, is_one_off
 from composia.operations.stopped import read_stopped
-from composia.tools.compose import ComposeConfig
 from composia.tools.docker import PROJECT_LABEL, ContainerInfo
 
 log = structlog.get_logger()
@@ -46,7 +46,7 @@ class Host:
         self._dirty = asyncio.Event()
         self._versions = Versions(composia=__version__)
         self._docker_root: Path | None = None
-        self._configs: dict[str, tuple[Manifest, ComposeConfig | None]] = {}
+        self._declared = Declared(sites)
         self.state = self._state(docker=False, containers=(), instances=())
         #: Set once the node was looked at.
         self.seen = asyncio.Event()
@@ -61,7 +61,7 @@ class Host:
 
     async def run(self) -> None:
         """Keep looking until cancelled."""
-        await asyncio.gather(self._listen(), self._look_on())
+        await asyncio.gather(self._listen(), self._look_on(), self._ask_compose_again())
 
     async def look(self) -> NodeState:
         """Look at the node."""
@@ -106,6 +106,15 @@ class Host:
                 log.exception("looking at the node went wrong")
                 await asyncio.sleep(RETRY)
 
+    async def _ask_compose_again(self) -> None:
+        await self.seen.wait()
+        try:
+            if await self._declared.ask_again(self._checked_out()):
+                self._dirty.set()
+        except Exception:
+            # What the disk says stays good until the files change.
+            log.exception("asking compose again went wrong")
+
     async def _containers(self) -> Sequence[ContainerInfo]:
         containers = await self._sites.docker.containers()
         if self._versions.docker is None:
@@ -128,20 +137,8 @@ class Host:
             project=service.project,
             revision=service.revision,
             held=read_stopped(self._sites.state(service.name)) is not None,
-            mounts=mounts_of(folder, await self._config(manifest), mounted),
+            mounts=mounts_of(folder, await self._declared.config(manifest), mounted),
         )
-
-    async def _config(self, manifest: Manifest) -> ComposeConfig | None:
-        """What compose makes of the files, asked once for each state of them."""
-        name = manifest.service.name
-        known = self._configs.get(name)
-        if known and known[0] == manifest:
-            return known[1]
-        config = None
-        with contextlib.suppress(ComposiaError):
-            config = await self._sites.compose(manifest.service).config()
-        self._configs[name] = (manifest, config)
-        return config
 
     def _state(
         self, *, docker: bool, containers: tuple[Container, ...], instances: tuple[Instance, ...]
