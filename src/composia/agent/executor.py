@@ -41,12 +41,14 @@ class Executor:
         sites: Sites,
         outbox: Outbox,
         on_end: Callable[[], None],
+        on_files: Callable[[], Awaitable[None]],
     ) -> None:
         self._node = node
         self._journal = journal
         self._sites = sites
         self._outbox = outbox
         self._on_end = on_end
+        self._on_files = on_files
         self._tasks: dict[str, asyncio.Task[None]] = {}
         #: Keys that are being put right: that is never cancelled, only interrupted.
         self._recovering: set[str] = set()
@@ -164,6 +166,9 @@ class Executor:
             site = self._sites.site(errand, notes, files_changed=changed)
             result: BaseModel = await operation.perform(site)
             moments.pass_middle()
+        if changed:
+            # Whoever hears that it is done knows then what the service keeps here.
+            await self._on_files()
         moments.pass_by("after")
         return result
 

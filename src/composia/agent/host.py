@@ -44,6 +44,7 @@ class Host:
         self._sites = sites
         self._tell = tell
         self._dirty = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._versions = Versions(composia=__version__)
         self._docker_root: Path | None = None
         self._declared = Declared(sites)
@@ -97,14 +98,20 @@ class Host:
                     await self._dirty.wait()
             await asyncio.sleep(DEBOUNCE)
             self._dirty.clear()
-            try:
+            await self.show()
+
+    async def show(self) -> None:
+        """Look, and tell at once."""
+        try:
+            # One after the other: what was seen first is not told last.
+            async with self._turn:
                 await self.look()
                 self._tell(self.as_told())
-                self.seen.set()
-            except Exception:
-                # One odd container must not blind the agent for good.
-                log.exception("looking at the node went wrong")
-                await asyncio.sleep(RETRY)
+            self.seen.set()
+        except Exception:
+            # One odd container must not blind the agent for good.
+            log.exception("looking at the node went wrong")
+            await asyncio.sleep(RETRY)
 
     async def _ask_compose_again(self) -> None:
         await self.seen.wait()

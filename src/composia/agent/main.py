@@ -91,7 +91,7 @@ async def _agent(
         )  # fmt: skip
         relays = Relays(Holder(sites), bulk, gateway, outbox.send)
         host = Host(sites, outbox.send)
-        executor = Executor(config.node_id, journal, sites, outbox, host.look_again)
+        executor = Executor(config.node_id, journal, sites, outbox, host.look_again, host.show)
         readings = Readings(sites, bulk, outbox)
         channel = Channel(
             session, config.controller_addr, config.node_id, outbox, executor, readings, host,

@@ -89,14 +89,15 @@ class SlowEngine(MemoryEngine):
 class TwinSites(Sites):
     """Sites made of twins, one for all services."""
 
-    def __init__(self, twins: Twins, compose: ProjectCompose) -> None:
+    def __init__(self, twins: Twins, compose: ProjectCompose, files_change: bool) -> None:
         self.twins = twins
+        self.files_change = files_change
         self.project = compose
         self.docker = twins.docker
         self.node = "main"
 
     async def check_out(self, errand: Errand, files: Files) -> bool:
-        return False
+        return self.files_change
 
     def site(self, errand: Errand, notes: Notes, *, files_changed: bool = False) -> Site:
         return replace(self.twins.site, compose=self.project, notes=notes, task=errand.task)
@@ -111,15 +112,16 @@ class Agent:
         self.compose = ProjectCompose(self.twins)
         self.folder = tmp_path / "journal"
         self.said: list[Outcome] = []
+        #: Whether an operation finds other files, and how much was said when they were shown.
+        self.files_change = False
+        self.shown: list[int] = []
         self.more = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Executor]:
         """An agent from its start to a gentle end."""
         journal, outbox = Journal(self.folder), Outbox()
-        executor = Executor(
-            "main", journal, TwinSites(self.twins, self.compose), outbox, lambda: None
-        )
+        executor = self._executor(journal, outbox)
         writing = asyncio.create_task(outbox.empty_into(self._hear))
         await asyncio.sleep(0)
         await executor.put_all_right()
@@ -135,9 +137,7 @@ class Agent:
     async def killed_while(self, ask: Ask, at_work: Callable[[], Awaitable[Any]]) -> None:
         """Begin with a question, and end without any clearing up, as kill -9 does."""
         journal, outbox = Journal(self.folder), Outbox()
-        executor = Executor(
-            "main", journal, TwinSites(self.twins, self.compose), outbox, lambda: None
-        )
+        executor = self._executor(journal, outbox)
         await executor.ask(ask)
         await at_work()
         folders = (self.folder, self.twins.site.state)
@@ -148,8 +148,11 @@ class Agent:
             path.write_bytes(content)
 
     def _executor(self, journal: Journal, outbox: Outbox) -> Executor:
-        sites = TwinSites(self.twins, self.compose)
-        return Executor("main", journal, sites, outbox, lambda: None)
+        sites = TwinSites(self.twins, self.compose, self.files_change)
+        return Executor("main", journal, sites, outbox, lambda: None, self._shown)
+
+    async def _shown(self) -> None:
+        self.shown.append(len(self.said))
 
     async def outcome(self, key: str = KEY, times: int = 1) -> Outcome:
         async with asyncio.timeout(10):
@@ -179,6 +182,14 @@ async def test_a_repeated_question_gets_the_first_answer(agent: Agent) -> None:
         await executor.ask(a_question())
         assert await agent.outcome(times=2) == first
     assert agent.engine.asked == 1
+
+
+async def test_the_node_is_shown_with_its_new_files_before_the_answer(agent: Agent) -> None:
+    agent.files_change = True
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await agent.outcome()
+    assert agent.shown == [0]
 
 
 async def test_the_first_answer_outlives_the_agent(agent: Agent) -> None:
