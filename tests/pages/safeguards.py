@@ -35,7 +35,8 @@ def safeguard(office: MemoryOffice, now: datetime) -> None:
         Offsite(name="attic", profile="offsite-attic"),
         Offsite(name="s3", profile="offsite-s3"),
     )
-    backup = office.config.backup.model_copy(update={"keep": Keep(daily=7, weekly=2)})
+    # No rule of weeks: on a Sunday it keeps another number.
+    backup = office.config.backup.model_copy(update={"keep": Keep(daily=9)})
     office.config = office.config.model_copy(update={"offsite": copies, "backup": backup})
     office.store.copied = {
         "s3": CopyState(

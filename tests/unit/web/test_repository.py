@@ -95,22 +95,22 @@ async def test_what_would_be_forgotten_is_seen_before_and_why(
 ) -> None:
     said = words((await admin.get("/repository/forget")).text)
 
-    assert "34 go, 17 stay." in said
+    assert "30 go, 21 stay." in said
     assert "database of my-app on main" in said
     assert "a younger one stands for each of its periods" in said
-    assert "Kept: daily 7, weekly 2" in said
+    assert "Kept: daily 9" in said
     assert "partial, and a younger one is whole" in said
 
     await admin.press("/repository/forget")
     plan = newest(office)
     assert isinstance(plan, ForgetPlan)
-    assert str(plan) == "Forget 34 of 51 backups"
+    assert str(plan) == "Forget 30 of 51 backups"
 
 
 async def test_dropping_what_is_missing_is_seen_before(admin: Visitor) -> None:
     page = (await admin.get("/repository/forget/plan?drop_missing=true")).text
 
-    assert "35 go, 16 stay." in words(page)
+    assert "31 go, 20 stay." in words(page)
     assert "its snapshot is missing" in page
 
 
