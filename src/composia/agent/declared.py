@@ -73,13 +73,15 @@ class Declared:
         self._asked.add(name)
         kept = _Kept(of=_digest(manifest), config=config)
         if kept != self._read(name):
-            durable.write(self._file(name), kept.model_dump_json().encode())
+            # A full disk must not blind the agent: it is asked again after the next start.
+            with contextlib.suppress(OSError):
+                durable.write(self._file(name), kept.model_dump_json().encode())
         return config
 
     def _read(self, service: str) -> _Kept | None:
         try:
             return _Kept.model_validate_json(self._file(service).read_bytes())
-        except (FileNotFoundError, ValidationError):
+        except (OSError, ValidationError):
             return None
 
     def _file(self, service: str) -> Path:

@@ -50,6 +50,8 @@ class Executor:
         self._on_end = on_end
         self._on_files = on_files
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        #: Keys with which other files have come.
+        self._placed: set[str] = set()
         #: Keys that are being put right: that is never cancelled, only interrupted.
         self._recovering: set[str] = set()
         self._services: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -167,8 +169,7 @@ class Executor:
             result: BaseModel = await operation.perform(site)
             moments.pass_middle()
         if changed:
-            # Whoever hears that it is done knows then what the service keeps here.
-            await self._on_files()
+            self._placed.add(ask.key)
         moments.pass_by("after")
         return result
 
@@ -209,6 +210,10 @@ class Executor:
                 # What is not kept must not be told: it would be done twice.
                 log.error("an outcome could not be kept", key=outcome.key, error=error.message)
                 await asyncio.sleep(AGAIN)
+        if outcome.key in self._placed:
+            self._placed.remove(outcome.key)
+            # Whoever hears that it is done knows then what the service keeps here.
+            await self._on_files()
         log.info("ended", key=outcome.key, error=outcome.error and outcome.error.message)
         self._outbox.send(outcome)
         self._on_end()

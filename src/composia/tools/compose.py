@@ -182,10 +182,6 @@ class Compose:
         """Stop and start the same containers."""
         await self._do("restart", *services)
 
-    def exec(self, service: str, *argv: str, env: Sequence[str] = ()) -> Command:
-        """`exec -T SERVICE ARGV`; env: names passed on from the command's environment."""
-        return self.command("exec", "-T", *_named(env), service, *argv)
-
     def run(
         self,
         service: str,

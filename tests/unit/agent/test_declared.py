@@ -108,3 +108,11 @@ async def test_no_secret_is_kept_and_rubbish_is_asked_about(machine: Machine) ->
     assert SECRET not in file.read_text()
     file.write_text('{"of": 1')
     assert target(await started(machine).config(checked_out())) == "/data"
+
+
+async def test_a_disk_that_takes_nothing_keeps_nobody_from_knowing(machine: Machine) -> None:
+    machine.state("my-app").write_text("in the way of the folder")
+    declared = started(machine)
+    assert target(await declared.config(checked_out())) == "/data"
+    assert target(await declared.config(checked_out())) == "/data"
+    assert machine.asked == ["my-app"]

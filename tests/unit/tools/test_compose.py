@@ -77,12 +77,6 @@ async def test_taking_a_project_down_leaves_its_volumes(shell: MemoryShell) -> N
     assert command.argv == (*START, "down")
 
 
-def test_exec_passes_names_and_no_values(shell: MemoryShell) -> None:
-    command = compose(shell).exec("db", "psql", "-c", "x y", env=["PGPASSWORD"])
-
-    assert command.argv == (*START, "exec", "-T", "-e", "PGPASSWORD", "db", "psql", "-c", "x y")
-
-
 def test_run_has_a_name_and_starts_nothing_else(shell: MemoryShell) -> None:
     command = compose(shell).run(
         "db", "x", name="ours", mounts={Path("/a"): "/b:ro"}, entrypoint="sh", env=["A"]
