@@ -1,7 +1,8 @@
 """What compose makes of a service's files, as far as it is about where data lies.
 
 To ask compose takes a fifth of a second for each service, and an agent that has just started must
-say at once how its node is. So what compose has said is kept on the disk, and asked again behind it.
+say at once how its node is. So what compose has said is kept on the disk, and asked again behind
+that.
 """
 
 from __future__ import annotations
@@ -94,7 +95,13 @@ def _digest(manifest: Manifest) -> str:
 
 def _bare(config: ComposeConfig) -> ComposeConfig:
     """Without what may be secret, or is of no use here."""
-    nothing = {"image": None, "entrypoint": None, "command": None, "environment": {}, "user": None}
+    nothing: dict[str, object] = {
+        "image": None,
+        "entrypoint": None,
+        "command": None,
+        "environment": {},
+        "user": None,
+    }
     services = {
         name: service.model_copy(update=nothing) for name, service in config.services.items()
     }

@@ -251,9 +251,9 @@ class MigratePlan(Plan):
         placed = await run.on_each("6_reload_caddy", doors)
         if isinstance(error := placed[self.target], ComposiaError):
             raise error
-        if isinstance(error := placed.get(self.source), ComposiaError):
+        if isinstance(refused := placed.get(self.source), ComposiaError):
             # Its names must not wait for a source that has died since; step 9 asks it again.
-            run.log(f"{self.source} forwards nothing yet: {error.message}")
+            run.log(f"{self.source} forwards nothing yet: {refused.message}")
 
     def _forwarding(self, checked: Checked, until: datetime | None = None) -> ForwardHosts | None:
         """For clients with the old address, until they have heard of the new one."""

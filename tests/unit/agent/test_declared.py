@@ -14,7 +14,7 @@ from composia.errors import Failure
 from composia.model.service import ServiceRef
 from composia.tools.compose import ComposeConfig, parse_config
 
-SECRET = "planted-secret"  # noqa: S105  # nobody's
+SECRET = "planted-secret"
 
 
 class Machine:
@@ -52,7 +52,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def started(machine: Machine) -> Declared:
-    return Declared(cast(Sites, machine))
+    return Declared(cast("Sites", machine))
 
 
 def checked_out(revision: str = "a" * 40) -> Manifest:

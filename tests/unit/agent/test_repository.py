@@ -36,7 +36,8 @@ async def asked(folder: Path) -> Answer:
 
 
 async def no_body() -> AsyncIterator[bytes]:
-    for chunk in ():
+    chunks: tuple[bytes, ...] = ()
+    for chunk in chunks:
         yield chunk
 
 
