@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
 from tests.bench import pages
 from tests.bench.carry import carries
@@ -159,52 +160,75 @@ def copies(lab: Lab, megabytes: int, runs: int) -> tuple[list[Pair], list[Pair]]
     source = lab.state.parent / "bench-source"
     try:
         make_files(source, megabytes)
-        pairs = [copy_once(lab, source) for _ in range(runs)]
+        pairs = [copy_once(lab, source, ours_first=number % 2 == 0) for number in range(runs)]
     finally:
         shutil.rmtree(source, ignore_errors=True)
     return [backup for backup, _ in pairs], [restore for _, restore in pairs]
 
 
-def copy_once(lab: Lab, source: Path) -> tuple[Pair, Pair]:
+def copy_once(lab: Lab, source: Path, *, ours_first: bool) -> tuple[Pair, Pair]:
+    """A first backup and a restore by both: who comes first may find the disk otherwise."""
     lab.reset()
-    world = World(lab)
-    world.service("bench", services.files_compose(), services.files_meta("bench"))
-    world.ok("/services/bench/deploy")
-    # As the peer's is: there already, and with rustic's own key.
-    world.done("/repository/init")
-    uploads = world.folder("bench") / "data/uploads"
-    # Hard links: the same bytes for both, and warm for both.
-    uploads.rmdir()
-    subprocess.run(["cp", "-al", source, uploads], check=True)
-    item = {"data_items": ["uploads"]}
-    ours = seconds(lambda: world.done("/services/bench/backup", item))
-    back = seconds(lambda: world.done("/services/bench/restore", item))
-    peer = Rustic(lab.state.parent / "bench-peer")
+    ours, peer = Ours(lab, source), Rustic(lab.state.parent / "bench-peer", source)
+    tools: list[Tool] = [ours, peer] if ours_first else [peer, ours]
     try:
-        return (
-            Pair(ours, seconds(lambda: peer.backup(source))),
-            Pair(back, seconds(peer.restore)),
-        )
+        backups = {tool: seconds(tool.backup, reads=tool.source) for tool in tools}
+        restores = {tool: seconds(tool.restore, reads=tool.repository) for tool in tools}
     finally:
         shutil.rmtree(peer.folder)
+    return Pair(backups[ours], backups[peer]), Pair(restores[ours], restores[peer])
+
+
+class Tool(Protocol):
+    """What backs up and restores; its repository is there already."""
+
+    source: Path
+    repository: Path
+
+    def backup(self) -> None: ...
+
+    def restore(self) -> None: ...
+
+
+class Ours:
+    """A service of the lab, with the same bytes as its uploads."""
+
+    def __init__(self, lab: Lab, source: Path) -> None:
+        self._world = World(lab)
+        self.repository = lab.repository
+        self._world.service("bench", services.files_compose(), services.files_meta("bench"))
+        self._world.ok("/services/bench/deploy")
+        # As the peer's: with rustic's own key.
+        self._world.done("/repository/init")
+        self.source = self._world.folder("bench") / "data/uploads"
+        self.source.rmdir()
+        subprocess.run(["cp", "-al", source, self.source], check=True)
+
+    def backup(self) -> None:
+        self._world.done("/services/bench/backup", {"data_items": ["uploads"]})
+
+    def restore(self) -> None:
+        self._world.done("/services/bench/restore", {"data_items": ["uploads"]})
 
 
 class Rustic:
     """The bare binary, with a repository of its own beside the lab."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: Path) -> None:
         self.folder = folder
+        self.source = source
+        self.repository = folder / "repo"
         folder.mkdir(parents=True)
         self("init", "--set-datapack-size", "8MiB")
 
     def __call__(self, *words: str) -> None:
-        env = {"RUSTIC_PASSWORD": "bench", "RUSTIC_REPOSITORY": str(self.folder / "repo")}
+        env = {"RUSTIC_PASSWORD": "bench", "RUSTIC_REPOSITORY": str(self.repository)}
         argv = [str(program(self.folder / "build.log")), "--no-cache", "--no-progress", *words]
         env = {**os.environ, **env}
         subprocess.run(argv, env=env, check=True, capture_output=True)
 
-    def backup(self, source: Path) -> None:
-        self("backup", str(source))
+    def backup(self) -> None:
+        self("backup", str(self.source))
 
     def restore(self) -> None:
         self("restore", "latest", str(self.folder / "restored"))
@@ -219,9 +243,14 @@ def make_files(folder: Path, megabytes: int) -> None:
         path.write_bytes(os.urandom(size))
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes, on a disk that owes nothing to what came before."""
+def seconds(work: Callable[[], object], reads: Path | None = None) -> float:
+    """How long it takes, on a disk that owes nothing, with what it reads (alone) in memory."""
     os.sync()
+    if reads:
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        for path in reads.rglob("*"):
+            if path.is_file():
+                path.read_bytes()
     start = time.monotonic()
     work()
     return time.monotonic() - start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 import tarfile
 from contextlib import aclosing
@@ -542,6 +543,42 @@ async def test_a_wrong_password_is_told_and_is_not_an_empty_place(
         await place.engine().repository_id()
 
     assert "password" in (caught.value.hint or "")
+
+
+async def test_one_that_was_opened_is_known_until_something_changes(
+    place: Place, engine: RusticEngine
+) -> None:
+    known = await engine.repository_id()
+    runs = started(place)
+
+    assert await place.engine().repository_id() == known
+    assert started(place) == runs
+
+    place.write_profile(PROFILE + "\n# another way to open it")
+    assert await place.engine().repository_id() == known
+    assert started(place) == runs + 1
+
+    shutil.rmtree(place.repo)
+    place.repo.mkdir()
+    assert await place.engine().repository_id() is None
+
+
+async def test_another_repository_at_the_same_place_is_seen(
+    place: Place, engine: RusticEngine
+) -> None:
+    before = await engine.repository_id()
+    shutil.rmtree(place.repo)
+    place.repo.mkdir()
+
+    made = await place.engine().init()
+
+    assert made != before
+    assert await engine.repository_id() == made
+
+
+def started(place: Place) -> int:
+    """How often rustic was run."""
+    return sum(" run " in line for line in place.seen)
 
 
 async def test_a_damaged_config_is_told(place: Place, engine: RusticEngine) -> None:

@@ -86,6 +86,13 @@ class Container(ABC):
     async def repository_folder(self) -> Path | None:
         """The repository's folder where it is one of this node."""
 
+    async def fingerprint(self) -> str | None:
+        """What stays the same only while it is the same repository, opened in the same way.
+
+        None where that cannot be told without rustic.
+        """
+        return None
+
     @abstractmethod
     def _call(
         self, name: str, arguments: Sequence[str], mounts: Sequence[Mount]

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import ClassVar
 
 from composia.errors import Failure, Invalid
 from composia.tools import rustic_output as output
@@ -48,14 +49,23 @@ CHUNK = 256 * 1024
 class ContainerEngine:
     """The repository, through rustic in containers of ours."""
 
+    #: The ids of repositories that were opened, by their fingerprints: to open one takes a second.
+    _opened: ClassVar[dict[str, str]] = {}
+
     def __init__(self, container: Container) -> None:
         self._container = container
 
     async def repository_id(self, *, far: bool = False) -> str | None:
         """The repository's id; None where its place is listable and empty."""
+        fingerprint = await self._container.fingerprint()
+        if fingerprint in self._opened:
+            return self._opened[fingerprint]
         finished = await self._container.run("cat", "config")
         if finished.code == 0:
-            return output.repository_id(output.text(finished.stdout))
+            found = output.repository_id(output.text(finished.stdout))
+            if fingerprint and fingerprint == await self._container.fingerprint():
+                self._opened[fingerprint] = found
+            return found
         if NO_REPOSITORY not in finished.stderr.decode(errors="replace"):
             raise failure("opening the repository", finished)
         folder = await self.repository_folder()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -82,6 +83,14 @@ class ServiceContainer(Container):
         folder = place.removeprefix("local:")
         return await ready.mounts.host_path(folder) if folder.startswith("/") else None
 
+    async def fingerprint(self) -> str | None:
+        """Of the repository's config and keys, and of the service and profile that open it."""
+        ready = await self.prepared()
+        if (folder := await self.repository_folder()) is None:
+            return None
+        way = f"{folder} {ready.service!r} {ready.profile!r}"
+        return await asyncio.to_thread(_fingerprint, folder, way)
+
     @asynccontextmanager
     async def _call(
         self, name: str, arguments: Sequence[str], mounts: Sequence[Mount]
@@ -150,6 +159,16 @@ class ServiceContainer(Container):
             async with self._started(name, command) as working:
                 working.stdin.close()
                 return await working.wait(await working.stdout.read())
+
+
+def _fingerprint(repository: Path, way: str) -> str | None:
+    found = hashlib.sha256(way.encode(errors="surrogateescape"))
+    try:
+        for path in (repository / "config", *sorted((repository / "keys").iterdir())):
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+    except OSError:
+        return None
+    return found.hexdigest()
 
 
 def _refuse_mounts(service: ComposeService) -> None:
