@@ -71,10 +71,14 @@ def report_moves(options: argparse.Namespace) -> None:
     """The outage of a move must not grow with the data."""
     lab = Lab.up("bench", nodes=["main", "edge"])
     try:
-        for megabytes, files in ((10, 100), (options.carried, 1000), (options.carried, 20_000)):
-            pairs = outages(lab, megabytes, files, options.copies)
+        sizes = [(options.carried // part, 1000) for part in (100, 10, 1)]
+        for megabytes, files in (*sizes, (options.carried, 20_000)):
+            found = outages(lab, megabytes, files, options.copies)
             what = f"outage of a move, {megabytes} MB in {files:,} files"
-            report(what, "docker compose stop, up -d", pairs)
+            report(what, "docker compose stop, up -d", found)
+            carried = statistics.median(one.carried for one in found) / 1e6
+            carrying = statistics.median(one.carrying for one in found)
+            print(f"  of which {carrying:.2f} s carried {carried:.1f} MB", flush=True)
     finally:
         lab.down()
 

@@ -98,6 +98,7 @@ async def _rustic(repository: str, *words: str) -> str:
 
 
 async def _seconds(work: Awaitable[object]) -> float:
+    os.sync()
     start = time.monotonic()
     await work
     return time.monotonic() - start

@@ -1,8 +1,14 @@
-"""The outage of a move, against stopping and starting the same service where it is."""
+"""The outage of a move, against stopping and starting the same service where it is.
+
+All the while the service writes 10 MB of its data anew every second, so that they are what changes
+between the last live round and the stop.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.pairs import Pair
@@ -10,36 +16,47 @@ from tests.e2e.world import World
 from tests.e2e.writing import App, wanted
 from tests.lab import Lab
 
-#: Bytes that change in the last round: what is written anew while the service is copied.
+#: Bytes that the service writes anew, and the size of what it writes of a file.
 CHANGED = 10_000_000
 FILE = 1_000_000
 #: Seconds that a move of all the data may take.
 LONGEST = 3600
+LAST = re.compile(r"last round: (\d+) bytes in \d+ files, ([\d.]+) s")
 
 
-def outages(lab: Lab, megabytes: int, files: int, runs: int) -> list[Pair]:
+@dataclass(frozen=True)
+class Outage(Pair):
+    """What a client saw, and how many bytes went in how many seconds of it."""
+
+    carried: int
+    carrying: float
+
+
+def outages(lab: Lab, megabytes: int, files: int, runs: int) -> list[Outage]:
     """As a client sees them that writes every 10 ms. There and back again counts as two runs."""
     lab.reset()
     app = App(World(lab, patience=LONGEST))
     app.deploy()
     fill(app.pages("main"), megabytes, files)
     nodes = ["main", "edge"]
-    pairs = []
+    found = []
     for _ in range(runs):
         peer = restarted(app, nodes[0])
-        pairs.append(Pair(ours=moved(app, *nodes), peer=peer))
+        found.append(moved(app, nodes[0], nodes[1], peer))
         nodes.reverse()
-    return pairs
+    return found
 
 
-def moved(app: App, source: str, target: str) -> float:
-    """Move it, while 10 MB of its data have changed since the safety copy."""
+def moved(app: App, source: str, target: str, peer: float) -> Outage:
+    """Move it while it writes."""
     with app.client() as client:
         client.wait_for(20)
-        change(app.pages(source))
-        app.world.ok(f"{app.path}/migrate", wanted(source, target))
+        write_for_ever(app, source)
+        task = app.world.ok(f"{app.path}/migrate", wanted(source, target))
         client.wait_for(20)
-    return client.outage
+    last = LAST.search(app.world.log(task["id"]))
+    assert last, "a move tells what its last round carried"
+    return Outage(client.outage, peer, int(last[1]), float(last[2]))
 
 
 def restarted(app: App, node: str) -> float:
@@ -63,13 +80,16 @@ def fill(folder: Path, megabytes: int, files: int) -> None:
         path.write_bytes(os.urandom(size))
 
 
-def change(folder: Path) -> None:
-    """Write the first files anew until 10 MB have changed."""
-    left = CHANGED
-    for path in sorted(folder.glob("*/*.bin")):
+def write_for_ever(app: App, node: str) -> None:
+    """In the service's own container, and so until that is stopped."""
+    pages = app.pages(node)
+    paths, left = [], CHANGED
+    for path in sorted(pages.glob("*/*.bin")):
         if left <= 0:
-            return
+            break
         size = min(path.stat().st_size, FILE)
-        with path.open("r+b") as file:
-            file.write(os.urandom(size))
+        paths.append(f"dd if=/dev/urandom of=/pages/{path.relative_to(pages)} conv=notrunc"
+                     f" bs={size} count=1 2>/dev/null")  # fmt: skip
         left -= size
+    script = f"while true; do {'; '.join(paths)}; sleep 1; done"
+    app.world.docker("exec", "-d", app.container(node), "sh", "-c", script, node=node)
