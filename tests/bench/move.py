@@ -1,7 +1,7 @@
 """The outage of a move, against stopping and starting the same service where it is.
 
-All the while the service writes 10 MB of its data anew every second, so that they are what changes
-between the last live round and the stop.
+All the while the service writes 10 MB of its data anew, several times a second, so that they are
+what changes between the last live round and the stop.
 """
 
 from __future__ import annotations
@@ -91,5 +91,5 @@ def write_for_ever(app: App, node: str) -> None:
         paths.append(f"dd if=/dev/urandom of=/pages/{path.relative_to(pages)} conv=notrunc"
                      f" bs={size} count=1 2>/dev/null")  # fmt: skip
         left -= size
-    script = f"while true; do {'; '.join(paths)}; sleep 1; done"
+    script = f"while true; do {'; '.join(paths)}; sleep 0.1; done"
     app.world.docker("exec", "-d", app.container(node), "sh", "-c", script, node=node)

@@ -119,6 +119,23 @@ async def test_a_question_that_was_sent_waits_longer_than_that(world: NodesWorld
     assert outcome.result == {"changed": True}
 
 
+async def test_a_question_with_a_patience_of_its_own_does_not(world: NodesWorld) -> None:
+    world.works(never)
+    question = a_question()
+    question.patience = 0.1
+    asking = asyncio.create_task(asked(world, question))
+    await question.was_sent.wait()
+
+    await world.cut()
+
+    with pytest.raises(NodeLost):
+        await asking
+    await world.join()
+    question = a_question(2)
+    world.works(changes)
+    assert (await asked(world, question)).result == {"changed": True}
+
+
 async def test_an_agent_that_died_meanwhile_says_interrupted(world: NodesWorld) -> None:
     world.works(never)
     question = a_question()

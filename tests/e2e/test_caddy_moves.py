@@ -37,7 +37,9 @@ from tests.e2e.https import Answer
 from tests.e2e.world import World, until
 from tests.e2e.writing import App, wanted
 from tests.lab import engines
+from tests.lab.dns import ZONE
 from tests.lab.node import Node
+from tests.lab.shell import run
 from tests.twins.site import MemoryNotes
 from tests.twins.wire import MemoryWires
 
@@ -379,6 +381,43 @@ def test_what_was_rehearsed_is_placed_without_asking_caddy_again(pair: Pair) -> 
 async def _performed(operation: Operation[Any], site: Site) -> None:
     await operation.perform(site)
     await site.docker.aclose()
+
+
+@pytest.mark.parametrize("moment", ["before", "middle"])
+def test_names_follow_a_service_whose_source_dies_after_the_answer(
+    caddys: World, moment: str
+) -> None:
+    app = App(caddys)
+    name = f"{app.name}.{ZONE}"
+    caddys.commit({f"{app.name}/Caddyfile.fragment": f"http://{name} {{\n\trespond here\n}}\n"})
+    app.deploy(
+        more="network:\n"
+        "  caddy: {enabled: true, source: ./Caddyfile.fragment}\n"
+        f"  dns: {{provider: ddns, hostname: {name}}}\n"
+    )
+    caddys.ok(f"{app.path}/dns-update")
+    addresses = [[caddys.lab.nodes[node].address] for node in ("main", "edge")]
+    assert shown(caddys, name) == addresses[0]
+    caddys.lab.fail(f"6_reload_caddy:{moment}", "kill-agent:main")
+
+    task = caddys.start(f"{app.path}/migrate", wanted())
+    until(lambda: shown(caddys, name) == addresses[1], "the name, with main away", patience=30)
+    until(lambda: "- edge " in app.meta, "the write-back")
+    assert caddys.lab.pid("agent:main") is None
+    assert https.get_plain(addresses[1][0], name).body == "here"
+
+    caddys.lab.start("agent:main")
+    ended = caddys.wait(task)
+    assert ended["status"] == "succeeded", ended
+    assert app.active() == ["edge"]
+    # What step 6 could not do is done by then.
+    assert https.get_plain(addresses[0][0], name).body == "here"
+    app.end()
+
+
+def shown(world: World, name: str) -> list[str]:
+    """What the authoritative server answers."""
+    return run("dig", "+short", "+norecurse", f"@{world.lab.dns.address}", name, "A").split()
 
 
 def test_a_caddyfile_broken_on_the_target_fails_the_move_before_anything_stops(

@@ -1,4 +1,4 @@
-"""Backups that nobody starts: with real minutes, a real controller and agents that die."""
+"""Backups that nobody starts: on a clock of the controller's own, with agents that die."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.e2e import services
 from tests.e2e.world import World, until
+from tests.lab.clock import Clock
 
 EVERY_MINUTE = 'schedule: "* * * * *"'
 
@@ -15,6 +16,8 @@ EVERY_MINUTE = 'schedule: "* * * * *"'
 def test_every_minute_has_its_backup_whoever_was_away_at_it(world: World) -> None:
     metas = {"here": a_service(world, "here", "main"), "there": a_service(world, "there", "edge")}
     world.lab.kill("agent:edge")
+    clock = Clock(world.lab.state)
+    with_clock(world, clock, second=54)
     files = {f"{name}/composia-meta.yaml": every_minute(meta) for name, meta in metas.items()}
     world.commit(dict(files))
 
@@ -24,9 +27,9 @@ def test_every_minute_has_its_backup_whoever_was_away_at_it(world: World) -> Non
     waiting = shown(world, "there")["waiting"]
     # The second minute passes without a controller.
     world.lab.kill("controller")
-    time.sleep(60 - time.time() % 60 + 1)
+    clock.set(at_second(61, clock.seconds))
     world.lab.start("agent:edge")
-    world.lab.start("controller")
+    world.lab.start("controller", clock=clock)
 
     until(lambda: len(scheduled(world, "here")) == 2, "what was due meanwhile")
     until(lambda: len(scheduled(world, "there")) == 1, "the backup of the node that is back")
@@ -40,6 +43,19 @@ def test_every_minute_has_its_backup_whoever_was_away_at_it(world: World) -> Non
     # Both items of the service: one task, so that it is stopped once at most.
     assert {one["task_id"] for one in world.backups(service="here")[:2]} == {task["id"]}
     assert {one["kind"] for one in world.backups()} == {"scheduled"}
+
+
+def with_clock(world: World, clock: Clock, second: int) -> None:
+    """Start the controller anew, at that second of a minute."""
+    world.lab.kill("controller")
+    clock.set(at_second(second))
+    world.lab.start("controller", clock=clock)
+
+
+def at_second(second: int, wrong_by: int = 0) -> int:
+    """By how many seconds a clock must go wrong, not to go back, to be at that of its minute."""
+    now = int(time.time()) + wrong_by
+    return wrong_by + (second - now % 60 if second > now % 60 else 60 + second - now % 60)
 
 
 def a_service(world: World, name: str, node: str) -> str:

@@ -18,10 +18,13 @@ class Clock:
         self.file = folder / "clock"
         self.library = folder / "clock.so"
         run("gcc", "-O2", "-shared", "-fPIC", "-o", self.library, SOURCE)
+        #: By how many it is wrong.
+        self.seconds = 0
         self.set(0)
 
     def set(self, seconds: int) -> None:
         """Let it go wrong by so many, at once."""
+        self.seconds = seconds
         with self.file.open("r+b" if self.file.exists() else "wb") as file:
             file.write(seconds.to_bytes(8, "little", signed=True))
 

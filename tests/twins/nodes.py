@@ -80,14 +80,16 @@ class MemoryNodes:
             hint = "Start its agent."
             waiting = {"for": f"node {node} is not connected", "since": datetime.now(UTC)}
             await question.wait_for(Waiting.model_validate({**waiting, "hint": hint}))
-        deadline = asyncio.get_running_loop().time() + self._patience
+        own = question.patience
+        deadline = asyncio.get_running_loop().time() + (self._patience if own is None else own)
         while node in self._offline:
             if question.abandoned.is_set():
                 raise Cancelled(f"given up on node {node}")
             if question.cancelled.is_set() and not question.sent:
                 raise Cancelled(f"cancelled before it reached node {node}")
-            if not question.sent and asyncio.get_running_loop().time() > deadline:
-                raise NodeLost(f"node {node} did not take the question", hint="Start its agent.")
+            is_bound = own is not None or not question.sent
+            if is_bound and asyncio.get_running_loop().time() > deadline:
+                raise NodeLost(f"node {node} was waited for", hint="Start its agent.")
             await self._look()
         await question.wait_for(None)
 

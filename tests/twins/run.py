@@ -41,7 +41,11 @@ class MemoryRun:
         return found
 
     async def on_each(
-        self, step: str, operations: Mapping[str, Operation[Result]]
+        self,
+        step: str,
+        operations: Mapping[str, Operation[Result]],
+        *,
+        patience: Mapping[str, float] | None = None,
     ) -> Mapping[str, Result | ComposiaError]:
         return {node: self._ask(node, step, one) for node, one in operations.items()}
 

@@ -27,6 +27,9 @@ class Question(ABC):
         self.cancelled = asyncio.Event()
         #: Whether it is asked until it is answered, however long the node is away.
         self.insists = False
+        #: Seconds after which a node that is away is not waited for, though the question may have
+        #: reached it; None: as long as all others, and for ever once it was sent.
+        self.patience: float | None = None
         #: Set when a person says that the node will never answer.
         self.abandoned = asyncio.Event()
         #: Set when nobody waits for its outcome any more.

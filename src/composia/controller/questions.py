@@ -73,7 +73,7 @@ class Questions:
             question.ended.set()
 
     async def _connection(self, node_id: str, question: Question) -> Channel:
-        deadline = asyncio.get_running_loop().time() + self._patience
+        deadline = asyncio.get_running_loop().time() + self._patience_with(question)
         waited = False
         while True:
             _refuse_given_up(node_id, question)
@@ -102,11 +102,13 @@ class Questions:
         if not question.cancelled.is_set():
             watched.append(question.cancelled.wait())
         left = max(deadline - asyncio.get_running_loop().time(), 0.0)
-        if not await first(*watched, timeout=None if question.sent or question.insists else left):
-            raise NodeLost(
-                f"{node.absence}: it did not take the question within {self._patience:.0f} s",
-                hint=node.hint,
-            )
+        for_ever = question.patience is None and (question.sent or question.insists)
+        if not await first(*watched, timeout=None if for_ever else left):
+            waited = self._patience_with(question)
+            raise NodeLost(f"{node.absence}: it was waited for {waited:.0f} s", hint=node.hint)
+
+    def _patience_with(self, question: Question) -> float:
+        return self._patience if question.patience is None else question.patience
 
 
 async def _send(channel: Channel, question: Question) -> None:

@@ -146,13 +146,17 @@ class TaskRun:
         return await asyncio.gather(*asking.values(), return_exceptions=True)
 
     async def on_each(
-        self, step: str, operations: Mapping[str, Operation[Result]]
+        self,
+        step: str,
+        operations: Mapping[str, Operation[Result]],
+        *,
+        patience: Mapping[str, float] | None = None,
     ) -> Mapping[str, Result | ComposiaError]:
         """Ask several nodes side by side; see `Run.on_each`."""
         places = {node: self._reserve(step) for node in operations}
         answers = await asyncio.gather(
             *(
-                self._caught(node, step, operation, places[node])
+                self._caught(node, step, operation, places[node], (patience or {}).get(node))
                 for node, operation in operations.items()
             )
         )
@@ -169,10 +173,15 @@ class TaskRun:
         self._parts.logs.write(self._task, line)
 
     async def _caught(
-        self, node: str, step: str, operation: Operation[Result], checkpoint: Checkpoint
+        self,
+        node: str,
+        step: str,
+        operation: Operation[Result],
+        checkpoint: Checkpoint,
+        patience: float | None,
     ) -> Result | ComposiaError:
         try:
-            return await self._on(node, step, operation, checkpoint)
+            return await self._on(node, step, operation, checkpoint, patience=patience)
         except ComposiaError as error:
             return error
 
@@ -184,9 +193,10 @@ class TaskRun:
         checkpoint: Checkpoint,
         *,
         insist: bool = False,
+        patience: float | None = None,
     ) -> Result:
         place = Place(task=self._task, attempt=self.attempt, name=step, node=node)
-        work = partial(self._asked, place, operation, insist=insist)
+        work = partial(self._asked, place, operation, insist=insist, patience=patience)
         answer = await self._done(place, checkpoint, work)
         if key := answer.get("key"):
             self._parts.nodes.acknowledge(node, key)
@@ -235,7 +245,9 @@ class TaskRun:
             raise Failure(f"{place.name}: a failure point was armed")
         return {"result": pydantic_core.to_jsonable_python(found)}
 
-    async def _asked(self, place: Place, operation: Operation[Any], *, insist: bool) -> Answer:
+    async def _asked(
+        self, place: Place, operation: Operation[Any], *, insist: bool, patience: float | None
+    ) -> Answer:
         epoch = await self._parts.store.epoch(operation.service.name)
         operation = operation.model_copy(update={"epoch": epoch})
         begun = await self._parts.store.begin_step(place, sent=False)
@@ -246,7 +258,9 @@ class TaskRun:
         self._say(place, "asked again" if begun.sent else "begun")
         while True:
             key = key_of(place, begun.tries)
-            outcome = await self._answer(place, key, operation, begun, insist=insist)
+            question = _Asking(key, place, operation, self._parts, self._wait, sent=begun.sent)
+            question.insists, question.patience = insist, patience
+            outcome = await self._answer(question)
             again = self._again(place, begun, outcome, insist=insist)
             if again is None:
                 return _answer(outcome, cancelled=self._is_unwanted(place, insist=insist))
@@ -257,12 +271,9 @@ class TaskRun:
     def _is_unwanted(self, place: Place, *, insist: bool) -> bool:
         return not insist and (self._cancelled or (place.name, place.node) in self._unwanted)
 
-    async def _answer(
-        self, place: Place, key: str, operation: Operation[Any], begun: Begun, *, insist: bool
-    ) -> Outcome:
-        question = _Asking(key, place, operation, self._parts, self._wait, sent=begun.sent)
-        question.insists = insist
-        if self._is_unwanted(place, insist=insist):
+    async def _answer(self, question: _Asking) -> Outcome:
+        place = question.place
+        if self._is_unwanted(place, insist=question.insists):
             question.cancelled.set()
         self._questions.add(question)
         try:
@@ -319,7 +330,7 @@ class _Asking(Question):
     ) -> None:
         super().__init__(key, place.task, place.name, operation, sent=sent)
         self.node = place.node
-        self._place = place
+        self.place = place
         self._parts = parts
         self._wait = wait
         self._latest: StepProgress | None = None
@@ -328,19 +339,19 @@ class _Asking(Question):
         self._timer: asyncio.TimerHandle | None = None
 
     async def sending(self) -> None:
-        await self._parts.store.step_sent(self._place)
+        await self._parts.store.step_sent(self.place)
         self._timer = asyncio.get_running_loop().call_later(MIDDLE, self._middle)
 
     async def wait_for(self, waiting: Waiting | None) -> None:
-        await self._wait(self._place, waiting)
+        await self._wait(self.place, waiting)
 
     def logged(self, line: str) -> None:
-        where = f"{self._place.node} {self._place.name}"
-        self._parts.logs.write(self._place.task, line, where)
+        where = f"{self.place.node} {self.place.name}"
+        self._parts.logs.write(self.place.task, line, where)
 
     def noted(self, name: str) -> None:
         self._middle()
-        _fire(self._place.name, name)
+        _fire(self.place.name, name)
 
     def progressed(self, progress: StepProgress) -> None:
         self._latest = progress
@@ -357,18 +368,18 @@ class _Asking(Question):
             self._recording.cancel()
             await asyncio.gather(self._recording, return_exceptions=True)
         if self._latest:
-            await self._parts.store.step_progress(self._place, self._latest)
+            await self._parts.store.step_progress(self.place, self._latest)
 
     def _middle(self) -> None:
         if not self._in_the_middle:
             self._in_the_middle = True
-            _fire(self._place.name, "middle")
+            _fire(self.place.name, "middle")
 
     async def _record(self) -> None:
         while self._latest:
             latest, self._latest = self._latest, None
-            await self._parts.store.step_progress(self._place, latest)
-            await self._parts.tell(self._place.task)
+            await self._parts.store.step_progress(self.place, latest)
+            await self._parts.tell(self.place.task)
             await asyncio.sleep(PACE)
         self._recording = None
 

@@ -40,6 +40,9 @@ from composia.workflows.dns import update_dns
 from composia.workflows.nodes import write_back
 from composia.workflows.plan import Hold, LeftOpen, Plan, Run, instance, placement
 
+#: Seconds that names wait for the source, once the target has answered.
+SOON = 5.0
+
 
 class Kept(BaseModel):
     """A place that holds data, and what becomes of it."""
@@ -248,7 +251,7 @@ class MigratePlan(Plan):
         }
         if forward := self._forwarding(checked):
             doors[self.source] = forward
-        placed = await run.on_each("6_reload_caddy", doors)
+        placed = await run.on_each("6_reload_caddy", doors, patience={self.source: SOON})
         if isinstance(error := placed[self.target], ComposiaError):
             raise error
         if isinstance(refused := placed.get(self.source), ComposiaError):

@@ -50,11 +50,16 @@ class Run(Protocol):
         ...
 
     async def on_each(
-        self, step: str, operations: Mapping[str, Operation[Result]]
+        self,
+        step: str,
+        operations: Mapping[str, Operation[Result]],
+        *,
+        patience: Mapping[str, float] | None = None,
     ) -> Mapping[str, Result | ComposiaError]:
         """The same for several nodes side by side, each a step of that name.
 
-        Never raises for one.
+        Never raises for one. `patience`: seconds after which a node that is away is NodeLost
+        though it may be at work: only for what may be repeated, and is asked of it again.
         """
         ...
 
