@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -108,14 +108,17 @@ def read_options() -> argparse.Namespace:
     return options
 
 
-def report(what: str, peer: str, pairs: Iterable[Pair]) -> None:
+def report(what: str, peer: str, pairs: Sequence[Pair]) -> None:
     """The median and the spread of the ratios, and of the differences."""
     ratios = [pair.ours / pair.peer for pair in pairs]
     extra = [pair.ours - pair.peer for pair in pairs]
+    ours = statistics.median(pair.ours for pair in pairs)
+    theirs = statistics.median(pair.peer for pair in pairs)
     print(
         f"{what}, against {peer}, {len(ratios)} pairs:\n"
         f"  ratio   {statistics.median(ratios):.2f}  ({min(ratios):.2f} to {max(ratios):.2f})\n"
-        f"  seconds {statistics.median(extra):+.2f} ({min(extra):+.2f} to {max(extra):+.2f})",
+        f"  seconds {statistics.median(extra):+.2f} ({min(extra):+.2f} to {max(extra):+.2f})\n"
+        f"  medians {ours:.2f} s and {theirs:.2f} s",
         flush=True,
     )
 
