@@ -1,7 +1,9 @@
 """rustic over the gateway against rest-server, and on the folder itself, which no server beats.
 
 Gateway, controller and the holding agent are three processes, as users run them, but on one
-machine: they take turns with rustic on its processors. rest-server is one process and one hop.
+machine. rest-server is one process and one hop. Where all share the machine's processors, the way's
+three and rustic take turns on them; `apart` gives rustic a core of its own and all servers another,
+as where the nodes are machines of their own.
 """
 
 from __future__ import annotations
@@ -26,18 +28,25 @@ from tests.lab.shell import say
 
 #: Files of the data.
 FILES = 100
-
+#: The cores of those that serve, and of rustic, when they are kept apart.
+CORES = sorted(os.sched_getaffinity(0))
+SERVING, WORKING = CORES[0], CORES[-1]
 
 FOLDER = "rustic on the folder"
 SERVER = f"rest-server {rest_server.VERSION}"
 
 
-def relayed(megabytes: int) -> dict[tuple[str, str], Pair]:
+def relayed(megabytes: int, *, apart: bool = False) -> dict[tuple[str, str], Pair]:
     """First backup and restore of the same files, by work and peer; each in a new repository."""
     folder = Path(tempfile.mkdtemp(prefix="composia-gateway-"))
+    cores = os.sched_getaffinity(0)
     try:
+        if apart:
+            # Inherited by all that is started here; rustic is moved away from it.
+            os.sched_setaffinity(0, {SERVING})
         return uvloop.run(_relayed(folder, megabytes))
     finally:
+        os.sched_setaffinity(0, cores)
         shutil.rmtree(folder)
 
 
@@ -91,10 +100,14 @@ async def _rustic(repository: str, *words: str) -> str:
     assert program, "bin/setup makes rustic"
     env = {"RUSTIC_REPOSITORY": repository, "RUSTIC_PASSWORD": PASSWORD}
     started = await asyncio.create_subprocess_exec(
-        str(program), "--no-progress", "--no-cache", *words,
+        *_on_its_core(), str(program), "--no-progress", "--no-cache", *words,
         env={**os.environ, **env}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     return await ended(started)
+
+
+def _on_its_core() -> tuple[str, ...]:
+    return ("taskset", "-c", str(WORKING)) if os.sched_getaffinity(0) == {SERVING} else ()
 
 
 async def _seconds(work: Awaitable[object]) -> float:
