@@ -115,6 +115,9 @@ class Agent:
         #: Whether an operation finds other files, and how much was said when they were shown.
         self.files_change = False
         self.shown: list[int] = []
+        self.showing = asyncio.Event()
+        self.may_show = asyncio.Event()
+        self.may_show.set()
         self.more = asyncio.Event()
 
     @asynccontextmanager
@@ -153,6 +156,8 @@ class Agent:
 
     async def _shown(self) -> None:
         self.shown.append(len(self.said))
+        self.showing.set()
+        await self.may_show.wait()
 
     async def outcome(self, key: str = KEY, times: int = 1) -> Outcome:
         async with asyncio.timeout(10):
@@ -190,6 +195,18 @@ async def test_the_node_is_shown_with_its_new_files_before_the_answer(agent: Age
         await executor.ask(a_question())
         await agent.outcome()
     assert agent.shown == [0]
+
+
+async def test_a_cancel_while_the_node_is_shown_undoes_nothing_that_was_done(agent: Agent) -> None:
+    agent.files_change = True
+    agent.may_show.clear()
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await agent.showing.wait()
+        executor.cancel(KEY)
+        await asyncio.sleep(0)
+        agent.may_show.set()
+        assert (await agent.outcome()).error is None
 
 
 async def test_the_first_answer_outlives_the_agent(agent: Agent) -> None:
