@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from composia.client import Client, Planned
     from composia.model.task import Step, Task
 
+#: What is not worth a line.
+EMPTY: tuple[object, ...] = (None, [], (), {})
+
 
 def hand_in(
     asked: Callable[[Client], Awaitable[Task | Planned]], *, wait: bool, json_: bool
@@ -61,7 +64,7 @@ def tell(task: Task) -> None:
     if task.error:
         exits.say(task.error.message, task.error.hint)
     for name, value in (task.result or {}).items():
-        if value not in (None, [], (), {}):
+        if value not in EMPTY:
             click.echo(f"  {name}: {_short(value)}")
     if "rollback" in task.actions:
         click.echo(f"  `composia rollback {task.id}` brings back what was before.")
@@ -72,9 +75,21 @@ def tell(task: Task) -> None:
 
 
 def _short(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {part}" for name, part in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    """A part of a result on one line, without what is empty in it."""
+    match value:
+        case dict():
+            told = {name: part for name, part in value.items() if part not in EMPTY}
+            return ", ".join(f"{name}: {_short(part)}" for name, part in told.items())
+        case list():
+            return ("; " if any(map(_is_nested, value)) else ", ").join(map(_short, value))
+        case float():
+            return f"{value:.2f}"
+        case _:
+            return str(value)
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, dict | list)
 
 
 def label(step: Step) -> str:
