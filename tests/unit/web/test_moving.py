@@ -60,6 +60,19 @@ async def test_all_that_is_in_the_way_is_said_at_once(admin: Visitor, office: Me
     assert "Migrate to loft" not in plan
 
 
+async def test_a_result_is_shown_once_and_escaped(admin: Visitor, office: MemoryOffice) -> None:
+    page = (await admin.get("/tasks/01T70001")).text
+    # All of it is in the picture of the outage.
+    assert "<h2>Result</h2>" not in page
+
+    moved, plan = office.store.admitted["01T70001"]
+    told = moved.model_copy(update={"result": {**(moved.result or {}), "revision": "<b>a&b"}})
+    office.store.admitted["01T70001"] = told, plan
+    page = (await admin.get("/tasks/01T70001")).text
+    assert "<h2>Result</h2>" in page
+    assert "&lt;b&gt;a&amp;b" in page
+
+
 async def test_a_confirmed_plan_is_a_task(admin: Visitor, office: MemoryOffice) -> None:
     answer = await admin.press("/services/my-app/migrate", **FORM)
 
