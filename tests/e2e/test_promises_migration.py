@@ -16,6 +16,13 @@ UNDONE = ("0_check", "0_back_up", "0_prepare", "0_pre_copy", "1_export_data", "2
 OPEN = ("7_update_dns", "8_write_back", "9_retire_source")
 
 
+def burn(world: World, node: str) -> None:
+    """Machine and all; `reboot` brings it back."""
+    world.lab.kill(f"agent:{node}")
+    world.lab.nodes[node].engine.power_off()
+    until(lambda: world.get(f"/nodes/{node}").json()["online"] is False, f"{node} offline")
+
+
 @pytest.fixture
 def app(world: World) -> Iterator[App]:
     """A service that nobody else has."""
@@ -144,6 +151,48 @@ def test_promise_18_a_node_that_was_given_up_is_stopped_when_it_comes_back(
     (stale,) = world.get("/tasks", service=app.name, type="stop-stale").json()["items"]
     assert world.wait(stale["id"])["status"] == "succeeded"
     assert f"{app.name}-web-1" in world.task(stale["id"])["result"]["overlap"]
+
+
+def test_promise_18_a_source_that_comes_back_while_its_rescue_is_open_is_stopped(
+    world: World, app: App
+) -> None:
+    app.deploy(restart="always")
+    world.ok(f"{app.path}/migrate", wanted())
+    app.write("edge", "saved")
+    world.ok(f"{app.path}/backup")
+    burn(world, "edge")
+    world.lab.fail("8_write_back:before", "error")
+    rescue = world.fails(f"{app.path}/migrate", wanted("edge", "main", source_is_gone=True))
+    assert "retry" in rescue["actions"]
+
+    # Its engine starts what had run, before anybody can say that it must not.
+    world.lab.reboot("edge")
+    until(lambda: app.active() == ["main"], "the end of the stale instance")
+    world.lab.clear_failures()
+    world.ok(f"/tasks/{rescue['id']}/retry")
+    assert app.read("main") == ["saved"]
+    assert app.active() == ["main"]
+
+
+def test_a_target_that_burns_while_the_move_is_open_can_be_given_up(world: World, app: App) -> None:
+    app.deploy(restart="always")
+    app.write("main", "one")
+    world.lab.fail("8_write_back:before", "error")
+    move = world.fails(f"{app.path}/migrate", wanted())
+    world.lab.clear_failures()
+    burn(world, "edge")
+
+    answer = world.post(f"/tasks/{move['id']}/rollback", {"data": "discard"})
+    assert answer.status_code == 409
+    assert "--source-is-gone" in answer.text
+    world.ok(f"{app.path}/migrate", wanted("edge", "main", source_is_gone=True))
+    assert app.read("main") == ["one"]
+    assert world.policy(app.container()) == "always"
+    assert world.task(move["id"])["actions"] == []
+
+    world.lab.reboot("edge")
+    until(lambda: app.active() == ["main"], "the end of the stale instance")
+    world.ok(f"{app.path}/deploy")
 
 
 def test_promise_18_nobody_is_given_up_who_is_there(world: World, app: App) -> None:

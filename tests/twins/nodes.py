@@ -48,6 +48,10 @@ class MemoryNodes:
             self._offline.discard(node)
             self._changed.notify_all()
 
+    def online(self, node: str) -> bool:
+        """Whether it is joined."""
+        return node not in self._offline
+
     def kill(self, node: str) -> None:
         """End the agent in the middle of its work; a new one has put it right."""
         for key, work in self._working.items():

@@ -45,7 +45,9 @@ class Office:
         self.events = Events()
         self.logs = Logs(self.folder / "logs")
         names, catalog = Names({}, self.store), MemoryCatalog(CatalogView())
-        control = StoreControl(self.store, self.events, lambda: names, catalog, self.folder)
+        control = StoreControl(
+            self.store, self.events, lambda: names, catalog, self.folder, self.nodes.online
+        )
         parts = Parts(self.store, self.nodes, control, self.logs, self.events)
         self.runner = Runner(parts, self.folder)
         self.admit = Admit(parts, Ids(await self.store.newest_task()), self.runner.start)

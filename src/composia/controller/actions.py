@@ -19,8 +19,12 @@ def actions_of(
     cancel_asked: bool,
     waiting: bool,
     holds: bool = False,
+    superseded: bool = False,
 ) -> tuple[str, ...]:
-    """`plan` is None for one that this version cannot read any more."""
+    """`plan` is None for one that this version cannot read any more.
+
+    `superseded`: what it moved has been moved on by another one since.
+    """
     if not status.ended:
         # Only a person can know that a node will never answer again.
         return ("abandon",) if cancel_asked and waiting else () if cancel_asked else ("cancel",)
@@ -30,7 +34,8 @@ def actions_of(
         return ("retry", *back, "abandon")
     if status is Status.SUCCEEDED:
         return ("rollback",) if isinstance(plan, RestorePlan) and _kept(plan, result) else ()
-    return ("retry",) if plan is not None and plan.may_retry else ()
+    again = plan is not None and plan.may_retry and not superseded
+    return ("retry",) if again else ()
 
 
 def _kept(plan: RestorePlan, result: dict[str, Any] | None) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +30,7 @@ from composia.controller.logs import Logs, secrets_of
 from composia.controller.metrics import metrics
 from composia.controller.nodes import Agents
 from composia.controller.notify import Notifier
+from composia.controller.returns import Returns
 from composia.controller.run import Parts
 from composia.controller.runner import Runner
 from composia.controller.scheduler import Scheduler
@@ -42,7 +43,6 @@ from composia.errors import ComposiaError, Conflict
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig, Scope, load_config
 from composia.tools.shell import LocalShell
-from composia.workflows.rescue import RescuePlan, StopStalePlan
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -65,7 +65,9 @@ class Controller:
         self.nodes = Agents(config.nodes, store, self.events)
         self.wires = Wires()
         self.trail = Trail(store)
-        control = StoreControl(store, self.events, self._names, self.catalog, config.state_dir)
+        control = StoreControl(
+            store, self.events, self._names, self.catalog, config.state_dir, self.nodes.online
+        )
         parts = Parts(store, self.nodes, control, self.logs, self.events)
         self.runner = Runner(parts, config.state_dir)
         self.admit = Admit(parts, ids, self.runner.start)
@@ -79,7 +81,8 @@ class Controller:
             lambda: self.config, self.catalog.view, store, self.nodes, self.admit, self.events
         )
         self._config_file = config_file
-        self.nodes.on_return(self._returned)
+        self.returns = Returns(store, self.admit, self.nodes.online)
+        self.nodes.on_return(self.returns.returned)
 
     async def reload(self) -> None:
         """Read tokens and nodes from config.yaml again. Raises Invalid, and changes nothing."""
@@ -100,20 +103,6 @@ class Controller:
 
     def _names(self) -> Names:
         return Names(providers(self.config.dns), self.store)
-
-    async def _returned(self, node: str) -> None:
-        """A node that was given up is back: what still runs there of rescued services stops."""
-        for task, name in await self.store.given_up(node):
-            plan = await self.store.plan(task)
-            if isinstance(plan, RescuePlan):
-                stop = StopStalePlan(service=plan.service, node=node, of_task=task)
-                with suppress(Conflict):
-                    await self.admit.submit(
-                        stop,
-                        created_by="controller",
-                        source="node",
-                        idempotency_key=f"stale-{task}-{name}",
-                    )
 
     def _catalog_changed(self, view: CatalogView) -> None:
         self.scheduler.wake()
@@ -141,6 +130,7 @@ async def opened(
         stack.push_async_callback(controller.trail.aclose)
         await controller.runner.open()
         stack.push_async_callback(controller.runner.aclose)
+        stack.push_async_callback(controller.returns.aclose)
         stack.push_async_callback(controller.nodes.aclose)
         controller.catalog.start()
         controller.scheduler.start()

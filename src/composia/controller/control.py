@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from composia.controller.dns.names import Names
 from composia.controller.events import Event, Events
 from composia.controller.manifests import drop_manifests
-from composia.controller.store.moves import ANSWERED, GIVEN_UP
+from composia.controller.store.moves import ANSWERED, BEGUN
 from composia.controller.store.store import Store
 from composia.controller.store.times import now
-from composia.errors import Failure
+from composia.errors import Conflict, Failure
 from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
 from composia.model.offsite import CopyState, ReadPart
@@ -44,12 +44,14 @@ class StoreControl:
         names: Callable[[], Names],
         catalog: Writable,
         state_dir: Path,
+        online: Callable[[str], bool],
     ) -> None:
         self._store = store
         self._state_dir = state_dir
         self._events = events
         self._names = names
         self._catalog = catalog
+        self._online = online
 
     async def record_backups(self, backups: Sequence[Any]) -> None:
         """Keep the records; a record of the same id is replaced."""
@@ -135,11 +137,23 @@ class StoreControl:
     async def begin_move(self, task: str, service: str, source: str, target: str) -> dict[str, Any]:
         """Note that a move begins; see `Control.begin_move`."""
         stage, facts = await self._store.begin_move(task, service, source, target)
-        return {"answered": stage == ANSWERED, "facts": facts}
+        return {"answered": stage == ANSWERED, "half_done": stage == BEGUN, "facts": facts}
+
+    async def refuse_connected(self, task: str, node: str) -> None:
+        """Refuse a rescue from a node that is there; see `Control.refuse_connected`."""
+        if self._online(node) and not await self._store.source_stopped(task):
+            raise Conflict(
+                f"node {node} is connected: it is not gone",
+                hint="Migrate without `source_is_gone`, or end its agent and engine first.",
+            )
 
     async def give_up(self, task: str) -> None:
         """A rescue is over; see `Control.give_up`."""
-        await self._store.note_move(task, GIVEN_UP, {})
+        await self._store.give_up(task)
+
+    async def note_source_stopped(self, task: str) -> None:
+        """What still ran on a rescue's source has stopped; see `Control.note_source_stopped`."""
+        await self._store.note_source_stopped(task)
 
     async def answer_move(
         self, task: str, held_seconds: float, start_seconds: float, facts: Mapping[str, Any]

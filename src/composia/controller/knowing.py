@@ -9,7 +9,7 @@ from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
 from composia.model.node import NodeState
 from composia.model.offsite import CopyState, ReadPart
-from composia.workflows.known import Known
+from composia.workflows.known import Known, OpenMove
 
 
 class KnownStore(Protocol):
@@ -18,6 +18,8 @@ class KnownStore(Protocol):
     async def copies(self) -> Mapping[str, CopyState]: ...
 
     async def read_part(self) -> ReadPart | None: ...
+
+    async def open_moves(self) -> Mapping[str, OpenMove]: ...
 
 
 class KnownNodes(Protocol):
@@ -43,4 +45,5 @@ async def known(
         offsite=config.offsite,
         copies=await store.copies(),
         read_part=await store.read_part(),
+        open_moves=await store.open_moves(),
     )

@@ -177,7 +177,7 @@ class StartOnTarget(Operation[Started]):
         found = fence.read(site.state)
         await site.notes.note("starting")
         if found and found.held:
-            await _give_back_policies(found, site)
+            await fence.give_back_policies(found.held, site)
         await site.compose.up()
         await site.notes.note("started")
         answered = await answering.wait_until_it_answers(site)
@@ -195,6 +195,9 @@ class ClearTarget(Operation[Nothing]):
     async def perform(self, site: Site) -> Nothing:
         found = fence.read(site.state)
         if found and found.task != site.task:
+            if found.side != "target":
+                # The fence comes before all else of a move: this one has made nothing here.
+                return Nothing()
             raise Failure(f"{site.service} is fenced on {site.node} by task {found.task}")
         await hold.wait_for_engine(site)
         await stop_for_good(site)
@@ -221,15 +224,6 @@ def _leave_fence(found: Fence, site: Site) -> None:
         fence.put_up(site.state, found.model_copy(update={"side": side, "open": False}))
     else:
         fence.take_down(site.state)
-
-
-async def _give_back_policies(found: Fence, site: Site) -> None:
-    assert found.held
-    present = {one.id for one in await containers_of(site)}
-    kept_ = [one for one in found.held.containers if one.id in present]
-    for policy in sorted({one.policy for one in kept_}):
-        ids = [one.id for one in kept_ if one.policy == policy]
-        await site.docker.set_restart_policy(ids, policy)
 
 
 async def _volumes(site: Site) -> list[str]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import Conflict
 from composia.operations.cargo import Cargo
 from composia.operations.hold import Held
+from composia.operations.project import containers_of
 from composia.strategies.base import Site
 from composia.tools import durable
 
@@ -86,7 +87,7 @@ def take_down(state: Path) -> None:
     durable.remove(state / FILE)
 
 
-def pass_by(site: Site, epoch: int) -> None:
+async def pass_by(site: Site, epoch: int) -> None:
     """Whatever starts the service asks here first.
 
     A fence of an older placement, about which nothing is open any more, is taken down. Raises
@@ -96,6 +97,8 @@ def pass_by(site: Site, epoch: int) -> None:
     if fence is None or fence.open:
         return
     if epoch > fence.epoch:
+        if fence.held:
+            await give_back_policies(fence.held, site)
         take_down(site.state)
         return
     raise Conflict(
@@ -103,3 +106,12 @@ def pass_by(site: Site, epoch: int) -> None:
         " away",
         hint=f"See `composia task show {fence.task}`: retry it, roll it back or abandon it.",
     )
+
+
+async def give_back_policies(held: Held, site: Site) -> None:
+    """Let what a move has stopped, and is still there, start by itself again as it did."""
+    present = {one.id for one in await containers_of(site)}
+    kept = [one for one in held.containers if one.id in present]
+    for policy in sorted({one.policy for one in kept}):
+        ids = [one.id for one in kept if one.policy == policy]
+        await site.docker.set_restart_policy(ids, policy)

@@ -51,7 +51,7 @@ class Deploy(Operation[Deployed]):
 
     async def perform(self, site: Site) -> Deployed:
         before = await containers_of(site)
-        fence.pass_by(site, self.epoch)
+        await fence.pass_by(site, self.epoch)
         if self.pull:
             site.notes.log(f"Pulling the images of {site.service}")
             await site.compose.pull()
@@ -114,7 +114,7 @@ class Restart(Operation[Nothing]):
 
     async def perform(self, site: Site) -> Nothing:
         before = await containers_of(site)
-        fence.pass_by(site, self.epoch)
+        await fence.pass_by(site, self.epoch)
         again = _to_restart(before, read_stopped(site.state))
         if not again:
             raise Conflict(

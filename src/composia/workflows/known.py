@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from composia.errors import Conflict, Invalid
 from composia.model.catalog import CatalogView, Service
@@ -16,6 +17,14 @@ from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.workflows.objections import Objections, Place, not_found
 
 RUNNING = frozenset({"running", "restarting", "paused"})
+
+
+class OpenMove(NamedTuple):
+    """A move whose target has answered, and which was never ended: the service runs there."""
+
+    task: str
+    source: str
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,8 @@ class Known:
     copies: Mapping[str, CopyState] = field(default_factory=dict)
     #: The part of the repository's data that was read last.
     read_part: ReadPart | None = None
+    #: Moves that were left open, by service.
+    open_moves: Mapping[str, OpenMove] = field(default_factory=dict)
     #: In which days, weeks and months begin.
     timezone: str = "UTC"
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import ComposiaError, NodeLost
+from composia.errors import ComposiaError, Interrupted, NodeLost
 from composia.model.dns import DnsTarget
 from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.arriving import (
@@ -64,6 +64,11 @@ class _Reached:
     exported: bool = False
     unplugged: bool = False
     started: bool = False
+
+    @classmethod
+    def unknown(cls) -> _Reached:
+        """By an attempt that could not be undone: it may have come as far as it gets."""
+        return cls(prepared=True, exported=True, unplugged=True, started=True)
 
 
 class MigratePlan(Plan):
@@ -123,19 +128,27 @@ class MigratePlan(Plan):
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Migrate", under the same numbers."""
-        begun = await run.control(
-            "0_begin",
+        begun = await self._begin(run, "0_begin")
+        if begun["half_done"]:
+            # An earlier attempt was cut off, and nobody knows where: nothing goes on from there.
+            await self._undo(run, _Reached.unknown(), Interrupted("an attempt was cut off"))
+            begun = await self._begin(run, "0_begin_anew")
+        facts = begun["facts"] if begun["answered"] else await self._until_it_answers(run)
+        try:
+            return await self._settle(run, facts)
+        except ComposiaError as error:
+            raise self._left_open(error, facts) from error
+
+    async def _begin(self, run: Run, step: str) -> dict[str, Any]:
+        begun: dict[str, Any] = await run.control(
+            step,
             "begin_move",
             task=run.task,
             service=self.service.name,
             source=self.source,
             target=self.target,
         )
-        facts = begun["facts"] if begun["answered"] else await self._until_it_answers(run)
-        try:
-            return await self._settle(run, facts)
-        except ComposiaError as error:
-            raise self._left_open(error, facts) from error
+        return begun
 
     async def _until_it_answers(self, run: Run) -> dict[str, Any]:
         reached = _Reached()
@@ -144,6 +157,8 @@ class MigratePlan(Plan):
             return await self._cross(run, reached, checked)
         except ComposiaError as error:
             await self._undo(run, reached, error)
+            if self.of_task:
+                raise self._left_open(error, {}) from error
             raise
 
     async def _prepare(self, run: Run, reached: _Reached) -> Checked:
@@ -292,8 +307,6 @@ class MigratePlan(Plan):
         if reached.prepared and not reached.started:
             await self._clear(run, clear)
         await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
-        if self.of_task:
-            raise self._left_open(error, {})
 
     async def _clear(self, run: Run, clear: ClearTarget) -> None:
         try:

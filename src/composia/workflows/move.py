@@ -24,8 +24,9 @@ from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.pgimport import PgImport
 from composia.workflows.backup import BackupPlan, BackupRequest, plan_backup
 from composia.workflows.check import expected, problems_of
+from composia.workflows.choice import is_good
 from composia.workflows.dns import dns_targets, object_to_dns
-from composia.workflows.known import Known
+from composia.workflows.known import Known, OpenMove
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.objections import Objections
 from composia.workflows.rescue import RescuePlan
@@ -64,6 +65,15 @@ class Move:
     target: str
     items: tuple[DataItem, ...]
     request: MigrateRequest
+    #: The move that was left open, where the service runs on the source because of it.
+    open: OpenMove | None = None
+
+    @property
+    def nodes_after(self) -> tuple[str, ...]:
+        """The nodes of the service once it has moved."""
+        nodes = self.service.meta.nodes
+        here = self.open.source if self.open and self.source not in nodes else self.source
+        return tuple(dict.fromkeys(self.target if node == here else node for node in nodes))
 
     @property
     def cargo(self) -> tuple[Cargo, ...]:
@@ -77,16 +87,24 @@ def begin(known: Known, service: str, request: MigrateRequest) -> tuple[Move, Ob
     Raises ComposiaError where not even that can be told.
     """
     found, wrong = known.service(service), Objections()
-    source = _source(known, found, request, wrong)
+    left = _left_open(known, found, request)
+    source = left.target if left else _source(known, found, request, wrong)
+    goes_back = left is not None and left.source == request.target_node
     if request.target_node not in known.nodes:
         wrong.unknown(("target_node",), "node", request.target_node, known.nodes)
     elif source == request.target_node:
         wrong.invalid(("target_node",), f"{service} is on {source} already: source = target")
-    elif request.target_node in found.meta.nodes:
+    elif request.target_node in found.meta.nodes and not goes_back:
         wrong.conflict(("target_node",), f"{service} is meant for {request.target_node} already")
     known.object_to_a_disabled(found, wrong)
     items = _items(found, request, wrong)
-    return Move(found, source or "", request.target_node, items, request), wrong
+    return Move(found, source or "", request.target_node, items, request, left), wrong
+
+
+def _left_open(known: Known, service: Service, request: MigrateRequest) -> OpenMove | None:
+    """The open move on whose target the service was when that burnt."""
+    left = known.open_moves.get(service.name) if request.source_is_gone else None
+    return left if left and request.source_node in (None, left.target) else None
 
 
 def _source(
@@ -150,7 +168,7 @@ def plan_migrate(
     _object_to_what_is_not_known(known, move, wrong)
     _places(known, move).object_to_what_is_open(wrong)
     _object_to_dumps(move, wrong)
-    after = _nodes_after(service, source, target)
+    after = move.nodes_after
     object_to_dns(known, service, after, wrong)
     if source in known.nodes and target in known.nodes:
         known.object_to_foreign_projects(service.ref, [source, target], wrong)
@@ -163,9 +181,18 @@ def plan_migrate(
 
 
 def plan_rescue(
-    known: Known, move: Move, wrong: Objections, backups: Sequence[Backup], *, online: bool
+    known: Known,
+    move: Move,
+    wrong: Objections,
+    backups: Sequence[Backup],
+    way: Sequence[str] = (),
+    *,
+    online: bool,
 ) -> RescuePlan:
-    """From the last backups, of a source that a person has given up. Raises ComposiaError."""
+    """From the last backups, of a source that a person has given up. Raises ComposiaError.
+
+    `way`: the nodes from which the service came to the source, the latest first.
+    """
     service, target = move.service, move.target
     if online:
         wrong.conflict(
@@ -174,24 +201,40 @@ def plan_rescue(
             "Migrate without it, or end its agent and engine first.",
         )
     _places(known, move).object_to_what_is_open(wrong)
-    after = _nodes_after(service, move.source, target)
+    after = move.nodes_after
     object_to_dns(known, service, after, wrong)
     caddy = _caddy(known, service, wrong)
     wrong.settle()
-    items = tuple(item.name for item in move.items)
+    lost = _of_the_lost(move, backups, way)
+    # What an open move has left on its source is younger than any backup that was taken there.
+    kept = {one.data_item for one in lost} if move.open and move.open.source == target else None
+    items = tuple(one.name for one in move.items if kept is None or one.name in kept)
     asked = RestoreRequest(node=target, data_items=items) if items else None
-    of_source = [one for one in backups if one.node == move.source]
     return RescuePlan(
         service=service.ref,
         gone=move.source,
         target=target,
         nodes_before=service.meta.nodes,
         nodes_after=after,
-        restore=plan_restore(known, service.name, asked, of_source) if asked else None,
+        restore=plan_restore(known, service.name, asked, lost) if asked else None,
         caddy_on_target=caddy.get(target),
         records=dns_targets(known, service, after),
         our_addresses=known.dns.addresses,
+        of_task=move.open.task if move.open else None,
     )
+
+
+def _of_the_lost(move: Move, backups: Sequence[Backup], way: Sequence[str]) -> list[Backup]:
+    """Of each item the backups of the lost node, else those of the node that it came from."""
+    before = () if move.open and move.open.source == move.target else way
+    found: list[Backup] = []
+    for item in move.items:
+        for node in (move.source, *before):
+            saved = [one for one in backups if (one.data_item, one.node) == (item.name, node)]
+            if any(is_good(one) for one in saved):
+                found += saved
+                break
+    return found
 
 
 def plan_move_back(
@@ -206,7 +249,7 @@ def plan_move_back(
     found = known.service(of.service.name)
     for problem, hint in problems_of(of.service, of.target, of.source, *seen):
         wrong.conflict((), problem, hint)
-    after = _nodes_after(found, of.target, of.source)
+    after = tuple(of.source if node == of.target else node for node in found.meta.nodes)
     object_to_dns(known, found, after, wrong)
     wrong.settle()
     carries = data == "carry"
@@ -271,10 +314,6 @@ def _plan(
 
 def _bytes(sizes: Mapping[str, Size], dumps: Mapping[str, int | None]) -> Mapping[str, int | None]:
     return {**{name: size.size for name, size in sizes.items()}, **dumps}
-
-
-def _nodes_after(service: Service, source: str, target: str) -> tuple[str, ...]:
-    return tuple(target if node == source else node for node in service.meta.nodes)
 
 
 def _safety_copy(

@@ -143,14 +143,27 @@ class Control(Protocol):
         ...
 
     async def begin_move(self, task: str, service: str, source: str, target: str) -> dict[str, Any]:
-        """Note that a move begins, with an epoch of its own; `{"answered": ..., "facts": {...}}`.
+        """Note that a move begins, with an epoch of its own.
 
-        For one that has begun already, and not been undone, it is what was noted of it.
+        Of one that has begun already, and not been undone, what was noted: `answered` and its
+        `facts`, or `half_done` where it is not known how far it had come. Raises Conflict where
+        another one has moved the service since.
+        """
+        ...
+
+    async def refuse_connected(self, task: str, node: str) -> None:
+        """Raise Conflict where the source of a rescue is there and was not stopped.
+
+        One that comes later finds the rescue noted, and is stopped.
         """
         ...
 
     async def give_up(self, task: str) -> None:
         """Note that a rescue is over, and that its source must not be let back unseen."""
+        ...
+
+    async def note_source_stopped(self, task: str) -> None:
+        """Note that the source of a rescue came back, and that nothing runs there any more."""
         ...
 
     async def answer_move(

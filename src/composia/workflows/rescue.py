@@ -32,6 +32,8 @@ class RescuePlan(Plan):
     caddy_on_target: CaddyRef | None = None
     records: tuple[DnsTarget, ...] = ()
     our_addresses: tuple[str, ...] = ()
+    #: The open move by which the service had come to the node that is gone.
+    of_task: str | None = None
 
     @property
     def service_name(self) -> str:
@@ -48,6 +50,10 @@ class RescuePlan(Plan):
         here = (Hold(name=instance(self.service.name, self.target)),)
         return (*own, *here, *(one for one in held if one.name == "repository"))
 
+    @property
+    def takes_over(self) -> str | None:
+        return self.of_task
+
     def __str__(self) -> str:
         return f"Rescue {self.service} from {self.gone}, which is gone, to {self.target}"
 
@@ -61,8 +67,9 @@ class RescuePlan(Plan):
             source=self.gone,
             target=self.target,
         )
+        # From here on the source is stopped as soon as it comes back.
         if not begun["answered"]:
-            await self._until_it_answers(run)
+            await self._until_it_answers(run, prepared=begun["half_done"])
         try:
             return await self._settle(run)
         except ComposiaError as error:
@@ -74,11 +81,13 @@ class RescuePlan(Plan):
                 hint=" ".join(filter(None, (error.hint, hint))),
             ) from error
 
-    async def _until_it_answers(self, run: Run) -> None:
+    async def _until_it_answers(self, run: Run, *, prepared: bool) -> None:
         service, target = self.service, self.target
-        found = await run.on(target, "0_check", SurveyTarget(service=service))
-        check(service, self.gone, target, SourceSeen(running=("gone",)), found)
         try:
+            await run.control("0_gone", "refuse_connected", task=run.task, node=self.gone)
+            found = await run.on(target, "0_check", SurveyTarget(service=service))
+            check(service, self.gone, target, SourceSeen(running=("gone",)), found)
+            prepared = True
             await run.on(target, "0_prepare", PrepareTarget(service=service, images={}))
             if self.caddy_on_target:
                 rehearsal = PlaceFragment(
@@ -88,11 +97,24 @@ class RescuePlan(Plan):
             if self.restore:
                 await self.restore.bring(run, "4_fetch_data", "4_restore_data")
             await run.on(target, "5_start_on_target", StartOnTarget(service=service))
-        except ComposiaError:
-            await run.on(target, "undo_target", ClearTarget(service=service), insist=True)
+        except ComposiaError as error:
+            if prepared:
+                await self._clear(run, error)
             await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
             raise
         await run.control("5_answered", "note_move", task=run.task, stage="answered", facts={})
+
+    async def _clear(self, run: Run, error: ComposiaError) -> None:
+        try:
+            clear = ClearTarget(service=self.service)
+            await run.on(self.target, "undo_target", clear, insist=True)
+        except ComposiaError as second:
+            raise LeftOpen(
+                f"{error.message}; and it could not be undone: {second.message}",
+                keeps=placement(self.service.name),
+                result={},
+                hint=f"It may run on {self.target}: retry clears it there first.",
+            ) from second
 
     async def _settle(self, run: Run) -> dict[str, Any]:
         if self.caddy_on_target:
@@ -100,7 +122,6 @@ class RescuePlan(Plan):
             await run.on(self.target, "6_reload_caddy", place)
         updated = await update_dns(run, "7_update_dns", self.records, self.our_addresses)
         revision = await write_back(run, self.service, self.nodes_after, self.nodes_before)
-        # From now on, whenever the node comes back, what still runs there is stopped first.
         await run.control("9_give_up_source", "give_up", task=run.task)
         items = self.restore.items if self.restore else ()
         return {
@@ -128,7 +149,7 @@ class StopStalePlan(OnOneNode):
         """One step, and the word that it was done. The result names the overlap."""
         operation = StopStale(service=self.service, of_task=self.of_task)
         found = await run.on(self.node, "stop_stale", operation)
-        await run.control("noted", "note_move", task=self.of_task, stage="done", facts={})
+        await run.control("noted", "note_source_stopped", task=self.of_task)
         return {
             "overlap": {
                 name: {"since": since, "until": found.stopped_at.isoformat()}

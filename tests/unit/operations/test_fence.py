@@ -23,26 +23,26 @@ def put_up(twins: Twins, **more: object) -> None:
     fence.put_up(twins.site.state, Fence.model_validate(there))
 
 
-def test_a_service_without_a_fence_may_start(twins: Twins) -> None:
-    fence.pass_by(twins.site, epoch=0)
+async def test_a_service_without_a_fence_may_start(twins: Twins) -> None:
+    await fence.pass_by(twins.site, epoch=0)
     assert fence.read(twins.site.state) is None
 
 
 @pytest.mark.parametrize("side", ["source", "target", "left"])
-def test_nothing_of_the_same_placement_passes(twins: Twins, side: str) -> None:
+async def test_nothing_of_the_same_placement_passes(twins: Twins, side: str) -> None:
     put_up(twins, side=side)
     with pytest.raises(Conflict, match="task 01MOVE"):
-        fence.pass_by(twins.site, epoch=3)
+        await fence.pass_by(twins.site, epoch=3)
     assert fence.read(twins.site.state)
 
 
-def test_a_newer_placement_takes_it_down(twins: Twins) -> None:
+async def test_a_newer_placement_takes_it_down(twins: Twins) -> None:
     put_up(twins)
-    fence.pass_by(twins.site, epoch=4)
+    await fence.pass_by(twins.site, epoch=4)
     assert fence.read(twins.site.state) is None
 
 
-def test_an_open_one_only_tells_what_was_made(twins: Twins) -> None:
+async def test_an_open_one_only_tells_what_was_made(twins: Twins) -> None:
     put_up(twins, open=True)
-    fence.pass_by(twins.site, epoch=3)
+    await fence.pass_by(twins.site, epoch=3)
     assert fence.read(twins.site.state)

@@ -29,6 +29,8 @@ TARGET = TargetSeen(images={"web:1": "sha256:1"}, free=1 << 40, free_for_volumes
 MOVING: dict[str, Any] = {
     **MY_APP, "network": {}, "migrate": {"data": [{"name": "uploads"}, {"name": "database"}]},
 }  # fmt: skip
+#: What the controller says of a move that begins.
+NEW: dict[str, Any] = {"answered": False, "half_done": False, "facts": {}}
 RESULTS: dict[str, Any] = {
     "survey_source": SOURCE,
     "survey_target": TARGET,
@@ -66,7 +68,7 @@ def carried(failing: str | None = None, *, error: Exception | None = None) -> Me
 
     run = MemoryRun(answer)
     run.controlled |= {
-        "begin_move": {"answered": False, "facts": {}},
+        "begin_move": NEW,
         "answer_move": {"sites": [], "trust": [], "downtime_seconds": 1.6},
         "update_dns": {"records": []},
         "write_back": {"revision": "abc"},
@@ -129,8 +131,6 @@ async def test_the_source_starts_only_when_nothing_runs_on_the_target(world: Wor
 
 
 async def test_a_lost_target_keeps_no_source_down_that_was_never_started(world: World) -> None:
-    run = carried("clear_target", error=NodeLost("edge is away"))
-    run.controlled["begin_move"] = {"answered": False, "facts": {}}
     failing = carried("restore_data")
     answer = failing._answer
 
@@ -141,6 +141,24 @@ async def test_a_lost_target_keeps_no_source_down_that_was_never_started(world: 
     with pytest.raises(Failure, match="no luck"):
         await planned(world).carry_out(failing)
     assert "resume_source" in [operation.op for operation in failing.asked]
+
+
+async def test_an_attempt_that_was_cut_off_is_taken_back_before_another_one(world: World) -> None:
+    run = carried()
+    run.controlled["begin_move"] = {**NEW, "half_done": True}
+    await behind_caddy(world).carry_out(run)
+    assert done(run)[:6] == [
+        "0_begin", "undo_target", "undo_source", "undo_caddy", "undone", "0_begin_anew",
+    ]  # fmt: skip
+    assert "5_start_on_target" in done(run)
+
+
+async def test_one_that_cannot_be_taken_back_stays_open(world: World) -> None:
+    run = carried("clear_target", error=NodeLost("edge is away"))
+    run.controlled["begin_move"] = {**NEW, "half_done": True}
+    with pytest.raises(LeftOpen, match="could not be undone"):
+        await planned(world).carry_out(run)
+    assert done(run) == ["0_begin", "undo_target"]
 
 
 async def test_after_the_answer_nothing_is_undone_and_the_placement_is_kept(world: World) -> None:
@@ -154,7 +172,7 @@ async def test_after_the_answer_nothing_is_undone_and_the_placement_is_kept(worl
 async def test_a_retry_after_the_answer_begins_with_step_6(world: World) -> None:
     run = carried()
     facts = run.controlled["answer_move"]
-    run.controlled["begin_move"] = {"answered": True, "facts": facts}
+    run.controlled["begin_move"] = {**NEW, "answered": True, "facts": facts}
     await planned(world).carry_out(run)
     assert done(run) == ["0_begin", "7_update_dns", "8_write_back", "9_retire_source", "9_done"]
 
@@ -163,7 +181,7 @@ async def let_in(world: World, failing: str) -> list[str]:
     run = carried(failing)
     sites = [{"host": "app.example.org", "port": 443, "tls": True}]
     facts = {"sites": sites, "trust": [], "downtime_seconds": 1.6}
-    run.controlled["begin_move"] = {"answered": True, "facts": facts}
+    run.controlled["begin_move"] = {**NEW, "answered": True, "facts": facts}
     with pytest.raises(LeftOpen, match="no luck"):
         await behind_caddy(world).carry_out(run)
     assert run.steps[1:3] == [("6_reload_caddy", "edge"), ("6_reload_caddy", "main")]

@@ -66,7 +66,8 @@ async def planned(desk: Desk, service: str, wanted: MigrateRequest) -> MigratePl
     records = await desk.backups_of(service)
     if wanted.source_is_gone:
         online = desk.office.nodes.online(move.source)
-        return plan_rescue(known, move, wrong, records, online=online)
+        way = await desk.office.store.way_of(service, move.source)
+        return plan_rescue(known, move, wrong, records, way, online=online)
     seen = await _seen(desk, move.service.ref, move.source, move.target, move.cargo, wrong)
     return plan_migrate(known, move, wrong, seen, records)
 
@@ -77,6 +78,12 @@ async def plan_back(desk: Desk, task: Task, of: MigratePlan, data: Data) -> Migr
         raise errors.Conflict(
             f"task {task.id} leaves nothing open that could be rolled back",
             hint=f"To move it back: `composia migrate {of.service} --to {of.source}`.",
+        )
+    if not desk.office.nodes.online(of.target):
+        raise errors.Conflict(
+            f"node {of.target}, where {of.service} runs since, is not connected",
+            hint="See what its agent says. If it will never come back: `composia migrate"
+            f" {of.service} --from {of.target} --to {of.source} --source-is-gone`.",
         )
     wrong = Objections()
     cargo = of.cargo if data == "carry" else ()

@@ -24,6 +24,7 @@ from composia.model.task import Task
 from composia.operations.readings import Reading
 from composia.tools.git import Commit
 from composia.workflows import AnyPlan
+from composia.workflows.known import OpenMove
 from composia.workflows.plan import Plan
 
 
@@ -55,6 +56,10 @@ class Store(Protocol):
     async def task(self, task: str) -> Task | None: ...
 
     async def plan(self, task: str) -> AnyPlan | None: ...
+
+    async def way_of(self, service: str, node: str) -> Sequence[str]: ...
+
+    async def open_moves(self) -> Mapping[str, OpenMove]: ...
 
     async def tasks(
         self,

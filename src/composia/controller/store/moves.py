@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from composia.controller.store.database import Database
 from composia.controller.store.schema import EPOCHS, MOVES, STEPS
+from composia.errors import Conflict
+from composia.workflows.known import OpenMove
 
 BEGUN, ANSWERED, GIVEN_UP, DONE, UNDONE = "begun", "answered", "given_up", "done", "undone"
 #: A move that is over: questions of an older placement are refused from then on.
 OVER = (GIVEN_UP, DONE, UNDONE)
+#: The target has answered: from then on the service is there.
+ARRIVED = (ANSWERED, GIVEN_UP, DONE)
+#: Of a rescue: its source may still run what has been started elsewhere.
+NOT_SETTLED = (BEGUN, ANSWERED, GIVEN_UP)
+#: Of a rescue: what still ran on its source, which came back, has been stopped.
+SOURCE_STOPPED = "source_stopped"
 
 
 class Moves:
@@ -27,17 +35,25 @@ class Moves:
     async def begin_move(
         self, task: str, service: str, source: str, target: str
     ) -> tuple[str, dict[str, Any]]:
-        """The stage and facts of a move, which begins where it had not or was undone."""
+        """The stage and facts as they were noted: "" for one that begins, or was undone before.
+
+        Raises Conflict where another move has moved the service on since.
+        """
         async with self._db.write() as db:
             row = (await db.execute(select(MOVES).where(MOVES.c.task == task))).first()
             if row is not None and row.stage != UNDONE:
+                if await db.scalar(select(_later_than(task, service).exists())):
+                    raise Conflict(
+                        f"{service} has been moved since: what task {task} began is no longer so",
+                        hint=f"Start a new move: `composia migrate {service} --to NODE`.",
+                    )
                 return row.stage, json.loads(row.facts)
             values = {"service": service, "source": source, "target": target}
             values |= {"stage": BEGUN, "facts": "{}"}
             statement = insert(MOVES).values(task=task, **values)
             await db.execute(statement.on_conflict_do_update(index_elements=["task"], set_=values))
             await _raise(db, service)
-        return BEGUN, {}
+        return "", {}
 
     async def note_move(self, task: str, stage: str, facts: Mapping[str, Any]) -> None:
         """How far it has come; facts are added to what was known."""
@@ -48,16 +64,65 @@ class Moves:
             known = json.dumps({**json.loads(row.facts), **facts})
             changed = update(MOVES).where(MOVES.c.task == task).values(stage=stage, facts=known)
             await db.execute(changed)
-            if stage in OVER and row.stage not in OVER:
+            if stage in OVER and row.stage != stage:
                 await _raise(db, row.service)
 
-    async def given_up(self, node: str) -> list[tuple[str, str]]:
-        """Tasks and services of rescues from this node, which has not come back since."""
-        query = select(MOVES.c.task, MOVES.c.service).where(
-            MOVES.c.source == node, MOVES.c.stage == GIVEN_UP
-        )
+    async def give_up(self, task: str) -> None:
+        """A rescue is over; its source is to be stopped when it comes back, if it was not yet."""
+        await self.note_move(task, DONE if await self.source_stopped(task) else GIVEN_UP, {})
+
+    async def source_stopped(self, task: str) -> bool:
+        """Whether the source of a rescue has come back, and been stopped."""
         async with self._db.read() as db:
-            return [(row.task, row.service) for row in await db.execute(query)]
+            facts = await db.scalar(select(MOVES.c.facts).where(MOVES.c.task == task))
+        return bool(facts and json.loads(facts).get(SOURCE_STOPPED))
+
+    async def note_source_stopped(self, task: str) -> None:
+        """The source of a rescue has come back, and nothing runs there any more."""
+        async with self._db.read() as db:
+            stage = await db.scalar(select(MOVES.c.stage).where(MOVES.c.task == task))
+        if stage is not None:
+            after = DONE if stage == GIVEN_UP else stage
+            await self.note_move(task, after, {SOURCE_STOPPED: True})
+
+    async def left_behind(self, node: str) -> list[str]:
+        """Tasks of moves that have a service run elsewhere, or are about to, and not on this node.
+
+        Only where the service has not come here since, nor was seen to have been stopped here.
+        """
+        query = select(MOVES).where(MOVES.c.stage != UNDONE).order_by(MOVES.c.task)
+        found: dict[str, str] = {}
+        async with self._db.read() as db:
+            rows = (await db.execute(query)).all()
+        for row in rows:
+            if row.target == node and row.stage in ARRIVED:
+                found.pop(row.service, None)
+            elif row.source == node and row.stage in NOT_SETTLED:
+                found[row.service] = row.task
+        return [task for task in found.values() if not await self.source_stopped(task)]
+
+    async def way_of(self, service: str, node: str) -> list[str]:
+        """Where the service was before it came to the node, the latest first."""
+        query = select(MOVES).where(MOVES.c.service == service, MOVES.c.stage.in_(ARRIVED))
+        async with self._db.read() as db:
+            rows = list(await db.execute(query.order_by(MOVES.c.task.desc())))
+        way: list[str] = []
+        for row in rows:
+            if row.target == node:
+                node = row.source
+                way.append(node)
+        return way
+
+    async def open_moves(self) -> dict[str, OpenMove]:
+        """By service: the move that has arrived last, where it was never ended."""
+        query = select(MOVES).where(MOVES.c.stage.in_(ARRIVED)).order_by(MOVES.c.task)
+        async with self._db.read() as db:
+            newest = {row.service: row for row in await db.execute(query)}
+        return {
+            name: OpenMove(row.task, row.source, row.target)
+            for name, row in newest.items()
+            if row.stage == ANSWERED
+        }
 
     async def between_steps(self, task: str, first: str, second: str) -> float:
         """Seconds from the end of one step on the source to the begin of another one."""
@@ -88,6 +153,19 @@ class Moves:
             if epoch > await self.epoch(service):
                 async with self._db.write() as db:
                     await _set(db, service, epoch)
+
+
+def superseded(tasks: Collection[str]) -> Select[tuple[str]]:
+    """Those of the moves after which another one has moved the service on."""
+    this = MOVES.alias()
+    later = _later_than(this.c.task, this.c.service).exists()
+    return select(this.c.task).where(this.c.task.in_(tasks), this.c.stage != UNDONE, later)
+
+
+def _later_than(task: Any, service: Any) -> Select[tuple[str]]:
+    return select(MOVES.c.task).where(
+        MOVES.c.service == service, MOVES.c.task > task, MOVES.c.stage.in_(ARRIVED)
+    )
 
 
 async def _raise(db: AsyncConnection, service: str) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from composia.controller.actions import actions_of
 from composia.controller.store.database import Database
+from composia.controller.store.moves import superseded
 from composia.controller.store.schema import ENDED_TASKS, HOLDS, STEPS, TASKS
 from composia.controller.store.times import now
 from composia.errors import Conflict
@@ -247,6 +248,7 @@ class Tasks:
                 select(HOLDS.c.task).where(HOLDS.c.task.in_([row.id for row in rows])).distinct()
             )
             holding = set(held)
+            moved_on = set(await db.scalars(superseded([row.id for row in rows])))
             steps = await db.execute(
                 select(STEPS).where(STEPS.c.task.in_([row.id for row in rows])).order_by(STEPS.c.id)
             )
@@ -254,7 +256,12 @@ class Tasks:
         for step in steps:
             of_task.setdefault((step.task, step.attempt), []).append(_step(step))
         return [
-            _task(row, of_task.get((row.id, row.attempt), []), holds=row.id in holding)
+            _task(
+                row,
+                of_task.get((row.id, row.attempt), []),
+                holds=row.id in holding,
+                superseded=row.id in moved_on,
+            )
             for row in rows
         ]
 
@@ -306,7 +313,7 @@ def _not_before(stamp: Any, earlier: Any) -> Any:
     return func.max(func.coalesce(earlier, stamp), stamp)
 
 
-def _task(row: Row[Any], steps: Sequence[Step], *, holds: bool) -> Task:
+def _task(row: Row[Any], steps: Sequence[Step], *, holds: bool, superseded: bool) -> Task:
     status, result = Status(row.status), json.loads(row.result) if row.result else None
     return Task(
         id=row.id,
@@ -331,6 +338,7 @@ def _task(row: Row[Any], steps: Sequence[Step], *, holds: bool) -> Task:
             cancel_asked=row.cancel_asked,
             waiting=row.waiting is not None,
             holds=holds,
+            superseded=superseded,
         ),
     )
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from composia.controller.store.moves import ANSWERED, DONE, GIVEN_UP, UNDONE
+import pytest
+
+from composia.controller.store.moves import ANSWERED, BEGUN, DONE, GIVEN_UP, UNDONE
 from composia.controller.store.store import Store
 from composia.controller.store.tasks import NewTask
+from composia.errors import Conflict
+from composia.workflows.known import OpenMove
 from tests.workflow.office import deploy
 
 
-async def begun(store: Store, task: str = "01A") -> tuple[str, dict[str, object]]:
+async def begun(
+    store: Store, task: str = "01A", source: str = "main", target: str = "edge"
+) -> tuple[str, dict[str, object]]:
     if await store.task(task) is None:
         new = NewTask(id=task, created_by="token:x", source="api")
         await store.admit(new, deploy(service=f"service-of-{task}"))
-    return await store.begin_move(task, "my-app", "main", "edge")
+    return await store.begin_move(task, "my-app", source, target)
 
 
 async def test_a_move_begins_with_an_epoch_of_its_own(store: Store) -> None:
     assert await store.epoch("my-app") == 0
-    assert await begun(store) == ("begun", {})
+    assert await begun(store) == ("", {})
     assert await store.epoch("my-app") == 1
+    assert await begun(store) == (BEGUN, {})
 
 
 async def test_a_move_that_is_begun_again_is_the_same(store: Store) -> None:
@@ -31,7 +38,7 @@ async def test_a_move_that_is_begun_again_is_the_same(store: Store) -> None:
 async def test_one_that_was_undone_begins_anew(store: Store) -> None:
     await begun(store)
     await store.note_move("01A", UNDONE, {"x": 1})
-    assert await begun(store) == ("begun", {})
+    assert await begun(store) == ("", {})
     assert await store.epoch("my-app") == 3
 
 
@@ -48,10 +55,69 @@ async def test_a_node_knows_more_than_a_lost_store(store: Store) -> None:
     assert await store.epoch("my-app") == 7
 
 
-async def test_a_node_that_was_given_up_is_remembered_until_it_is_back(store: Store) -> None:
+@pytest.mark.parametrize("stage", [BEGUN, ANSWERED, GIVEN_UP])
+async def test_a_source_that_may_still_run_is_known_until_it_was_stopped(
+    store: Store, stage: str
+) -> None:
     await begun(store)
-    await store.note_move("01A", GIVEN_UP, {})
-    assert await store.given_up("main") == [("01A", "my-app")]
-    assert await store.given_up("edge") == []
-    await store.note_move("01A", DONE, {})
-    assert await store.given_up("main") == []
+    await store.note_move("01A", stage, {})
+    assert await store.left_behind("main") == ["01A"]
+    assert await store.left_behind("edge") == []
+    await store.note_source_stopped("01A")
+    assert await store.left_behind("main") == []
+
+
+async def test_one_that_was_stopped_before_the_end_is_not_given_up(store: Store) -> None:
+    await begun(store)
+    await store.note_source_stopped("01A")
+    await store.give_up("01A")
+    assert (await begun(store))[0] == DONE
+
+
+async def test_the_return_of_what_was_given_up_is_a_new_placement(store: Store) -> None:
+    await begun(store)
+    await store.give_up("01A")
+    before = await store.epoch("my-app")
+    await store.note_source_stopped("01A")
+    assert await store.epoch("my-app") == before + 1
+    assert (await begun(store))[0] == DONE
+
+
+async def test_a_node_to_which_it_came_back_has_it_rightly(store: Store) -> None:
+    await begun(store)
+    await store.note_move("01A", ANSWERED, {})
+    await begun(store, "01B", "edge", "main")
+    assert await store.left_behind("main") == ["01A"]
+    await store.note_move("01B", ANSWERED, {})
+    assert await store.left_behind("main") == []
+
+
+async def test_what_has_been_moved_on_is_not_carried_on(store: Store) -> None:
+    await begun(store)
+    await store.note_move("01A", ANSWERED, {})
+    await begun(store, "01B", "edge", "main")
+    assert (await begun(store))[0] == ANSWERED
+    await store.note_move("01B", DONE, {})
+    with pytest.raises(Conflict, match="has been moved since"):
+        await begun(store)
+    assert (await begun(store, "01B", "edge", "main"))[0] == DONE
+
+
+async def test_an_open_move_is_known_until_another_one_arrives(store: Store) -> None:
+    await begun(store)
+    assert await store.open_moves() == {}
+    await store.note_move("01A", ANSWERED, {})
+    assert await store.open_moves() == {"my-app": OpenMove("01A", "main", "edge")}
+    await begun(store, "01B", "edge", "third")
+    assert await store.open_moves() == {"my-app": OpenMove("01A", "main", "edge")}
+    await store.note_move("01B", DONE, {})
+    assert await store.open_moves() == {}
+
+
+async def test_the_way_of_a_service_goes_back_to_where_it_came_from(store: Store) -> None:
+    for task, source, target in (("01A", "main", "edge"), ("01B", "edge", "third")):
+        await begun(store, task, source, target)
+        await store.note_move(task, DONE, {})
+    await begun(store, "01C", "third", "main")
+    assert await store.way_of("my-app", "third") == ["edge", "main"]
+    assert await store.way_of("my-app", "main") == []

@@ -1,0 +1,72 @@
+"""Nodes that were given up and come back: what still runs there of rescued services is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from structlog import get_logger
+
+from composia.controller.admit import Admit
+from composia.controller.store.store import Store
+from composia.errors import ComposiaError
+from composia.model.task import Status
+from composia.workflows.rescue import RescuePlan, StopStalePlan
+
+#: Seconds until it is tried again, where somebody holds the service there or it failed.
+AGAIN = 2.0
+#: Seconds between two looks at whether a task has ended.
+PACE = 0.5
+
+_log = get_logger("composia.returns")
+
+
+class Returns:
+    """For each rescue whose source is back: a `stop-stale`, again and again until one succeeds."""
+
+    def __init__(self, store: Store, admit: Admit, online: Callable[[str], bool]) -> None:
+        self._store = store
+        self._admit = admit
+        self._online = online
+        self._at_work: dict[str, asyncio.Task[None]] = {}
+
+    async def returned(self, node: str) -> None:
+        """A node has said Hello."""
+        for rescue in await self._store.left_behind(node):
+            plan = await self._store.plan(rescue)
+            if isinstance(plan, RescuePlan) and rescue not in self._at_work:
+                stop = StopStalePlan(service=plan.service, node=node, of_task=rescue)
+                self._at_work[rescue] = asyncio.create_task(self._until_stopped(stop))
+
+    async def aclose(self) -> None:
+        """Try no more; it goes on at the node's next Hello."""
+        for work in list(self._at_work.values()):
+            work.cancel()
+        await asyncio.gather(*self._at_work.values(), return_exceptions=True)
+
+    async def _until_stopped(self, stop: StopStalePlan) -> None:
+        try:
+            while self._online(stop.node) and await self._is_due(stop):
+                if not await self._has_stopped(stop):
+                    await asyncio.sleep(AGAIN)
+        finally:
+            del self._at_work[stop.of_task]
+
+    async def _has_stopped(self, stop: StopStalePlan) -> bool:
+        try:
+            task = await self._admit.submit(stop, created_by="controller", source="node")
+        except ComposiaError as error:
+            # Somebody works on the service there: the end of that is awaited.
+            _log.info("stop-stale waits", service=stop.service.name, why=error.message)
+            return False
+        return await self._end_of(task.id) is Status.SUCCEEDED
+
+    async def _is_due(self, stop: StopStalePlan) -> bool:
+        return stop.of_task in await self._store.left_behind(stop.node)
+
+    async def _end_of(self, task: str) -> Status:
+        while True:
+            status = (await self._store.statuses([task]))[task]
+            if status.ended:
+                return status
+            await asyncio.sleep(PACE)

@@ -1,0 +1,164 @@
+"""A service whose machine has burnt: from where it comes, and what becomes of what comes back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from composia.errors import Conflict, Failure, NodeLost
+from composia.model.backup import Backup, BackupStatus
+from composia.operations.arriving import Started
+from composia.operations.base import Nothing, Operation
+from composia.operations.leaving import StaleStopped
+from composia.operations.surveying import TargetSeen
+from composia.workflows.known import OpenMove
+from composia.workflows.move import MigrateRequest, begin, plan_rescue
+from composia.workflows.plan import LeftOpen
+from composia.workflows.rescue import RescuePlan, StopStalePlan
+from tests.twins.office import INFRA, MY_APP
+from tests.twins.run import Answer, MemoryRun
+from tests.unit.workflows.conftest import World
+
+MOVING: dict[str, Any] = {
+    **MY_APP, "network": {}, "migrate": {"data": [{"name": "uploads"}]},
+}  # fmt: skip
+NEW = {"answered": False, "half_done": False, "facts": {}}
+TARGET = TargetSeen(free=1 << 40, free_for_volumes=1 << 40)
+
+
+def saved(id: str, node: str, hours: int = 1) -> Backup:  # noqa: A002  # a field's name
+    return Backup(
+        id=id, service="my-app", data_item="uploads", node=node, task_id="01TASK",
+        time=datetime.now(UTC) - timedelta(hours=hours), snapshot_id="ab" * 32,
+        status=BackupStatus.SUCCESS, strategy="files.copy",
+    )  # fmt: skip
+
+
+def rescued(
+    world: World, backups: list[Backup], way: tuple[str, ...] = (), **more: Any
+) -> RescuePlan:
+    """From main to edge, unless something else is asked for."""
+    request = MigrateRequest(**{"target_node": "edge", "source_is_gone": True, **more})
+    move, wrong = begin(world.known, "my-app", request)
+    return plan_rescue(world.known, move, wrong, backups, way, online=False)
+
+
+def chosen(plan: RescuePlan) -> list[str]:
+    return [one.wanted.backup_id for one in plan.restore.items] if plan.restore else []
+
+
+def burnt_after_a_move(world: World) -> None:
+    """Edge, to which it had been moved; the catalog still says main."""
+    world.has(MOVING, INFRA)
+    world.change(open_moves={"my-app": OpenMove("01MOVE", "main", "edge")})
+
+
+def test_it_comes_from_the_backups_of_the_lost_node(world: World) -> None:
+    world.has(MOVING, INFRA)
+    plan = rescued(world, [saved("01B", "edge"), saved("01A", "main", hours=9)])
+    assert chosen(plan) == ["01A"]
+
+
+def test_a_node_that_burnt_before_its_first_backup_has_those_it_came_with(world: World) -> None:
+    world.has({**MOVING, "nodes": ["edge"]}, INFRA)
+    backups = [saved("01A", "main"), saved("01B", "elsewhere")]
+    plan = rescued(world, backups, ("main",), target_node="main")
+    assert chosen(plan) == ["01A"]
+    with pytest.raises(Conflict, match="no good backup of uploads"):
+        rescued(world, backups, target_node="main")
+
+
+def test_the_target_of_an_open_move_can_be_given_up_too(world: World) -> None:
+    burnt_after_a_move(world)
+    plan = rescued(world, [saved("01A", "main")], target_node="main")
+    assert (plan.gone, plan.target, plan.takes_over) == ("edge", "main", "01MOVE")
+    # What main has kept is younger than its last backup.
+    assert plan.restore is None
+    assert plan.nodes_after == plan.nodes_before == ("main",)
+
+
+def test_what_was_saved_on_the_lost_target_is_younger_still(world: World) -> None:
+    burnt_after_a_move(world)
+    plan = rescued(world, [saved("01B", "edge"), saved("01A", "main")], target_node="main")
+    assert chosen(plan) == ["01B"]
+
+
+def test_a_third_node_takes_the_place_of_the_one_in_the_catalog(world: World) -> None:
+    burnt_after_a_move(world)
+    world.sees(third=world.known.nodes["edge"])
+    plan = rescued(world, [saved("01A", "main")], ("main",), target_node="third")
+    assert chosen(plan) == ["01A"]
+    assert (plan.gone, plan.nodes_after) == ("edge", ("third",))
+
+
+def carried(failing: str | None = None, error: Failure | None = None) -> MemoryRun:
+    def answer(node: str, operation: Operation[Any]) -> Answer:
+        if operation.op == failing:
+            return error or Failure("no luck")
+        results: dict[str, Answer] = {
+            "survey_target": TARGET,
+            "start_on_target": Started(start_seconds=1.0),
+        }
+        return results.get(operation.op, Nothing())
+
+    run = MemoryRun(answer)
+    run.controlled |= {
+        "begin_move": NEW, "update_dns": {"records": []}, "write_back": {"revision": "abc"},
+    }  # fmt: skip
+    return run
+
+
+def plan_without_data(world: World) -> RescuePlan:
+    burnt_after_a_move(world)
+    return rescued(world, [], target_node="main")
+
+
+def done(run: MemoryRun) -> list[str]:
+    return [name for name, _ in run.steps]
+
+
+async def test_the_source_is_noted_before_it_is_looked_whether_it_is_there(world: World) -> None:
+    run = carried()
+    await plan_without_data(world).carry_out(run)
+    assert done(run)[:3] == ["0_begin", "0_gone", "0_check"]
+    assert done(run)[-1] == "9_give_up_source"
+    assert run.told["refuse_connected"]["node"] == "edge"
+
+
+@pytest.mark.parametrize(("failing", "cleared"), [("survey_target", False), ("create", True)])
+async def test_a_failure_before_the_answer_is_undone(
+    world: World, failing: str, *, cleared: bool
+) -> None:
+    run = carried("prepare_target" if failing == "create" else failing)
+    with pytest.raises(Failure, match="no luck"):
+        await plan_without_data(world).carry_out(run)
+    assert ("undo_target" in done(run)) == cleared
+    assert done(run)[-1] == "undone"
+
+
+async def test_what_cannot_be_cleared_stays_open(world: World) -> None:
+    run = carried("start_on_target")
+    answer = run._answer
+
+    def both(node: str, operation: Operation[Any]) -> Answer:
+        return NodeLost("away") if operation.op == "clear_target" else answer(node, operation)
+
+    run._answer = both
+    with pytest.raises(LeftOpen, match="could not be undone") as left:
+        await plan_without_data(world).carry_out(run)
+    assert left.value.keeps == "my-app: placement"
+    assert "undone" not in done(run)
+
+
+async def test_what_came_back_and_was_stopped_is_noted(world: World) -> None:
+    world.has(MOVING, INFRA)
+    stopped = StaleStopped(
+        ran={"my-app-web-1": "2026-11-24T03:00:00Z"}, stopped_at=datetime.now(UTC)
+    )
+    run = MemoryRun(lambda node, operation: stopped)
+    service = world.known.service("my-app").ref
+    result = await StopStalePlan(service=service, node="main", of_task="01R").carry_out(run)
+    assert run.told["note_source_stopped"] == {"task": "01R"}
+    assert list(result["overlap"]) == ["my-app-web-1"]

@@ -1,0 +1,137 @@
+"""Nodes that were given up and come back, while a rescue goes on and after it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from composia.controller import returns
+from composia.controller.asking import Question
+from composia.controller.returns import Returns
+from composia.errors import Failure
+from composia.model.task import Status, Task
+from composia.workflows.rescue import RescuePlan
+from tests.waiting import until
+from tests.workflow.office import Office, backup, ref
+
+ANSWERS: dict[str, dict[str, Any]] = {
+    "0_check": {"free": 1 << 40, "free_for_volumes": 1 << 40},
+    "5_start_on_target": {"start_seconds": 0.5},
+    "stop_stale": {"ran": {"my-app-web-1": "t"}, "stopped_at": "2026-11-24T04:00:00Z"},
+}
+
+
+def rescue() -> RescuePlan:
+    return RescuePlan(
+        service=ref(), gone="main", target="edge", nodes_before=("main",), nodes_after=("edge",)
+    )
+
+
+async def does(question: Question) -> dict[str, Any]:
+    return ANSWERS[question.step]
+
+
+@pytest.fixture
+async def rescuing(office: Office, monkeypatch: pytest.MonkeyPatch) -> Office:
+    """An office whose main node is away."""
+    monkeypatch.setattr(returns, "AGAIN", 0.05)
+    for step in ANSWERS:
+        office.nodes.on(step, does)
+    await office.nodes.disconnect("main")
+    return office
+
+
+@pytest.fixture
+async def back(rescuing: Office) -> AsyncIterator[Returns]:
+    made = Returns(rescuing.store, rescuing.admit, rescuing.nodes.online)
+    yield made
+    await made.aclose()
+
+
+async def stopped(office: Office) -> list[Task]:
+    return list(await office.store.tasks(type="stop-stale"))
+
+
+async def comes(office: Office, back: Returns) -> None:
+    await office.nodes.connect("main")
+    await back.returned("main")
+
+
+async def settled(office: Office) -> None:
+    """The newest stop has succeeded, and the rescue's source is known to be stopped."""
+    await office.until_asked("stop_stale")
+    ended = await office.ended((await stopped(office))[0].id)
+    assert ended.status is Status.SUCCEEDED, ended.error
+    assert await office.store.left_behind("main") == []
+
+
+async def test_one_that_comes_back_in_the_middle_is_stopped_at_once(
+    rescuing: Office, back: Returns
+) -> None:
+    hold = asyncio.Event()
+
+    async def starts(question: Question) -> dict[str, Any]:
+        await hold.wait()
+        return await does(question)
+
+    rescuing.nodes.on("5_start_on_target", starts)
+    task = await rescuing.submit(rescue())
+    await rescuing.until_asked("5_start_on_target")
+    await comes(rescuing, back)
+    await settled(rescuing)
+    hold.set()
+    ended = await rescuing.ended(task.id)
+    assert ended.status is Status.SUCCEEDED, ended.error
+    # It was seen to be stopped: at its next return there is nothing to be stopped.
+    await back.returned("main")
+    assert len(await stopped(rescuing)) == 1
+
+
+async def test_whoever_holds_the_service_there_is_waited_for(
+    rescuing: Office, back: Returns
+) -> None:
+    gone_on = asyncio.Event()
+
+    async def opens(question: Question) -> dict[str, Any]:
+        await gone_on.wait()
+        raise Failure("no luck")
+
+    rescuing.nodes.on("open_repository", opens)
+    # It was at work there when the machine died.
+    held = await rescuing.submit(backup())
+    await rescuing.ended((await rescuing.submit(rescue())).id)
+    await comes(rescuing, back)
+    await rescuing.until_asked("open_repository")
+    assert await stopped(rescuing) == []
+    gone_on.set()
+    await rescuing.ended(held.id)
+    await settled(rescuing)
+
+
+async def test_a_stop_that_fails_is_tried_again(rescuing: Office, back: Returns) -> None:
+    tried: list[str] = []
+
+    async def engine_is_late(question: Question) -> dict[str, Any]:
+        tried.append(question.key)
+        if len(tried) == 1:
+            raise Failure("the engine does not answer")
+        return await does(question)
+
+    rescuing.nodes.on("stop_stale", engine_is_late)
+    task = await rescuing.submit(rescue())
+    await rescuing.ended(task.id)
+    await comes(rescuing, back)
+    await until(lambda: len(tried) == 2)
+    await settled(rescuing)
+
+
+async def test_a_node_that_is_there_is_not_given_up(rescuing: Office, back: Returns) -> None:
+    await rescuing.nodes.connect("main")
+    ended = await rescuing.ended((await rescuing.submit(rescue())).id)
+    assert ended.error is not None
+    assert "is connected" in ended.error.message
+    await back.returned("main")
+    assert await stopped(rescuing) == []
