@@ -57,7 +57,7 @@ def disk(folder: Path, options: str = "size=512m") -> Iterator[Disk]:
     """A disk at a folder, which gets back what it had; what was changed on it is gone then."""
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f"{folder.name}.under")
-    shutil.copytree(folder, aside, symlinks=True)
+    run("cp", "-a", str(folder), str(aside))
     run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
     try:
         run("cp", "-a", f"{aside}/.", str(folder))

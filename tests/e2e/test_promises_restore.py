@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e import services
+from tests.e2e.disks import disk
 from tests.e2e.trees import fill, look
 from tests.e2e.world import World
 
@@ -29,6 +30,12 @@ def change(uploads: Path) -> None:
     (uploads / "folder 0/file0").write_text("changed")
     (uploads / "new").write_text("new")
     shutil.rmtree(uploads / "folder 1")
+
+
+def of_the_user(uploads: Path) -> dict[str, Any]:
+    """As it looks without what is kept there of what was replaced."""
+    seen = look(uploads).items()
+    return {path: one for path, one in seen if ".composia" not in path and path != "hard links"}
 
 
 def backup(world: World, service: str, item: str) -> dict[str, Any]:
@@ -64,6 +71,26 @@ def test_promise_11_what_is_excluded_is_carried_across(world: World) -> None:
 
     assert (uploads / "temp/now").read_text() == "today"
     assert not (uploads / "new").exists()
+
+
+def test_promise_11_a_disk_of_its_own_is_saved_before_it_is_replaced(world: World) -> None:
+    uploads = a_service(world, "ondisk")
+    world.ok("/services/ondisk/stop")
+    with disk(uploads):
+        world.ok("/services/ondisk/deploy")
+        record = backup(world, "ondisk", "uploads")
+        before = of_the_user(uploads)
+        change(uploads)
+        changed = of_the_user(uploads)
+        world.ok(f"/backups/{record['id']}/restore")
+        assert of_the_user(uploads) == before
+
+        safe = world.backups(service="ondisk")[0]
+        assert (safe["kind"], safe["data_item"]) == ("before_restore", "uploads")
+        world.ok(f"/backups/{safe['id']}/restore")
+        # What is fetched lies in it too: that is seen by its own time.
+        assert {**of_the_user(uploads), ".": changed["."]} == changed
+        world.ok("/services/ondisk/stop")
 
 
 def test_promise_11_a_flipped_byte_is_found_before_the_exchange(world: World) -> None:

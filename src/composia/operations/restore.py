@@ -39,6 +39,8 @@ class DataFetched(BaseModel):
     size: int
     files: int
     warnings: tuple[str, ...] = ()
+    #: Items whose places are no exchange in one instant: mount points, whose children move.
+    by_moves: tuple[str, ...] = ()
     #: For a restore to scratch: the folder on the node where it lies, and until when it is kept.
     folder: str | None = None
     kept_until: datetime | None = None
@@ -101,7 +103,14 @@ class FetchData(Operation[DataFetched]):
         _refuse_overlap(swaps)
         Aside(site.aside, site.task).write(kept.STAGED, Ready(swaps=swaps))
         total = sum((_fetched(one) for one in staged), Fetched())
-        return DataFetched(size=total.size, files=total.files, warnings=total.warnings)
+        by_moves = tuple(
+            item.wanted.item
+            for item, one in zip(self.items, staged, strict=True)
+            if not all(swap.atomic for swap in one.swaps)
+        )
+        return DataFetched(
+            size=total.size, files=total.files, warnings=total.warnings, by_moves=by_moves
+        )
 
     async def _scratch(self, site: Site) -> DataFetched:
         folder = site.aside / kept.SCRATCH_FOLDER / site.task

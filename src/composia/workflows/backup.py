@@ -87,13 +87,23 @@ class BackupPlan(Plan):
         items = names([item.name for item in self.items])
         return f"Back up {items} of {self.service} on {names(self.on)}"
 
+    def only(self, items: Sequence[str]) -> BackupPlan | None:
+        """The same of fewer items; None where none is left."""
+        left = tuple(item for item in self.items if item.name in items)
+        return self.model_copy(update={"items": left}) if left else None
+
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Backup", under the same numbers."""
         return await self.save(run, "save_data")
 
     async def save(self, run: Run, step: str) -> dict[str, Any]:
         """The same, with another name for its longest step: for plans that save something too."""
-        opened = await open_repository(run, self.repository, self.on)
+        return await self.save_into(run, step, await open_repository(run, self.repository, self.on))
+
+    async def save_into(
+        self, run: Run, step: str, opened: Mapping[str, RepositoryOpened | ComposiaError]
+    ) -> dict[str, Any]:
+        """The same, where the repository has been opened on each node, or could not be."""
         saved = await run.on_each(step, self._saves(run.task, opened))
         outcomes = {**errors_of(opened), **saved}
         records = await self._records(run, outcomes)
@@ -111,7 +121,7 @@ class BackupPlan(Plan):
             node: SaveData(
                 service=self.service,
                 repository=with_id(self.repository, found),
-                empty_is_fine=self.kind is BackupKind.MIGRATION,
+                empty_is_fine=self.kind in (BackupKind.MIGRATION, BackupKind.BEFORE_RESTORE),
                 items=tuple(
                     ItemToSave(
                         name=item.name,

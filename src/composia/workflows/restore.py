@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from composia.errors import Conflict
-from composia.model.backup import Backup
+from composia.model.backup import Backup, BackupKind
 from composia.model.catalog import Service
 from composia.model.names import Name
 from composia.model.service import RepositoryRef
@@ -18,6 +18,7 @@ from composia.operations.repository import OpenRepository, RepositoryOpened
 from composia.operations.restore import ExchangeBack, ExchangeData, FetchData, ItemToRestore
 from composia.tools.paths import relative_path
 from composia.workflows import choice
+from composia.workflows.backup import BackupPlan, NamedItem
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
 from composia.workflows.offsite import as_in_copy, source_of_copies
@@ -99,6 +100,8 @@ class RestorePlan(OnOneNode):
     to: To = "in_place"
     #: What a person should know of the backups: that one is unproven.
     remarks: tuple[str, ...] = ()
+    #: What is there, saved before what cannot be exchanged in one instant is replaced.
+    before: BackupPlan | None = None
 
     @property
     def holds(self) -> tuple[Hold, ...]:
@@ -127,6 +130,8 @@ class RestorePlan(OnOneNode):
         result = fetched.model_dump(mode="json")
         result["warnings"] = [*self.remarks, *result["warnings"]]
         if self.to == "in_place":
+            if self.before and (saving := self.before.only(fetched.by_moves)):
+                await saving.save_into(run, "save_before", {self.node: opened})
             exchanged = await run.on(self.node, exchange, ExchangeData(service=self.service))
             result |= exchanged.model_dump(mode="json")
         return result
@@ -264,6 +269,24 @@ def _plan(
         path=path,
         to=request.to,
         remarks=choice.remarks(chosen),
+        # A restore from a copy goes on where there is no repository any more that could take it.
+        before=None if request.source else _before(known, service, on[0], items),
+    )
+
+
+def _before(
+    known: Known, service: Service, node: str, items: Sequence[ItemToRestore]
+) -> BackupPlan:
+    """Promise 11: what is there, saved before it is replaced piece by piece."""
+    found = [service.meta.item(item.wanted.item) for item in items]
+    return BackupPlan(
+        service=service.ref,
+        repository=known.repository(),
+        on=(node,),
+        items=tuple(
+            NamedItem(name=one.name, strategy=one.backup) for one in found if one and one.backup
+        ),
+        kind=BackupKind.BEFORE_RESTORE,
     )
 
 

@@ -7,14 +7,20 @@ from typing import Any
 
 import pytest
 
-from composia.errors import Conflict, Invalid, NotFound
+from composia.errors import Conflict, Failure, Invalid, NotFound
 from composia.model.backup import Backup, BackupStatus
+from composia.model.config import Offsite
+from composia.model.offsite import CopyState
 from composia.model.task import Status, Task
+from composia.operations.backup import DataSaved, ItemSaved, SaveData
 from composia.operations.base import Operation
 from composia.operations.repository import OpenRepository, RepositoryOpened
 from composia.operations.restore import DataExchanged, DataFetched, FetchData
+from composia.strategies.base import Saved
+from composia.tools.rustic import Snapshot
 from composia.workflows import PLANS
 from composia.workflows.backup import BackupRequest, plan_backup
+from composia.workflows.plan import PartlyDone
 from composia.workflows.restore import (
     BackupRestoreRequest,
     RestorePlan,
@@ -265,6 +271,53 @@ async def test_nothing_is_exchanged_before_it_was_fetched(world: World) -> None:
     result = await planned(world, backup("a")).carry_out(run)
     assert [step for step, _ in run.steps] == ["open_repository", "fetch_data", "exchange_data"]
     assert result["downtime_seconds"] == 0.2
+
+
+def moved_by_its_children(name: str, operation: Operation[Any]) -> Answer:
+    """Uploads lie on a disk of their own."""
+    if isinstance(operation, FetchData):
+        return DataFetched(size=5, files=1, by_moves=("uploads",))
+    if isinstance(operation, SaveData):
+        (item,) = operation.items
+        saved = ItemSaved(
+            name=item.name,
+            backup_id=item.backup_id,
+            started_at=NOW,
+            duration=1.0,
+            saved=Saved(snapshot=Snapshot(id="cd" * 32, size=5, added=3, files=2, duration=1.0)),
+        )
+        return DataSaved(items=(saved,))
+    return node(name, operation)
+
+
+async def test_promise_11_what_is_moved_piece_by_piece_is_saved_before(world: World) -> None:
+    run = MemoryRun(moved_by_its_children)
+    await planned(world, backup("a"), backup("db", **DUMP)).carry_out(run)
+    assert [step for step, _ in run.steps] == [
+        "open_repository", "fetch_data", "save_before", "record_backups", "exchange_data",
+    ]  # fmt: skip
+    (record,) = run.told["record_backups"]["backups"]
+    assert (record["data_item"], record["kind"]) == ("uploads", "before_restore")
+
+
+async def test_what_could_not_be_saved_before_is_not_replaced(world: World) -> None:
+    def fails(name: str, operation: Operation[Any]) -> Answer:
+        failed = isinstance(operation, SaveData)
+        return Failure("disk full") if failed else moved_by_its_children(name, operation)
+
+    run = MemoryRun(fails)
+    with pytest.raises(PartlyDone, match="disk full"):
+        await planned(world, backup("a")).carry_out(run)
+    assert "exchange_data" not in [step for step, _ in run.steps]
+
+
+async def test_a_restore_from_a_copy_needs_no_repository_that_takes_one(world: World) -> None:
+    assert planned(world, backup("a")).before is not None
+    copy = CopyState(repository_id="ef" * 32)
+    world.change(offsite=(Offsite(name="s3", profile="s3"),), copies={"s3": copy})
+    copied = backup("a", copies=("s3",))
+    plan = plan_restore(world.known, "my-app", RestoreRequest(**{"from": "s3"}), [copied])
+    assert plan.before is None
 
 
 async def test_a_restore_to_scratch_touches_nothing_live(world: World) -> None:
