@@ -135,6 +135,15 @@ class App:
         """The nodes on which a container of it runs."""
         return [one for one in NODES if self.world.containers(self.name, node=one, running=True)]
 
+    def shown(self) -> list[str]:
+        """The nodes on which the controller shows it running."""
+        instances = self.world.get(self.path).json()["instances"]
+        return [
+            one["node"]
+            for one in instances
+            if any(container["state"] == "running" for container in one["containers"])
+        ]
+
     def write(self, node: str, text: str) -> None:
         assert ask(self.address(node), f"/cgi-bin/write?{text}") is not None
 
