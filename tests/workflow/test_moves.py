@@ -83,6 +83,22 @@ async def test_the_outage_is_put_together_from_three_clocks(moving: Office) -> N
     assert sum(parts) == pytest.approx(task.result["downtime_seconds"], abs=0.01)
 
 
+async def test_a_target_that_was_asked_twice_was_away_all_the_time(moving: Office) -> None:
+    tries: list[float] = []
+
+    async def dies_at_first(question: Question) -> dict[str, Any]:
+        tries.append(time.monotonic())
+        if len(tries) == 1:
+            await asyncio.sleep(0.7)
+            raise Interrupted("the agent was restarted")
+        return {"start_seconds": 0.0}
+
+    moving.nodes.on("5_start_on_target", dies_at_first)
+    task = await moving.ended((await moving.submit(plan())).id)
+    assert task.result is not None
+    assert task.result["downtime_seconds"] >= 1.0 + (tries[1] - tries[0])
+
+
 async def test_a_side_that_fails_ends_the_other_one(moving: Office) -> None:
     async def one_side(question: Question) -> dict[str, Any]:
         return await (fails if question.operation.op == "export_data" else never)(question)

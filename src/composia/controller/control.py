@@ -159,10 +159,12 @@ class StoreControl:
         self, task: str, held_seconds: float, start_seconds: float, facts: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The target has answered; see `Control.answer_move`."""
-        between = await self._store.between_steps(task, "1_export_data", "5_start_on_target")
+        # To its end: a target that was waited for, or was asked again, has answered nobody.
+        later = await self._store.between_ends(task, "1_export_data", "5_start_on_target")
+        between = max(round(later - start_seconds, 3), 0.0)
         parts = {
             "held_seconds": held_seconds,
-            "between_seconds": round(between, 3),
+            "between_seconds": between,
             "start_seconds": start_seconds,
         }
         total = round(held_seconds + between + start_seconds, 3)

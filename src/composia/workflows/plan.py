@@ -171,8 +171,8 @@ class Control(Protocol):
     ) -> dict[str, Any]:
         """Note that the target has answered; the facts, with `downtime_seconds`.
 
-        The outage is what the source measured from its stop on, what lay between the two steps by
-        the controller's own clock, and what the target measured up to the first answer.
+        The outage is what the source measured from its stop on, and by the controller's own clock
+        what passed from then until the target had answered; of that, what the target measured.
         """
         ...
 

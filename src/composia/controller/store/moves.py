@@ -124,10 +124,10 @@ class Moves:
             if row.stage == ANSWERED
         }
 
-    async def between_steps(self, task: str, first: str, second: str) -> float:
-        """Seconds from the end of one step on the source to the begin of another one."""
+    async def between_ends(self, task: str, first: str, second: str) -> float:
+        """Seconds from the end of one step on the source to the end of another one."""
         query = (
-            select(STEPS.c.name, STEPS.c.node, STEPS.c.started_at, STEPS.c.finished_at)
+            select(STEPS.c.name, STEPS.c.node, STEPS.c.finished_at)
             .where(STEPS.c.task == task, STEPS.c.name.in_((first, second)))
             .order_by(STEPS.c.id)
         )
@@ -135,10 +135,10 @@ class Moves:
             rows = (await db.execute(query)).all()
             source = await db.scalar(select(MOVES.c.source).where(MOVES.c.task == task))
         ended = [one.finished_at for one in rows if one.name == first and one.node == source]
-        begun = [one.started_at for one in rows if one.name == second]
-        if not ended or not begun or ended[-1] is None:
+        answered = [one.finished_at for one in rows if one.name == second]
+        if not ended or not answered or ended[-1] is None or answered[-1] is None:
             return 0.0
-        span = datetime.fromisoformat(begun[-1]) - datetime.fromisoformat(ended[-1])
+        span = datetime.fromisoformat(answered[-1]) - datetime.fromisoformat(ended[-1])
         return max(span.total_seconds(), 0.0)
 
     async def epoch(self, service: str) -> int:
