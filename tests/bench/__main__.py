@@ -25,6 +25,8 @@ from tests.lab import Lab
 from tests.lab.rustic import program
 
 FILES = 10_000
+#: Megabytes that move, where nothing else is asked for.
+CARRIED = {"carry": 1000, "gateway": 1000, "move": 10_000, "memory": 20_000}
 EVERY = ("deploy", "backup", "restore", "move", "memory", "carry", "gateway", "pages")
 
 
@@ -34,15 +36,15 @@ def main() -> None:
     if "pages" in options.what:
         report_pages()
     if "carry" in options.what:
-        report_carries(options.carried, options.copies)
+        report_carries(carried(options, "carry"), options.copies)
     if "gateway" in options.what:
-        report_relays(options.carried, options.copies)
+        report_relays(carried(options, "gateway"), options.copies)
     if {"deploy", "backup", "restore"} & set(options.what):
         measure_in_a_lab(options)
     if "move" in options.what:
         report_moves(options)
     if "memory" in options.what:
-        report_memory(options.carried)
+        report_memory(carried(options, "memory"))
 
 
 def measure_in_a_lab(options: argparse.Namespace) -> None:
@@ -71,14 +73,15 @@ def report_moves(options: argparse.Namespace) -> None:
     """The outage of a move must not grow with the data."""
     lab = Lab.up("bench", nodes=["main", "edge"])
     try:
-        sizes = [(options.carried // part, 1000) for part in (100, 10, 1)]
-        for megabytes, files in (*sizes, (options.carried, 20_000)):
+        most = carried(options, "move")
+        sizes = [(most // part, 1000) for part in (100, 10, 1)]
+        for megabytes, files in (*sizes, (most, 20_000)):
             found = outages(lab, megabytes, files, options.copies)
             what = f"outage of a move, {megabytes} MB in {files:,} files"
             report(what, "docker compose stop, up -d", found)
-            carried = statistics.median(one.carried for one in found) / 1e6
+            last = statistics.median(one.carried for one in found) / 1e6
             carrying = statistics.median(one.carrying for one in found)
-            print(f"  of which {carrying:.2f} s carried {carried:.1f} MB", flush=True)
+            print(f"  of which {carrying:.2f} s carried {last:.1f} MB", flush=True)
     finally:
         lab.down()
 
@@ -98,7 +101,8 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
     parser.add_argument("what", nargs="*", help=f"of {', '.join(EVERY)}; by default all")
     parser.add_argument("--megabytes", type=int, default=5000, help="size of the data")
-    parser.add_argument("--carried", type=int, default=1000, help="megabytes that move")
+    told = ", ".join(f"{what} {size}" for what, size in CARRIED.items())
+    parser.add_argument("--carried", type=int, help=f"megabytes that move; by default {told}")
     parser.add_argument("--runs", type=int, default=10, help="pairs of deploys")
     parser.add_argument("--copies", type=int, default=3, help="pairs of backups and restores")
     options = parser.parse_args()
@@ -106,6 +110,11 @@ def read_options() -> argparse.Namespace:
         parser.error(f"{', '.join(sorted(unknown))}: only {', '.join(EVERY)} can be measured")
     options.what = options.what or list(EVERY)
     return options
+
+
+def carried(options: argparse.Namespace, what: str) -> int:
+    """Megabytes that move."""
+    return options.carried or CARRIED[what]
 
 
 def report(what: str, peer: str, pairs: Sequence[Pair]) -> None:
