@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from composia.errors import Damaged
+from composia.errors import Damaged, Failure
 from composia.operations.verifying import BackupProven, VerifyDump
 from composia.strategies.base import Wanted
+from tests.e2e.disks import disk
 from tests.e2e.node import NodeService, clean, lab_of, make_repository
 from tests.e2e.test_imports_on_the_node import SAVE, a_database, rows, sql
 from tests.lab import Lab
@@ -79,6 +80,47 @@ def test_a_dump_that_cannot_be_imported_whole_is_caught(
     with pytest.raises(Damaged, match=told):
         verify(service, wanted)
 
+    assert left(service) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID';\n",
+        b"COPY (SELECT 1) TO PROGRAM 'kill -INT 1; sleep 60';\n",
+        b"CREATE EXTENSION not_in_this_image;\n",
+    ],
+    ids=["killed for want of memory", "stopped by its engine", "an extension that is not here"],
+)
+def test_trouble_of_the_throw_away_database_says_nothing_of_the_dump(
+    service: NodeService, content: bytes
+) -> None:
+    wanted = service.save_stream("database", content + END)
+
+    with pytest.raises(Failure, match="could not take the dump of database") as raised:
+        verify(service, wanted)
+
+    assert not isinstance(raised.value, Damaged)
+    assert left(service) == []
+
+
+def test_a_disk_that_is_full_in_the_middle_says_nothing_of_the_dump(node: Lab) -> None:
+    folder = node.nodes["main"].repo_dir / "roomless-disk"
+    fill = b"CREATE TABLE filler AS SELECT generate_series(1, 10000000) AS x;\n"
+    with disk(folder, "size=250m"):
+        service = a_database(
+            node, "roomless", port="5439", mount=f"{folder}/pg:/var/lib/postgresql/data", volumes=""
+        )
+        wanted = service.save_stream("database", fill + END)
+        try:
+            with pytest.raises(Failure, match="could not take the dump of database") as raised:
+                verify(service, wanted)
+            assert rows(service) == "first"
+            assert [path.name for path in folder.iterdir()] == ["pg"]
+        finally:
+            service.compose("kill")
+
+    assert not isinstance(raised.value, Damaged)
     assert left(service) == []
 
 

@@ -22,10 +22,13 @@ MAKE = (
     + "connect || exit 3\n"
     + f"psql -Xq -d template1 -c 'CREATE DATABASE {DATABASE} TEMPLATE template0'\n"
 )
+#: psql's code for an error in what it was given; without a connection it ends with 2.
+ERRORS = 3
 LOAD = (
     CONNECT
-    + "connect || exit 3\n"
-    + f"exec psql -Xq -v ON_ERROR_STOP=1 -d {DATABASE} -f - >/dev/null\n"
+    + "connect || exit 2\n"
+    + "exec psql -Xq -v ON_ERROR_STOP=1 -v VERBOSITY=verbose"
+    + f" -d {DATABASE} -f - >/dev/null\n"
 )
 CLEAR = (
     CONNECT
@@ -52,7 +55,15 @@ SQL
 """
 )
 #: What psql says about a statement that failed; whatever follows may quote the statement.
-COMPLAINT = re.compile(r"^psql:\S*:(\d+): ((?:ERROR|FATAL|error|fatal): .*)$", re.MULTILINE)
+COMPLAINT = re.compile(
+    r"^psql:\S*:(?P<line>\d+): (?P<kind>\w+):\s+(?:(?P<state>[0-9A-Z]{5}): )?(?P<text>.*)$",
+    re.MULTILINE,
+)
+#: Classes of SQLSTATEs that are notices.
+NO_ERRORS = ("00", "01", "02")
+#: Classes that say nothing of the dump: this server has no room, is stopped, cannot read its files
+#: (or those of an extension that its image lacks), does not know a feature, or fails inside.
+OF_THE_SERVER = ("53", "57", "58", "0A", "XX")
 
 
 async def load(container: str, item: str, pieces: AsyncIterator[bytes], site: Site) -> int:
@@ -117,11 +128,7 @@ async def _feed(
             said.cancel()
             drained.cancel()
     if code != 0:
-        raise Damaged(
-            f"the dump of {item} could not be loaded: {_first_error(complaint)}",
-            hint="Nothing was touched: the live database runs on. Choose another backup, or mend"
-            " what the image of the service is missing (an extension, a locale).",
-        )
+        raise _why(item, code, complaint)
     return size
 
 
@@ -168,8 +175,33 @@ async def _end_of(psql: Running) -> bytes:
     return said
 
 
-def _first_error(said: bytes) -> str:
-    text = said.decode(errors="replace")
-    if found := COMPLAINT.search(text):
-        return f"line {found[1]}: {safe(found[2])}"
-    return safe(text)
+def _why(item: str, code: int, complaint: bytes) -> Failure:
+    """Damaged only where the dump itself is wrong: of a server in trouble it says nothing."""
+    text = complaint.decode(errors="replace")
+    error = _error(text)
+    told = f"line {error['line']}: {error['kind']}:  {safe(error['text'])}" if error else safe(text)
+    if code == ERRORS and not (error and _is_of_the_server(error)):
+        return Damaged(
+            f"the dump of {item} could not be loaded: {told}",
+            hint="Nothing was touched: the live database runs on. Choose another backup, or mend"
+            " what the image of the service is missing (a locale).",
+        )
+    return Failure(
+        f"the fresh database could not take the dump of {item} (psql ended with {code}): {told}",
+        hint="Nothing was touched, and it says nothing about the backup. Look at the node's disk"
+        " and memory, and whether the image of the service has all extensions; then try again.",
+    )
+
+
+def _error(said: str) -> re.Match[str] | None:
+    # It stops at the first, so that is the last; what came before are notices and warnings.
+    found = [
+        one for one in COMPLAINT.finditer(said) if not (one["state"] or "").startswith(NO_ERRORS)
+    ]
+    return found[-1] if found else None
+
+
+def _is_of_the_server(error: re.Match[str]) -> bool:
+    if error["state"] is None:
+        return error["text"].startswith("\\connect: ")
+    return error["state"].startswith(OF_THE_SERVER)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from composia.errors import Damaged
 from composia.strategies import dump, fresh_database, loading
 
 DUMP = b"""SET x;
@@ -45,11 +46,38 @@ def test_a_dump_that_breaks_off_is_known_too(tail: bytes) -> None:
 
 def test_the_first_error_is_quoted_without_the_statement() -> None:
     said = (
-        b"psql:<stdin>:3: NOTICE:  skipping\n"
-        b'psql:<stdin>:9: ERROR:  syntax error at or near "NONSENSE"\n'
+        b"psql:<stdin>:3: NOTICE:  00000: skipping\n"
+        b"LOCATION:  DropErrorMsgNonExistent, tablecmds.c:1340\n"
+        b'psql:<stdin>:9: ERROR:  42601: syntax error at or near "NONSENSE"\n'
         b"LINE 1: ALTER ROLE app WITH PASSWORD 'planted' NONSENSE;\n"
     )
-    assert loading._first_error(said) == 'line 9: ERROR:  syntax error at or near "NONSENSE"'
+    told = loading._why("db", 3, said)
+    assert isinstance(told, Damaged)
+    assert told.message.endswith(': line 9: ERROR:  syntax error at or near "NONSENSE"')
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "damaged"),
+    [
+        (3, "psql:<stdin>:2: ERROR:  42P07: relation exists", True),
+        (3, "psql:<stdin>:2: FEHLER:  23505: doppelter Wert", True),
+        (3, "psql:<stdin>:2: error: invalid command \\x", True),
+        (3, "psql:<stdin>:1: WARNING:  01000: odd\npsql:<stdin>:2: ERROR:  22P02: no int", True),
+        (3, "psql:<stdin>:2: ERROR:  53100: could not extend file: No space left", False),
+        (3, "psql:<stdin>:2: FEHLER:  57014: abgebrochen", False),
+        (3, "psql:<stdin>:2: ERROR:  58030: could not read block 3", False),
+        (3, "psql:<stdin>:2: ERROR:  0A000: extension is not available", False),
+        (3, "psql:<stdin>:2: error: \\connect: connection to server failed", False),
+        (2, "psql:<stdin>:2: FATAL:  57P01: terminating connection", False),
+        (2, "psql:<stdin>:2: server closed the connection unexpectedly", False),
+        (1, "psql: out of memory", False),
+        (137, "", False),
+    ],
+)
+def test_only_an_error_of_the_dump_says_that_it_is_damaged(
+    code: int, said: str, damaged: bool
+) -> None:
+    assert isinstance(loading._why("db", code, said.encode()), Damaged) == damaged
 
 
 def test_lines_that_may_hold_a_password_are_not_shown() -> None:
