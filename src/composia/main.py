@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -157,5 +157,22 @@ def _log_to_stdout(secrets: Iterable[str]) -> None:
             ),
             hidden,
         ],
-        logger_factory=structlog.PrintLoggerFactory(),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Lossy(sys.stdout))),
     )
+
+
+class Lossy:
+    """The process's own log: whoever says something goes on, whether or not the disk takes it."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        """Say it."""
+        with suppress(OSError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        """Now."""
+        with suppress(OSError):
+            self._file.flush()

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import BaseModel, SecretStr
+from structlog import get_logger
 
 #: A secret shorter than this is a word that may stand anywhere.
 _SHORTEST = 6
 _CHUNK = 64 * 1024
 
+_log = get_logger("composia.logs")
+
 
 class Logs:
-    """`log_dir/<task>.log`. No line is written with a secret of config.yaml in it."""
+    """`log_dir/<task>.log`. No line is written with a secret of config.yaml in it.
+
+    What the disk does not take is lost, and told once: no task ends otherwise for it.
+    """
 
     def __init__(self, folder: Path, secrets: Iterable[str] = ()) -> None:
         self._folder = folder
@@ -24,6 +31,7 @@ class Logs:
         self.hide(secrets)
         self._open: dict[str, BinaryIO] = {}
         self._grown: dict[str, asyncio.Event] = {}
+        self._refused = False
         folder.mkdir(parents=True, exist_ok=True)
 
     def hide(self, secrets: Iterable[str]) -> None:
@@ -34,13 +42,15 @@ class Logs:
     def begin(self, task: str) -> None:
         """The task may write from now on, and be followed."""
         if task not in self._open:
-            self._open[task] = self._path(task).open("ab", buffering=0)
-            self._grown[task] = asyncio.Event()
+            with self._lossy(task):
+                self._open[task] = self._path(task).open("ab", buffering=0)
+                self._grown[task] = asyncio.Event()
 
     def end(self, task: str) -> None:
         """The task writes nothing more: whoever follows it comes to an end."""
         if file := self._open.pop(task, None):
-            file.close()
+            with self._lossy(task):
+                file.close()
             self._grown.pop(task).set()
 
     def write(self, task: str, line: str, where: str = "") -> None:
@@ -49,7 +59,9 @@ class Logs:
         start = f"{stamp} {where}: " if where else f"{stamp} "
         text = "".join(f"{start}{part}\n" for part in self._safe(line).splitlines() or [""])
         if file := self._open.get(task):
-            file.write(text.encode(errors="replace"))
+            with self._lossy(task):
+                file.write(text.encode(errors="replace"))
+                self._refused = False
             self._grow(task)
 
     async def read(self, task: str) -> str:
@@ -80,6 +92,15 @@ class Logs:
         """Close all files."""
         for task in list(self._open):
             self.end(task)
+
+    @contextmanager
+    def _lossy(self, task: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._refused:
+                _log.error("lines of tasks are lost", task=task, reason=str(error))
+            self._refused = True
 
     def _grow(self, task: str) -> None:
         self._grown[task].set()

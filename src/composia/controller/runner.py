@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID
+from sqlalchemy.exc import OperationalError
 from structlog import get_logger
 
 from composia.controller.run import Answer, Checkpoint, Parts, TaskRun, Work
-from composia.errors import Cancelled, ComposiaError, Conflict, NotFound, told
+from composia.errors import Cancelled, ComposiaError, Conflict, Failure, NotFound, told
 from composia.model.task import Status, Task, TaskError
 from composia.workflows.plan import LeftOpen, PartlyDone, Plan
 
@@ -30,6 +31,8 @@ SIDE_BY_SIDE = 100
 #: How long the steps of ended workflows are kept, and how often the others are dropped.
 KEPT = timedelta(days=1)
 PRUNING = 3600.0
+#: Seconds until the end of a task is written once more, where the disk did not take it.
+AGAIN = 1.0
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 _log = get_logger("composia.runner")
@@ -150,39 +153,56 @@ class Runner:
             del self._runs[task]
 
     async def _carry_out(self, run: TaskRun) -> None:
+        try:
+            result = await self._carried_out(run)
+        except Exception as error:
+            await self._failed(run, error)
+        else:
+            run.log("Succeeded")
+            await self._end(run.task, Status.SUCCEEDED, result=result)
+        await self._parts.tell(run.task)
+
+    async def _carried_out(self, run: TaskRun) -> dict[str, Any] | None:
         store, task = self._parts.store, run.task
         if await store.cancel_asked(task):
             run.cancel()
         await store.begin(task)
         await self._parts.tell(task)
-        try:
-            plan = await self._plan(task)
-            run.log(str(plan))
-            result = await plan.carry_out(run)
-        except Exception as error:
-            await self._failed(run, error)
-        else:
-            run.log("Succeeded")
-            await store.end(task, Status.SUCCEEDED, result=result)
-        self._parts.logs.end(task)
-        await self._parts.tell(task)
+        plan = await self._plan(task)
+        run.log(str(plan))
+        return await plan.carry_out(run)
 
     async def _failed(self, run: TaskRun, error: Exception) -> None:
-        if not isinstance(error, ComposiaError):
+        if isinstance(error, OperationalError):
+            error = _not_written(error)
+        elif not isinstance(error, ComposiaError):
             _log.exception("bug", task=run.task)
         cancelled = run.cancelled and isinstance(error, Cancelled)
         status = Status.CANCELLED if cancelled else Status.FAILED
         what = told(error)
         result = error.result if isinstance(error, PartlyDone | LeftOpen) else None
         run.log(f"{status.capitalize()}: {what.message}" + (f" ({what.hint})" if what.hint else ""))
-        shown = TaskError(step=run.failed, message=what.message, hint=what.hint)
-        await self._parts.store.end(
+        await self._end(
             run.task,
             status,
-            error=shown,
+            error=TaskError(step=run.failed, message=what.message, hint=what.hint),
             result=result,
             keeps=error.keeps if isinstance(error, LeftOpen) else None,
         )
+
+    async def _end(self, task: str, status: Status, **how: Any) -> None:
+        """Write down how it ended; without that it would run, and hold its words, for ever."""
+        said = False
+        while True:
+            try:
+                await self._parts.store.end(task, status, **how)
+                break
+            except OperationalError as error:
+                if not said:
+                    _log.error("an end cannot be written", task=task, reason=str(error.orig))
+                said = True
+                await asyncio.sleep(AGAIN)
+        self._parts.logs.end(task)
 
     async def _carry_on(self, task: str, attempt: int) -> None:
         known = await DBOS.get_workflow_status_async(f"{task}:{attempt}")
@@ -193,8 +213,7 @@ class Runner:
             error = TaskError(
                 message="it ended without a result", hint="`composia task retry` goes on."
             )
-            await self._parts.store.end(task, Status.FAILED, error=error)
-            self._parts.logs.end(task)
+            self._background(self._end(task, Status.FAILED, error=error))
 
     async def _start(self, task: str, attempt: int) -> None:
         try:
@@ -204,7 +223,7 @@ class Runner:
             _log.exception("not begun", task=task)
             what = told(error)
             shown = TaskError(message=what.message, hint=what.hint)
-            await self._parts.store.end(task, Status.FAILED, error=shown)
+            await self._end(task, Status.FAILED, error=shown)
 
     async def _prune(self) -> None:
         while True:
@@ -253,6 +272,13 @@ def _reserve(name: str) -> Checkpoint:
 
 async def _do(work: Work) -> Answer:
     return await work()
+
+
+def _not_written(error: OperationalError) -> Failure:
+    return Failure(
+        f"the controller could not write to its own database: {error.orig}",
+        hint="Look at the disk of its `state_dir`; `composia task retry` goes on.",
+    )
 
 
 def _write_ahead(file: Path) -> None:

@@ -1,0 +1,117 @@
+"""The controller's disk is full for a moment: every task ends all the same, and holds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composia.controller.asking import Question
+from composia.errors import CommandFailed
+from composia.main import Lossy
+from composia.model.task import Status
+from tests.e2e.disks import disk
+from tests.waiting import until
+from tests.workflow.office import Office, deploy
+
+
+class Full:
+    """A disk that is full from when a node is asked on, until somebody frees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.filler = folder / "filler"
+
+    async def changes(self, question: Question) -> dict[str, Any]:
+        """A step that ends on a full disk."""
+        self.fill()
+        return {"changed": True}
+
+    async def fails(self, question: Question) -> dict[str, Any]:
+        """One that does not end well."""
+        self.fill()
+        raise CommandFailed("no such image")
+
+    def fill(self) -> None:
+        """Leave not one block."""
+        with self.filler.open("ab", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    def free(self) -> None:
+        """There is room again."""
+        self.filler.unlink()
+
+
+async def has_ended(office: Office, task: str) -> bool:
+    return (await office.task(task)).status.ended
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    """With a small disk for its logs alone."""
+    with disk(tmp_path / "logs", "size=64k"):
+        made = Office(tmp_path)
+        await made.start()
+        yield made
+        await made.stop()
+
+
+async def test_a_line_that_cannot_be_written_changes_no_end(
+    office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = Full(office.folder / "logs")
+    office.nodes.on("deploy", full.changes)
+
+    good = await office.submit(deploy())
+    await until(lambda: has_ended(office, good.id))
+    office.nodes.on("deploy", full.fails)
+    bad = await office.submit(deploy())
+    await until(lambda: has_ended(office, bad.id))
+
+    assert (await office.task(good.id)).status is Status.SUCCEEDED
+    error = (await office.task(bad.id)).error
+    assert error is not None
+    assert error.message == "no such image"
+    assert capsys.readouterr().out.count("lines of tasks are lost") == 1
+    full.free()
+    await office.ended((await office.submit(deploy())).id)
+
+
+async def test_a_database_that_cannot_be_written_strands_no_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with disk(tmp_path / "state", "size=16m") as small:
+        office, full = Office(small.folder), Full(small.folder)
+        await office.start()
+        office.nodes.on("deploy", full.changes)
+        stuck = await office.submit(deploy())
+        await until(lambda: "an end cannot be written" in capsys.readouterr().out, 30)
+
+        full.free()
+        await until(lambda: has_ended(office, stuck.id), 30)
+
+        error = (await office.task(stuck.id)).error
+        assert error is not None
+        assert "could not write to its own database" in error.message
+
+        office.nodes.on("deploy", waits_not)
+        assert (await office.ended((await office.submit(deploy())).id)).status is Status.SUCCEEDED
+        await office.stop()
+
+
+async def waits_not(question: Question) -> dict[str, Any]:
+    return {"changed": True}
+
+
+def test_the_log_of_the_process_stops_nobody() -> None:
+    full = Path("/dev/full").open("w")  # noqa: SIM115  # it cannot be closed either
+    lines = Lossy(full)
+
+    lines.write("something happened\n")
+    lines.flush()
+
+    with pytest.raises(OSError, match="No space left"):
+        full.close()
