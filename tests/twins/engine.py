@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from composia.errors import Failure
@@ -25,6 +26,7 @@ class MemoryEngine(Engine):
 
     def __init__(self) -> None:
         self.kept: dict[str, Labels] = {}
+        self.times: dict[str, datetime] = {}
         self.streams: dict[str, bytes] = {}
         #: The sources and excludes of each save.
         self.saved: list[tuple[Mapping[str, Path], Sequence[str]]] = []
@@ -62,7 +64,7 @@ class MemoryEngine(Engine):
         return [
             SnapshotInfo(
                 id=id_,
-                time="2026-01-01T00:00:00Z",
+                time=self.times[id_].isoformat(),
                 host=labels.node,
                 label=f"{labels.service}/{labels.item}",
                 tags=(f"service={labels.service}", f"item={labels.item}", f"task={labels.task}"),
@@ -85,7 +87,7 @@ class MemoryEngine(Engine):
 
     def _keep(self, labels: Labels, size: int) -> Snapshot:
         id_ = os.urandom(32).hex()
-        self.kept[id_] = labels
+        self.kept[id_], self.times[id_] = labels, datetime.now(UTC)
         return Snapshot(id=id_, size=size, added=size, files=self.files, duration=0.1)
 
     def _answer(self) -> None:

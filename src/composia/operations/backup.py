@@ -18,6 +18,7 @@ from composia.operations.hold import NotStartedAgain, held, release
 from composia.operations.project import containers_of
 from composia.strategies import AnyBackupStrategy
 from composia.strategies.base import Needs, Notes, Saved, Site
+from composia.tools.rustic_container import to_the_end
 
 
 class ItemToSave(BaseModel):
@@ -66,10 +67,16 @@ class SaveData(Operation[DataSaved]):
         await containers_of(site)
         notes = _Sum(site.notes)
         save = _Save(replace(site, notes=notes, empty_is_fine=self.empty_is_fine), notes)
-        for item in self._items(cold=False):
-            await save.one(item)
-        problem = await save.stopped(self._items(cold=True))
-        ended = [await _sent(save.ended[item.name], site) for item in self.items]
+        began = datetime.now(UTC)
+        try:
+            for item in self._items(cold=False):
+                await save.one(item)
+            problem = await save.stopped(self._items(cold=True))
+            ended = [await _sent(save.ended[item.name], site) for item in self.items]
+        except BaseException:
+            # Nobody is told of what was saved until now: it would have no record.
+            await to_the_end(self._forget_left_behind(site, began))
+            raise
         return DataSaved(items=tuple(ended), problem=problem)
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -80,22 +87,24 @@ class SaveData(Operation[DataSaved]):
         try:
             await release(site, notes)
         finally:
-            with suppress(Failure):
-                await _forget(await self._left_behind(site), site)
+            await self._forget_left_behind(site)
 
     def _items(self, *, cold: bool) -> list[ItemToSave]:
         return [one for one in self.items if (one.strategy.needs is Needs.STOPPED) == cold]
 
-    async def _left_behind(self, site: Site) -> list[str]:
-        """Snapshots of this task that no outcome has told of."""
+    async def _forget_left_behind(self, site: Site, since: datetime | None = None) -> None:
+        """Forget the snapshots of this task that no outcome has told of."""
         labels = {f"{site.service}/{item.name}" for item in self.items}
-        return [
-            snapshot.id
-            for snapshot in await site.engine.snapshots()
-            if f"task={site.task}" in snapshot.tags
-            and snapshot.host == site.node
-            and snapshot.label in labels
-        ]
+        with suppress(ComposiaError):
+            left = [
+                snapshot.id
+                for snapshot in await site.engine.snapshots()
+                if f"task={site.task}" in snapshot.tags
+                and snapshot.host == site.node
+                and snapshot.label in labels
+                and (since is None or datetime.fromisoformat(snapshot.time) >= since)
+            ]
+            await _forget(left, site)
 
 
 @dataclass

@@ -155,6 +155,27 @@ async def test_a_cancelled_save_brings_the_service_back(twins: Twins) -> None:
     assert twins.docker.running() == {"web"}
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["once", "once more while it forgets"])
+async def test_a_cancelled_save_leaves_no_snapshot_that_nobody_knows_of(
+    twins: Twins, again: bool
+) -> None:
+    def cancel() -> None:
+        if len(twins.engine.saved) == 3:
+            task.cancel()
+            if again:
+                asyncio.get_running_loop().call_soon(task.cancel)
+
+    earlier = await save(twins, live("b"))
+    twins.engine.meanwhile = cancel
+    task = asyncio.ensure_future(save(twins, cold("b"), cold("c")))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert len(twins.engine.saved) == 3
+    assert list(twins.engine.kept) == [one.saved.snapshot.id for one in earlier.items if one.saved]
+    assert twins.docker.running() == {"web"}
+
+
 async def test_a_cancelled_save_whose_service_stays_down_says_that(twins: Twins) -> None:
     def cancel() -> None:
         task.cancel()
