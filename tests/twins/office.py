@@ -334,16 +334,26 @@ def _fits(row: Task | Backup, wanted: Mapping[str, Any]) -> bool:
 @dataclass
 class MemoryAdmit:
     store: MemoryStore
-    keys: dict[str, str] = field(default_factory=dict)
+    #: What was asked for under each, and its task.
+    keys: dict[str, tuple[str | None, str]] = field(default_factory=dict)
     #: How every task is from its beginning on: as if it had been carried out at once.
     status: Status = Status.PENDING
     error: TaskError | None = None
 
     async def submit(
-        self, plan: Plan, *, created_by: str, source: str, idempotency_key: str | None = None
+        self,
+        plan: Plan,
+        *,
+        created_by: str,
+        source: str,
+        idempotency_key: str | None = None,
+        asked: str | None = None,
     ) -> Task:
         if idempotency_key in self.keys:
-            return self.store.admitted[self.keys[idempotency_key]][0]
+            before, first = self.keys[idempotency_key]
+            if before != asked:
+                raise Conflict(f"this Idempotency-Key belongs to task {first}")
+            return self.store.admitted[first][0]
         task = Task(
             id=f"01T{len(self.store.admitted):05}",
             type=plan.plan,
@@ -359,7 +369,7 @@ class MemoryAdmit:
         )
         self.store.admitted[task.id] = (task, plan)
         if idempotency_key:
-            self.keys[idempotency_key] = task.id
+            self.keys[idempotency_key] = (asked, task.id)
         return task
 
     def end(self, task: str, status: Status = Status.SUCCEEDED) -> None:

@@ -64,10 +64,10 @@ class Office:
         await self.stop()
         await self.start()
 
-    async def submit(self, plan: Plan, key: str | None = None) -> Task:
+    async def submit(self, plan: Plan, key: str | None = None, asked: str | None = None) -> Task:
         """Hand a plan in."""
         return await self.admit.submit(
-            plan, created_by="token:test", source="test", idempotency_key=key
+            plan, created_by="token:test", source="test", idempotency_key=key, asked=asked
         )
 
     async def task(self, task: str) -> Task:

@@ -107,6 +107,17 @@ async def test_an_idempotency_key_for_another_request_is_refused(office: Office)
         await office.submit(deploy(service="other"), key="k")
 
 
+async def test_an_idempotency_key_is_for_the_whole_request(office: Office) -> None:
+    office.nodes.on("deploy", waits)
+    first = await office.submit(deploy(), key="k", asked="restore uploads")
+
+    again = await office.submit(deploy("edge"), key="k", asked="restore uploads")
+    with pytest.raises(Conflict, match=f"belongs to task {first.id}"):
+        await office.submit(deploy(), key="k", asked="restore database")
+
+    assert again.id == first.id
+
+
 async def test_a_cancelled_task_ends_cancelled(office: Office) -> None:
     office.nodes.on("deploy", waits)
     submitted = await office.submit(deploy())

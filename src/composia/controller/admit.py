@@ -27,18 +27,25 @@ class Admit:
         self._start = start
 
     async def submit(
-        self, plan: Plan, *, created_by: str, source: str, idempotency_key: str | None = None
+        self,
+        plan: Plan,
+        *,
+        created_by: str,
+        source: str,
+        idempotency_key: str | None = None,
+        asked: str | None = None,
     ) -> Task:
         """Store it and begin. Raises Conflict where something else holds what it needs.
 
-        A key that was seen before answers with its task.
+        A key that was seen before answers with its task, where the same was `asked` for: the whole
+        request, or without one the plan's kind, service and nodes.
         """
         new = NewTask(
             id=self._ids.next(),
             created_by=created_by,
             source=source,
             idempotency_key=idempotency_key,
-            request_hash=_hash(plan) if idempotency_key else None,
+            request_hash=_hash(asked or _in_short(plan)) if idempotency_key else None,
         )
         if first := await self._first(new):
             return first
@@ -75,7 +82,10 @@ class Admit:
         return found
 
 
-def _hash(plan: Plan) -> str:
+def _in_short(plan: Plan) -> str:
     # Not all of the plan: the catalog may have moved on between the two.
-    what = "\n".join((plan.plan, plan.service_name or "", *plan.nodes))
+    return "\n".join((plan.plan, plan.service_name or "", *plan.nodes))
+
+
+def _hash(what: str) -> str:
     return hashlib.sha256(what.encode()).hexdigest()

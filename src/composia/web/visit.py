@@ -65,12 +65,7 @@ class Visit(Desk):
 
     async def submit(self, plan: Plan) -> Response:
         """Have the plan carried out, and lead to its task. Raises Conflict."""
-        task = await self.office.admit.submit(
-            plan,
-            created_by=self.caller.created_by,
-            source="web",
-            idempotency_key=self.request.headers.get("Idempotency-Key"),
-        )
+        task = await self.office.admit.submit(plan, created_by=self.caller.created_by, source="web")
         return to_task(task)
 
 

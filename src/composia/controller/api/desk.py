@@ -127,6 +127,7 @@ class Submission:
 
     def __init__(
         self,
+        request: Request,
         desk: AtDesk,
         *,
         dry_run: Annotated[
@@ -138,10 +139,12 @@ class Submission:
                 min_length=1,
                 max_length=255,
                 pattern=r"^[\x21-\x7e]+$",
-                description="The same key again answers with the first task.",
+                description="The same key again answers with the first task; 409 when anything else"
+                " is asked for.",
             ),
         ] = None,
     ) -> None:
+        self._request = request
         self._desk = desk
         self._dry_run = dry_run
         self._key = idempotency_key
@@ -155,8 +158,13 @@ class Submission:
             created_by=self._desk.caller.created_by,
             source="api",
             idempotency_key=self._key,
+            asked=self._asked(),
         )
         return accepted(task)
+
+    def _asked(self) -> str:
+        request = self._request
+        return f"{request.method} {request.url.path}\n{getattr(request.state, 'body', '')}"
 
 
 Submit = Annotated[Submission, Depends()]

@@ -30,7 +30,13 @@ from composia.workflows.plan import Plan
 
 class Admit(Protocol):
     async def submit(
-        self, plan: Plan, *, created_by: str, source: str, idempotency_key: str | None = None
+        self,
+        plan: Plan,
+        *,
+        created_by: str,
+        source: str,
+        idempotency_key: str | None = None,
+        asked: str | None = None,
     ) -> Task:
         """Raises Conflict where something else holds it; a key seen before is its task again."""
         ...

@@ -111,6 +111,32 @@ async def test_a_repeated_key_answers_with_the_first_task(admin: Client) -> None
     assert first.json()["id"] == second.json()["id"]
 
 
+@pytest.mark.parametrize("body", [b"", b"{}", b'{ "nodes": null }'])
+async def test_a_repeated_key_is_of_the_same_request_however_it_is_spelled(
+    admin: Client, body: bytes
+) -> None:
+    headers = {"Idempotency-Key": "k"}
+    first = await admin.post("/services/my-app/backup", headers=headers)
+    again = await admin.post("/services/my-app/backup", headers=headers, content=body)
+    assert again.json()["id"] == first.json()["id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("backup", b'{"data_items": ["uploads"]}'), ("backup", b"{}"), ("deploy", b"{}")],
+    ids=["another item", "all items", "something else"],
+)
+async def test_a_known_key_with_another_request_is_refused(
+    admin: Client, path: str, body: bytes
+) -> None:
+    headers = {"Idempotency-Key": "k"}
+    first = b'{"data_items": ["database"]}'
+    await admin.post("/services/my-app/backup", headers=headers, content=first)
+    answer = await admin.post(f"/services/my-app/{path}", headers=headers, content=body)
+    assert answer.status_code == 409
+    assert "Idempotency-Key" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
