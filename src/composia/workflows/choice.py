@@ -30,6 +30,8 @@ class Asked:
     at: datetime | None = None
     #: Where an item has no good backup: also one that was adopted and never proven.
     unproven: bool = False
+    #: The copy off site that they are taken from, instead of the repository.
+    source: str | None = None
 
 
 def backups(
@@ -97,16 +99,18 @@ def _is_there(backup: Backup) -> bool:
     return backup.snapshot_id is not None and not backup.missing
 
 
-def remarks(chosen: Sequence[Backup]) -> tuple[str, ...]:
-    """What a person should know of the backups that a restore starts from."""
+def remarks(chosen: Sequence[Backup], node: str) -> tuple[str, ...]:
+    """What a person should know of the backups that a restore on a node starts from."""
     return tuple(
         f"backup {backup.id} of {backup.data_item} {fault}"
         for backup in chosen
-        for fault in _faults(backup)
+        for fault in _faults(backup, node)
     )
 
 
-def _faults(backup: Backup) -> Iterator[str]:
+def _faults(backup: Backup, node: str) -> Iterator[str]:
+    if backup.node != node:
+        yield f"was taken on {backup.node}, not on {node}"
     if _is_unproven(backup, backup.service):
         yield (
             "is unproven: nobody has recorded that it was saved whole, and it was never verified"
@@ -116,16 +120,30 @@ def _faults(backup: Backup) -> Iterator[str]:
 
 
 def left_out(
-    service: Service, chosen: Sequence[Backup], known: Sequence[Backup]
+    service: Service, chosen: Sequence[Backup], asked: Asked, known: Sequence[Backup]
 ) -> tuple[str, ...]:
-    """Items that are not restored, though there are backups of them that were never proven."""
-    covered = {backup.data_item for backup in chosen}
-    unproven = {one.data_item for one in known if _is_unproven(one, service.name)}
+    """Items that can be restored and are not, for want of a good backup; each with the reason."""
+    of_item: dict[str, list[Backup]] = {
+        item: [] for item in _all_items(service) if item not in {one.data_item for one in chosen}
+    }
+    for one in known:
+        if one.service == service.name and one.data_item in of_item:
+            of_item[one.data_item].append(one)
     return tuple(
-        f"{item} was left as it is: it has only unproven backups. {TAKE_UNPROVEN}"
-        for item in _all_items(service)
-        if item in unproven - covered
+        f"{item} was left as it is: {_why_left_out(records, asked)}"
+        for item, records in of_item.items()
     )
+
+
+def _why_left_out(records: Sequence[Backup], asked: Asked) -> str:
+    there = [one for one in records if asked.at is None or one.time <= asked.at]
+    then = f" at {asked.at.isoformat()} or before" if asked.at else ""
+    where = f" in {asked.source}" if asked.source else ""
+    if not there:
+        return f"it has no backup{where}{then}"
+    if any(_is_unproven(one, one.service) for one in there):
+        return f"it has only unproven backups{where}{then}. {TAKE_UNPROVEN}"
+    return f"it has no good backup{where}{then}"
 
 
 def _is_unproven(backup: Backup, service: str) -> bool:

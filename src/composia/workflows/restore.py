@@ -98,7 +98,7 @@ class RestorePlan(OnOneNode):
     items: tuple[ItemToRestore, ...]
     path: str | None = None
     to: To = "in_place"
-    #: What a person should know of the backups: that one is unproven.
+    #: What a person should know: of a backup that is unproven or another node's, and what stays.
     remarks: tuple[str, ...] = ()
     #: What is there, saved before what cannot be exchanged in one instant is replaced.
     before: BackupPlan | None = None
@@ -183,7 +183,7 @@ def plan_restore(
     chosen = choice.backups(found, node or "", _asked(request), backups, wrong)
     plan = _plan(known, found, node, chosen, request, wrong)
     if request.data_items is None and not request.backup_ids:
-        left_out = choice.left_out(found, chosen, backups)
+        left_out = choice.left_out(found, chosen, _asked(request), backups)
         return plan.model_copy(update={"remarks": (*plan.remarks, *left_out)})
     return plan
 
@@ -243,6 +243,7 @@ def _asked(request: RestoreRequest) -> choice.Asked:
         ids=request.backup_ids,
         at=request.time,
         unproven=request.unproven,
+        source=request.source,
     )
 
 
@@ -268,7 +269,7 @@ def _plan(
         items=items,
         path=path,
         to=request.to,
-        remarks=choice.remarks(chosen),
+        remarks=choice.remarks(chosen, on[0]),
         # A restore from a copy goes on where there is no repository any more that could take it.
         before=None if request.source else _before(known, service, on[0], items),
     )

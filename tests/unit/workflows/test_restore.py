@@ -62,8 +62,38 @@ def test_the_newest_good_backup_of_every_item_is_restored_by_default(world: Worl
     assert str(plan) == "Restore uploads, database of my-app on main"
 
 
-def test_items_that_were_never_backed_up_are_left_out_by_default(world: World) -> None:
-    assert ids(planned(world, backup("a"))) == ["a"]
+@pytest.mark.parametrize(
+    ("of_database", "reason"),
+    [
+        (None, "it has no backup"),
+        ({"status": BackupStatus.FAILED, "snapshot_id": None}, "it has no good backup"),
+        ({"missing": True}, "it has no good backup"),
+        ({"status": BackupStatus.UNPROVEN}, "it has only unproven backups. `--unproven` takes"),
+    ],
+)
+def test_an_item_without_a_good_backup_is_left_out_aloud(
+    world: World, of_database: dict[str, Any] | None, reason: str
+) -> None:
+    others = [] if of_database is None else [backup("db", **{**DUMP, **of_database})]
+    plan = planned(world, backup("a"), *others)
+    assert ids(plan) == ["a"]
+    (remark,) = [one for one in plan.remarks if one.startswith("database")]
+    assert remark.startswith(f"database was left as it is: {reason}")
+
+
+def test_an_item_that_is_younger_than_the_time_is_left_out_aloud(world: World) -> None:
+    at = NOW - timedelta(hours=2)
+    plan = planned(world, backup("a", **ago(3)), backup("db", **DUMP), at=at)
+    assert ids(plan) == ["a"]
+    told = f"database was left as it is: it has no backup at {at.isoformat()} or before"
+    assert told in plan.remarks
+
+
+@pytest.mark.parametrize("request_", [{"data_items": ("uploads",)}, {"backup_ids": ("a",)}])
+def test_an_item_that_nobody_asked_for_is_not_missed(
+    world: World, request_: dict[str, Any]
+) -> None:
+    assert planned(world, backup("a"), **request_).remarks == ()
 
 
 @pytest.mark.parametrize(
@@ -104,6 +134,19 @@ def test_a_node_that_never_ran_it_gets_the_backups_of_another(world: World) -> N
     world.change(main_nodes=("main", "edge"))
     plan = planned(world, backup("a"), node="edge")
     assert (ids(plan), plan.nodes) == (["a"], ("edge",))
+    assert "backup a of uploads was taken on main, not on edge" in plan.remarks
+
+
+def test_another_nodes_backup_is_taken_aloud_where_the_own_are_too_young(world: World) -> None:
+    backups = [backup("own"), backup("other", node="edge", **ago(5))]
+    plan = planned(world, *backups, at=NOW - timedelta(hours=2), data_items=("uploads",))
+    assert ids(plan) == ["other"]
+    assert plan.remarks == ("backup other of uploads was taken on edge, not on main",)
+
+
+def test_one_backup_of_another_node_is_restored_aloud(world: World) -> None:
+    plan = plan_restore_backup(world.known, BackupRestoreRequest(node="edge"), backup("a"))
+    assert plan.remarks == ("backup a of uploads was taken on main, not on edge",)
 
 
 def test_a_partial_backup_is_restored_only_when_it_is_named(world: World) -> None:
@@ -143,14 +186,8 @@ def test_a_good_backup_goes_before_a_younger_unproven_one(world: World) -> None:
 
 def test_an_adopted_backup_that_is_verified_is_good(world: World) -> None:
     adopted = backup("x", status=BackupStatus.UNPROVEN, verified_at=NOW)
-    assert (ids(planned(world, adopted)), planned(world, adopted).remarks) == (["x"], ())
-
-
-def test_an_item_with_unproven_backups_only_is_left_out_aloud(world: World) -> None:
-    database = backup("db", data_item="database", status=BackupStatus.UNPROVEN)
-    plan = planned(world, backup("a"), database)
-    assert ids(plan) == ["a"]
-    assert "database was left as it is" in plan.remarks[0]
+    plan = planned(world, adopted, data_items=("uploads",))
+    assert (ids(plan), plan.remarks) == (["x"], ())
 
 
 def test_a_backup_whose_snapshot_is_gone_is_refused(world: World) -> None:
@@ -271,6 +308,7 @@ async def test_nothing_is_exchanged_before_it_was_fetched(world: World) -> None:
     result = await planned(world, backup("a")).carry_out(run)
     assert [step for step, _ in run.steps] == ["open_repository", "fetch_data", "exchange_data"]
     assert result["downtime_seconds"] == 0.2
+    assert "database was left as it is: it has no backup" in result["warnings"]
 
 
 def moved_by_its_children(name: str, operation: Operation[Any]) -> Answer:
