@@ -67,7 +67,8 @@ def tell(task: Task) -> None:
         if value not in EMPTY:
             click.echo(f"  {name}: {_short(value)}")
     if "rollback" in task.actions:
-        click.echo(f"  `composia rollback {task.id}` brings back what was before.")
+        unsure = "" if task.status == "succeeded" else ", if it came to replace it"
+        click.echo(f"  `composia rollback {task.id}` brings back what was before{unsure}.")
     if "retry" in task.actions:
         click.echo(f"  `composia task retry {task.id}` tries again.")
     if task.status.ended and "abandon" in task.actions:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 from composia.model.task import Status
+from composia.operations.kept import KEPT
 from composia.workflows.plan import Plan
 from composia.workflows.rescue import RescuePlan
-from composia.workflows.restore import RestorePlan
+from composia.workflows.restore import EXCHANGE, RestorePlan
 
 
 def actions_of(
@@ -20,10 +22,13 @@ def actions_of(
     waiting: bool,
     holds: bool = False,
     superseded: bool = False,
+    begun: Collection[str] = (),
+    finished_at: str | None = None,
 ) -> tuple[str, ...]:
     """`plan` is None for one that this version cannot read any more.
 
-    `superseded`: what it moved has been moved on by another one since.
+    `superseded`: what it moved has been moved on by another one since. `begun`: the names of
+    steps, of whichever attempt.
     """
     if not status.ended:
         # Only a person can know that a node will never answer again.
@@ -34,8 +39,10 @@ def actions_of(
         return ("retry", *back, "abandon")
     if status is Status.SUCCEEDED:
         return ("rollback",) if isinstance(plan, RestorePlan) and _kept(plan, result) else ()
-    again = plan is not None and plan.may_retry and not superseded
-    return ("retry",) if again else ()
+    again = ("retry",) if plan is not None and plan.may_retry and not superseded else ()
+    # A node that was given up may have finished its work: only it knows.
+    replaced = isinstance(plan, RestorePlan) and EXCHANGE in begun and _is_young(finished_at)
+    return (*again, "rollback") if replaced else again
 
 
 def _kept(plan: RestorePlan, result: dict[str, Any] | None) -> bool:
@@ -43,3 +50,8 @@ def _kept(plan: RestorePlan, result: dict[str, Any] | None) -> bool:
         return False
     until = (result or {}).get("kept_until")
     return until is None or datetime.fromisoformat(str(until)) > datetime.now(UTC)
+
+
+def _is_young(finished_at: str | None) -> bool:
+    """Whether what it may have replaced may be kept still."""
+    return finished_at is None or datetime.fromisoformat(finished_at) + KEPT > datetime.now(UTC)

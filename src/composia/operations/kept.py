@@ -75,7 +75,12 @@ class Scratch(BaseModel):
 def to_bring_back(aside: Path, of_task: str, now: datetime) -> Replaced:
     """What a restore has replaced. Raises Conflict where it cannot be had back any more."""
     replaced = Aside(aside, of_task).read(REPLACED, Replaced)
-    if replaced is None or replaced.until <= now:
+    if replaced is None:
+        raise Conflict(
+            f"task {of_task} has replaced nothing here, or that is not kept any more",
+            hint="A restore that fails leaves the data as it was.",
+        )
+    if replaced.until <= now:
         raise Conflict(
             f"what task {of_task} replaced is not kept any more",
             hint=f"It is kept for {KEPT.days * 24} h. Restore an older backup instead.",

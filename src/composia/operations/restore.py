@@ -69,7 +69,10 @@ class FetchData(Operation[DataFetched]):
     async def perform(self, site: Site) -> DataFetched:
         aside = Aside(site.aside, site.task)
         if aside.read(kept.REPLACED, Replaced):
-            raise Conflict(f"task {site.task} has put its data in place already")
+            raise Conflict(
+                f"task {site.task} has put its data in place already",
+                hint=f"`composia rollback {site.task}` brings back what it replaced.",
+            )
         await _discard(aside, site)
         await site.notes.note("fetching", folder=str(aside.folder))
         try:

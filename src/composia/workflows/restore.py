@@ -28,6 +28,8 @@ from composia.workflows.repository import made
 from composia.workflows.sides import names
 
 To = Literal["in_place", "scratch"]
+#: The step of a restore that replaces data.
+EXCHANGE = "exchange_data"
 
 
 class BackupRestoreRequest(BaseModel):
@@ -120,7 +122,7 @@ class RestorePlan(OnOneNode):
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Restore", under the same numbers."""
-        return await self.bring(run, "fetch_data", "exchange_data")
+        return await self.bring(run, "fetch_data", EXCHANGE)
 
     async def bring(self, run: Run, fetch: str, exchange: str) -> dict[str, Any]:
         """The same, with other names for its steps: for plans that restore something too."""
@@ -210,9 +212,14 @@ def plan_rollback(known: Known, task: Task, of: Plan, earlier: Task | None = Non
             f"task {task.id} has replaced no data",
             hint="Only a restore in place can be rolled back.",
         )
-    if task.status is not Status.SUCCEEDED:
+    if not task.status.ended:
         raise Conflict(
-            f"task {task.id} is {task.status}: it has replaced no data",
+            f"task {task.id} is {task.status}: only a restore that has ended can be rolled back",
+            hint=f"`composia task cancel {task.id}` ends it.",
+        )
+    if task.status is not Status.SUCCEEDED and "rollback" not in task.actions:
+        raise Conflict(
+            f"task {task.id} is {task.status}: it has replaced no data that is still kept",
             hint="A restore that fails leaves the data as it was.",
         )
     wrong = Objections()

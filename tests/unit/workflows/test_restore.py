@@ -365,10 +365,10 @@ async def test_a_restore_to_scratch_touches_nothing_live(world: World) -> None:
     assert result["folder"] == "/scratch"
 
 
-def task(status: Status = Status.SUCCEEDED) -> Task:
+def task(status: Status = Status.SUCCEEDED, *actions: str) -> Task:
     return Task(
         id="01T", type="restore", service="my-app", nodes=("main",), status=status,
-        title="", created_by="", source="", created_at=NOW,
+        title="", created_by="", source="", created_at=NOW, actions=actions,
     )  # fmt: skip
 
 
@@ -387,3 +387,13 @@ def test_only_a_restore_can_be_rolled_back(world: World) -> None:
 def test_a_failed_restore_has_nothing_to_roll_back(world: World) -> None:
     with pytest.raises(Conflict, match="has replaced no data"):
         plan_rollback(world.known, task(Status.FAILED), planned(world, backup("a")))
+
+
+def test_a_restore_that_has_not_ended_is_not_rolled_back(world: World) -> None:
+    with pytest.raises(Conflict, match="only a restore that has ended"):
+        plan_rollback(world.known, task(Status.RUNNING), planned(world, backup("a")))
+
+
+def test_an_abandoned_restore_is_rolled_back_where_its_node_knows_of_data(world: World) -> None:
+    gone = task(Status.CANCELLED, "retry", "rollback")
+    assert plan_rollback(world.known, gone, planned(world, backup("a"))).of_task == gone.id

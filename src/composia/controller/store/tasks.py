@@ -255,12 +255,16 @@ class Tasks:
         of_task: dict[tuple[str, int], list[Step]] = {}
         for step in steps:
             of_task.setdefault((step.task, step.attempt), []).append(_step(step))
+        begun: dict[str, set[str]] = {}
+        for (task, _), of_attempt in of_task.items():
+            begun.setdefault(task, set()).update(step.name for step in of_attempt)
         return [
             _task(
                 row,
                 of_task.get((row.id, row.attempt), []),
                 holds=row.id in holding,
                 superseded=row.id in moved_on,
+                begun=begun.get(row.id, set()),
             )
             for row in rows
         ]
@@ -313,7 +317,14 @@ def _not_before(stamp: Any, earlier: Any) -> Any:
     return func.max(func.coalesce(earlier, stamp), stamp)
 
 
-def _task(row: Row[Any], steps: Sequence[Step], *, holds: bool, superseded: bool) -> Task:
+def _task(
+    row: Row[Any],
+    steps: Sequence[Step],
+    *,
+    holds: bool,
+    superseded: bool,
+    begun: Collection[str],
+) -> Task:
     status, result = Status(row.status), json.loads(row.result) if row.result else None
     return Task(
         id=row.id,
@@ -339,6 +350,8 @@ def _task(row: Row[Any], steps: Sequence[Step], *, holds: bool, superseded: bool
             waiting=row.waiting is not None,
             holds=holds,
             superseded=superseded,
+            begun=begun,
+            finished_at=row.finished_at,
         ),
     )
 
