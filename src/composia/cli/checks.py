@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from composia.errors import ComposiaError, Invalid
-from composia.model.config import AgentConfig, Config, ControllerConfig, Scope, load_config
+from composia.model.config import (
+    NOT_DECRYPTED,
+    AgentConfig,
+    Config,
+    ControllerConfig,
+    Scope,
+    load_config,
+)
 from composia.model.meta import Meta
 from composia.tools.docker import Docker
 from composia.tools.parsing import parse
@@ -254,6 +261,9 @@ def secrecy(path: Path, config: Config) -> Iterator[Check]:
     weak = [name for name, token in _tokens(config) if len(token) < SHORT]
     if weak:
         yield warn("tokens", f"easy to guess: {', '.join(weak)}", "Make one: openssl rand -hex 32")
+    if config.controller and config.controller.secrets:
+        hint = "Leave such files out of the catalog, and put them on the node yourself."
+        yield warn("secrets", NOT_DECRYPTED, hint)
     if config.controller:
         yield _somebody(config.controller)
         if config.agent:

@@ -276,8 +276,15 @@ class DnsConfig(Noun):
     ddns: Ddns | None = Field(None, description="BIND, Knot, PowerDNS and others.")
 
 
+#: What whoever names `controller.secrets` has to know.
+NOT_DECRYPTED = (
+    "controller.secrets is not supported yet: encrypted files of the catalog are deployed as they"
+    " are, encrypted"
+)
+
+
 class SecretsConfig(Noun):
-    """How files of the catalog are decrypted."""
+    """Not supported yet: files of the catalog are deployed as they are, encrypted ones too."""
 
     provider: Literal["age"] = Field("age", description="The format.")
     identity: Secret = Field(description="The age identity.")
@@ -371,7 +378,9 @@ class ControllerConfig(Noun):
     offsite: tuple[Offsite, ...] = Field((), description="Copies of the repository.")
     git: GitConfig = Field(default_factory=GitConfig, description="The catalog's remote.")
     dns: DnsConfig = Field(default_factory=DnsConfig, description="Who serves the zones.")
-    secrets: SecretsConfig | None = Field(None, description="Encrypted files of the catalog.")
+    secrets: SecretsConfig | None = Field(
+        None, description="Not supported yet: nothing is decrypted."
+    )
     notifications: NotificationsConfig = Field(
         default_factory=NotificationsConfig, description="Who hears of what."
     )

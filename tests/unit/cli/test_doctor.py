@@ -52,6 +52,13 @@ def test_a_token_that_is_easy_to_guess_is_named_and_not_shown(tmp_path: Path) ->
     assert message == "easy to guess: access token admin"
 
 
+def test_encrypted_files_are_told_to_stay_so(tmp_path: Path) -> None:
+    nodes = "  nodes: "
+    (message,) = worst(tmp_path, nodes, f"  secrets: {{identity: AGE-SECRET-KEY}}\n{nodes}")
+    assert "controller.secrets is not supported yet" in message
+    assert "AGE-SECRET-KEY" not in message
+
+
 def test_an_agent_with_another_token_than_its_node_is_told(tmp_path: Path) -> None:
     (message,) = worst(tmp_path, "-agent\n", "-other-one\n")
     assert message == "agent.token is not that of node main"
