@@ -146,7 +146,10 @@ class CheckRepository(Operation[Nothing]):
 
 
 class ForgetSnapshot(Operation[Nothing]):
-    """Take one snapshot out of the repository; harmless when it is not there any more."""
+    """Take one snapshot out of the repository; harmless when it is not there any more.
+
+    Raises Failure where the repository is gone, or is another one: there it would not be listed.
+    """
 
     op: Literal["forget_snapshot"] = "forget_snapshot"
     snapshot_id: str
@@ -154,6 +157,8 @@ class ForgetSnapshot(Operation[Nothing]):
     files: ClassVar[Files] = Files.IF_ABSENT
 
     async def perform(self, site: Site) -> Nothing:
+        recorded = self.repository.repository_id if self.repository else None
+        recognised(await site.engine.repository_id(), recorded)
         # rustic forgets nothing of a list with one unknown id in it.
         listed = {snapshot.id for snapshot in await site.engine.snapshots()}
         if self.snapshot_id in listed:

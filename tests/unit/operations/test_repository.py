@@ -176,9 +176,21 @@ async def test_another_repository_is_not_checked(tmp_path: Path) -> None:
 async def test_a_snapshot_is_forgotten_and_one_that_is_gone_is_no_matter(tmp_path: Path) -> None:
     engine = a_repository(OURS)
     kept = engine._keep(Labels(node="main", service="my-app", item="uploads", task="1"), 1)
-    operation = ForgetSnapshot(service=INFRA, snapshot_id=kept.id)
+    operation = ForgetSnapshot(service=INFRA, repository=known(OURS), snapshot_id=kept.id)
 
     await operation.perform(site(tmp_path, engine))
     await operation.perform(site(tmp_path, engine))
 
     assert engine.kept == {}
+
+
+@pytest.mark.parametrize(
+    ("there", "told"), [(OTHER, "another repository"), (None, "the repository is gone")]
+)
+async def test_a_snapshot_is_not_taken_for_gone_where_the_repository_is_not_ours(
+    tmp_path: Path, there: str | None, told: str
+) -> None:
+    operation = ForgetSnapshot(service=INFRA, repository=known(OURS), snapshot_id="c" * 64)
+
+    with pytest.raises(Failure, match=told):
+        await operation.perform(site(tmp_path, a_repository(there)))
