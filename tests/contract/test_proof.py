@@ -72,6 +72,23 @@ async def test_a_good_backup_is_proven_down_to_owners_links_and_odd_names(
     assert proven.warnings == ()
 
 
+async def test_what_came_and_went_while_a_running_service_was_saved_is_no_damage(
+    place: Place, engine: RusticEngine, proving: Proving
+) -> None:
+    root = place.tree({"app.db": b"1"})
+    before = manifest.take(root)
+    place.tree({"app.db-journal": b"12"})
+    saved = await save(engine, root)
+    (root / "app.db-journal").unlink()
+    seen = manifest.join({KEY: manifest.with_changes(before, manifest.take(root))})
+
+    proving.kept = seen.write()
+    assert (await proving.verify(saved.snapshot.id)).files == 2
+    proving.kept = replace(seen, live=False).write()
+    with pytest.raises(Damaged, match=r"app\.db-journal \(new\)"):
+        await proving.verify(saved.snapshot.id)
+
+
 async def test_a_single_file_is_proven_without_a_manifest(
     place: Place, engine: RusticEngine, proving: Proving
 ) -> None:

@@ -188,11 +188,12 @@ def _compare(copy: Copy, contents: Contents, came: Manifest, wanted: Wanted) -> 
     # A part may hold one name of a hard link whose other names lie outside.
     ignoring = {"ctime"} if copy.key in contents.roots else {"ctime", "same_as"}
     saved = contents.manifest.within(copy.key)
-    # What changed while it was saved, or could not be read then: the record has named it.
+    # What changed while it was saved, or could not be read then: the record has named it. What came
+    # and went meanwhile nobody has seen; a copy can have it from the snapshot only.
     found = (
         difference
         for difference in manifest.differences(saved, came, ignoring=ignoring)
-        if difference.path not in saved.changed
+        if difference.path not in saved.changed and not (saved.live and difference.is_new)
     )
     if wrong := [str(one) for one in found if not manifest.hides(saved.unread, one.path)]:
         raise Damaged(

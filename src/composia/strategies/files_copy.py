@@ -67,7 +67,11 @@ class FilesCopy(BackupStrategy):
         unread = tuple(dict.fromkeys([*sorted(told - gone), *seen.unread]))
         await _refuse_unread(unread, tree, site)
         # So that a restore of the rest does not miss them.
-        kept = replace(seen, unread=tuple(path for path in unread if path.startswith(sources.KEYS)))
+        kept = replace(
+            seen,
+            unread=tuple(path for path in unread if path.startswith(sources.KEYS)),
+            live=self.needs is not Needs.STOPPED,
+        )
         return Saved(
             snapshot=tree.snapshot,
             manifest=await asyncio.to_thread(kept.write),

@@ -69,6 +69,11 @@ class Difference(NamedTuple):
     #: ("missing",), ("new",), or names of Entry's fields.
     what: tuple[str, ...]
 
+    @property
+    def is_new(self) -> bool:
+        """Whether only the second side has it."""
+        return self.what == ("new",)
+
     def __str__(self) -> str:
         return f"{as_text(self.path)} ({', '.join(self.what)})"
 
@@ -84,6 +89,8 @@ class Manifest:
     left_out: tuple[bytes, ...] = ()
     #: What changed while it was copied: the copy need not look like this.
     changed: frozenset[bytes] = field(default=frozenset())
+    #: Whether somebody could write meanwhile: the copy may have what was there at neither look.
+    live: bool = True
 
     def within(self, folder: str) -> Manifest:
         """The part below a folder (a source's key, of an item's manifest), as a tree of its own."""
@@ -97,6 +104,7 @@ class Manifest:
             unread=tuple(_all_below(self.unread, root)),
             left_out=tuple(_all_below(self.left_out, root)),
             changed=frozenset(_all_below(self.changed, root)),
+            live=self.live,
         )
 
     def write(self) -> bytes:
@@ -104,7 +112,8 @@ class Manifest:
         paths = {
             name: [_told(path) for path in getattr(self, name)] for name in ("unread", "left_out")
         }
-        head = {"manifest": VERSION, **paths, "changed": [_told(p) for p in sorted(self.changed)]}
+        changed = [_told(path) for path in sorted(self.changed)]
+        head = {"manifest": VERSION, "live": self.live, **paths, "changed": changed}
         rows = [_row(path, entry) for path, entry in self.entries.items()]
         some = (rows[at : at + _ROWS] for at in range(0, len(rows), _ROWS))
         lines = [json.dumps(head), *map(json.dumps, some)]
@@ -128,6 +137,8 @@ def read(written: bytes) -> Manifest:
         unread=tuple(_heard(path) for path in head["unread"]),
         left_out=tuple(_heard(path) for path in head["left_out"]),
         changed=frozenset(_heard(path) for path in head["changed"]),
+        # An older Composia did not say it.
+        live=head.get("live", True),
     )
 
 

@@ -180,6 +180,15 @@ async def test_what_a_running_service_removed_meanwhile_is_a_change(twins: Twins
     assert (saved.unread, saved.changed) == ((), ("./data/uploads/tmp_obj_1",))
 
 
+async def test_the_manifest_says_whether_the_service_could_write_meanwhile(twins: Twins) -> None:
+    live = await save(twins)
+    stopped = FilesTarAfterStop(strategy="files.tar_after_stop", include=("./data/uploads",))
+    cold = await stopped.save("uploads", twins.site)
+    assert live.manifest
+    assert cold.manifest
+    assert [manifest.read(one).live for one in (live.manifest, cold.manifest)] == [True, False]
+
+
 async def test_what_vanishes_from_a_stopped_service_could_not_be_read(twins: Twins) -> None:
     twins.engine.unread = ("files/data/uploads/tmp_obj_1",)
     stopped = FilesTarAfterStop(strategy="files.tar_after_stop", include=("./data/uploads",))

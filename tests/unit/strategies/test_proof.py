@@ -147,6 +147,20 @@ async def test_what_could_not_be_read_then_is_not_missed(tmp_path: Path) -> None
     assert (await proof.files(WANTED, site(tmp_path, engine, kept))).files == 1
 
 
+async def test_what_came_and_went_while_it_was_saved_is_damage_of_a_stopped_service_only(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/a").write_bytes(b"123")
+    taken = replace(manifest.take(tmp_path / "tree"), changed=frozenset({b""}))
+    engine = a_repository({**GOOD, f"{ROOT}/app.db-journal": 1}, {"app.db-journal": b"1"})
+    engine.like = tmp_path / "tree"
+    kept = manifest.join({ROOT: taken})
+    assert (await proof.files(WANTED, site(tmp_path, engine, kept.write()))).files == 2
+    with pytest.raises(Damaged, match=r"1 paths differ: app\.db-journal \(new\)"):
+        await proof.files(WANTED, site(tmp_path, engine, replace(kept, live=False).write()))
+
+
 async def test_too_small_a_disk_says_nothing_about_the_backup(tmp_path: Path) -> None:
     engine = a_repository({**GOOD, f"{ROOT}/a": 1 << 60})
     with pytest.raises(Failure, match="not enough room") as caught:

@@ -10,6 +10,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,15 @@ def as_nobody(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def test_a_manifest_that_does_not_say_it_is_of_a_running_service(tmp_path: Path) -> None:
+    taken = replace(manifest.take(a_tree(tmp_path)), live=False)
+    assert not manifest.read(taken.write()).live
+    head, *rows = gzip.decompress(taken.write()).splitlines()
+    older = {name: value for name, value in json.loads(head).items() if name != "live"}
+    written = gzip.compress(b"\n".join([json.dumps(older).encode(), *rows]))
+    assert manifest.read(written) == replace(taken, live=True)
 
 
 def test_a_manifest_with_a_line_for_each_entry_is_read_too(tmp_path: Path) -> None:
