@@ -227,6 +227,7 @@ async def test_the_users_own_excludes_stay_in_force(place: Place, engine: Rustic
     saved = await save(place.engine(), root, f"{KEY}/temp")
 
     assert await paths(engine, saved) == {"b"}
+    assert saved.filtered
 
 
 async def test_sources_of_the_profile_add_nothing(place: Place, engine: RusticEngine) -> None:

@@ -12,10 +12,11 @@ from composia.errors import Damaged
 from composia.operations.repository import CheckRepository
 from composia.operations.verifying import BackupProven, VerifyFiles
 from composia.strategies.base import Site, Wanted
+from composia.strategies.files_copy import FilesCopy
 from composia.tools import manifest
 from composia.tools.rustic import Part
 from composia.tools.rustic_engine import RusticEngine
-from tests.contract.repository import Place
+from tests.contract.repository import PROFILE, Place
 from tests.contract.test_engine import KEY, odd_tree, save
 from tests.twins.site import Twins
 from tests.unit.operations.test_repository import INFRA
@@ -64,12 +65,33 @@ async def test_a_good_backup_is_proven_down_to_owners_links_and_odd_names(
     root = odd_tree(place)
     proving.saw(root)
     saved = await save(engine, root)
+    # What a backup goes by, so that it need not be listed.
+    assert (saved.snapshot.files, saved.filtered) == (len(odd_files(root)), False)
 
     proven = await proving.verify(saved.snapshot.id)
 
     assert proven.text == f"restored {proven.files} files (34 bytes), all equal to what was saved"
-    assert proven.files == sum(not path.is_dir() or path.is_symlink() for path in root.rglob("*"))
+    assert proven.files == len(odd_files(root))
     assert proven.warnings == ()
+
+
+def odd_files(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if not path.is_dir() or path.is_symlink()]
+
+
+async def test_what_the_users_own_profile_leaves_out_is_not_missed(
+    place: Place, engine: RusticEngine, proving: Proving
+) -> None:
+    place.write_profile(f'{PROFILE}[backup]\nexclude-if-present = [".nobackup"]\n')
+    proving.engine = place.engine()
+    root = place.tree({"a": b"1", "no/.nobackup": b"", "no/b": b"2"}, "service/data")
+
+    saved = await FilesCopy(include=("./data",)).save("data", proving.site)
+    proving.kept = saved.manifest
+
+    assert [warning.endswith("have it: ./data/no") for warning in saved.warnings] == [True]
+    assert (await proving.verify(saved.snapshot.id)).files == 1
+    assert (root / "no/b").exists()
 
 
 async def test_what_came_and_went_while_a_running_service_was_saved_is_no_damage(

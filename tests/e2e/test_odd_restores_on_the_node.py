@@ -19,7 +19,7 @@ from composia.operations.readings import ContainerLogs, ListSnapshot, Reading, R
 from composia.operations.restore import ExchangeBack
 from composia.strategies.base import Site, Wanted
 from composia.strategies.files_copy import FilesCopy, FilesCopyBack
-from tests.e2e.node import NodeService, clean, lab_of, make_repository, repository_folder
+from tests.e2e.node import PROFILE, NodeService, clean, lab_of, make_repository, repository_folder
 from tests.e2e.trees import fill, look
 from tests.lab import Lab
 
@@ -130,6 +130,32 @@ def test_what_was_excluded_is_carried_across_both_ways(
     service.perform(ExchangeBack(service=service.ref, of_task=task))
     assert (deep / "session").read_text() == "today"
     shutil.rmtree(deep)
+
+
+def test_what_the_users_own_profile_leaves_out_is_carried_across_and_not_missed(
+    service: NodeService, before: dict[str, object]
+) -> None:
+    # And in it what the item excludes itself.
+    left_out = uploads(service) / "temp"
+    (left_out / "deep").mkdir()
+    (left_out / ".nobackup").touch()
+    (left_out / "link").hardlink_to(uploads(service) / "folder 1/file1")
+    file = repository_folder(service.lab) / "config/rustic.toml"
+    file.write_text(f'{PROFILE}[backup]\nexclude-if-present = [".nobackup"]\n')
+    try:
+        saved = service.save("both", SAVE)
+    finally:
+        file.write_text(PROFILE)
+    (uploads(service) / "setuid").unlink()
+    (left_out / "today").touch()
+    service.restore(saved, BACK)
+    assert sorted(os.listdir(left_out)) == [".nobackup", "deep", "link", "today"]
+    now = look(uploads(service))
+    fetched = service.perform(service.fetching(saved, BACK, to="scratch"))
+    scratch = look(Path(fetched.folder) / "both/files/data/uploads")
+    shutil.rmtree(left_out)
+    assert scratch.keys() == before.keys() - {"temp"}
+    assert scratch["setuid"] == now["setuid"] == before["setuid"]
 
 
 def test_only_what_mounts_the_data_stops(

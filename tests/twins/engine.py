@@ -33,8 +33,10 @@ class MemoryEngine(Engine):
         #: Called in the middle of each save: somebody writes, or it fails.
         self.meanwhile: Callable[[], None] = lambda: None
         self.unread: tuple[str, ...] = ()
-        #: How many files each snapshot tells of.
-        self.files = 1
+        #: How many files each snapshot tells of; None: as many as there are.
+        self.files: int | None = None
+        #: Whether the user's profile leaves something out.
+        self.filtered = False
         #: What each folder of a snapshot holds, where it is asked for.
         self.listings: dict[str, list[Entry]] = {}
         self.fails = False
@@ -50,9 +52,11 @@ class MemoryEngine(Engine):
         self._answer()
         self.saved.append((dict(sources), tuple(exclude)))
         on_progress(5, 10)
+        files = sum(map(_files, sources.values())) if self.files is None else self.files
         self.meanwhile()
         on_progress(10, 10)
-        return SavedTree(snapshot=self._keep(labels, 10), unread=self.unread)
+        snapshot = self._keep(labels, 10, files)
+        return SavedTree(snapshot=snapshot, unread=self.unread, filtered=self.filtered)
 
     @asynccontextmanager
     async def save_stream(self, name: str, labels: Labels) -> AsyncIterator[Stream]:
@@ -85,14 +89,18 @@ class MemoryEngine(Engine):
         for id_ in ids:
             del self.kept[id_]
 
-    def _keep(self, labels: Labels, size: int) -> Snapshot:
+    def _keep(self, labels: Labels, size: int, files: int = 1) -> Snapshot:
         id_ = os.urandom(32).hex()
         self.kept[id_], self.times[id_] = labels, datetime.now(UTC)
-        return Snapshot(id=id_, size=size, added=size, files=self.files, duration=0.1)
+        return Snapshot(id=id_, size=size, added=size, files=files, duration=0.1)
 
     def _answer(self) -> None:
         if self.fails:
             raise Failure("the repository is gone")
+
+
+def _files(source: Path) -> int:
+    return sum(not path.is_dir() or path.is_symlink() for path in (source, *source.rglob("*")))
 
 
 class _Stream(Stream):

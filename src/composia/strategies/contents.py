@@ -195,7 +195,8 @@ def _compare(copy: Copy, contents: Contents, came: Manifest, wanted: Wanted) -> 
         for difference in manifest.differences(saved, came, ignoring=ignoring)
         if difference.path not in saved.changed and not (saved.live and difference.is_new)
     )
-    if wrong := [str(one) for one in found if not manifest.hides(saved.unread, one.path)]:
+    unread = frozenset(saved.unread)
+    if wrong := [str(one) for one in found if not manifest.hides(unread, one.path)]:
         raise Damaged(
             f"{wanted.item} did not come back as it was saved: {len(wrong)} paths differ: "
             + ", ".join(wrong[:NAMED]),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from composia.errors import Failure
-from composia.strategies import live_databases, put_back, sources
+from composia.strategies import lacking, live_databases, put_back, sources
 from composia.strategies.base import (
     BackupStrategy,
     Needs,
@@ -61,10 +61,14 @@ class FilesCopy(BackupStrategy):
         )
         after = await sources.look(found)
         await _refuse_vanished(found, after, tree, site)
-        seen = manifest.with_changes(before, after)
         told = await _unread(tree, before, site)
         gone = {path for path in told if self._is_gone(path, after)}
-        unread = tuple(dict.fromkeys([*sorted(told - gone), *seen.unread]))
+        seen = manifest.with_changes(before, after)
+        missing = await self._missing(tree, seen, after, told, site)
+        left_out, lost = (missing, set()) if tree.filtered else (set(), missing)
+        seen = lacking.without(seen, left_out)
+        await _refuse_left_out(found, left_out, seen, tree, site)
+        unread = tuple(dict.fromkeys([*sorted(told - gone | lost), *seen.unread]))
         await _refuse_unread(unread, tree, site)
         # So that a restore of the rest does not miss them.
         kept = replace(
@@ -77,15 +81,26 @@ class FilesCopy(BackupStrategy):
             manifest=await asyncio.to_thread(kept.write),
             unread=tuple(map(_known_as, unread)),
             changed=tuple(_known_as(path) for path in sorted(seen.changed | gone)),
-            warnings=await self._warnings(site, found, before),
+            warnings=(*_remark(left_out), *await self._warnings(site, found, before)),
         )
+
+    async def _missing(
+        self, tree: SavedTree, seen: Manifest, after: Manifest, told: set[bytes], site: Site
+    ) -> set[bytes]:
+        """What should be in the snapshot and is not, the topmost paths of it."""
+        missing = await lacking.of(tree, seen, told.union(seen.unread), site)
+        if self.needs is Needs.STOPPED:
+            return missing
+        if tree.filtered:
+            return {path for path in missing if not self._is_gone(path, after)}
+        return missing - seen.changed
 
     def _is_gone(self, path: bytes, after: Manifest) -> bool:
         """Whether the running service has removed meanwhile what was about to be read."""
         # While it is stopped nobody should: then that is no change but a loss.
         if self.needs is Needs.STOPPED or not path.startswith(sources.KEYS):
             return False
-        return path not in after.entries and not manifest.hides(after.unread, path)
+        return path not in after.entries and not manifest.hides(frozenset(after.unread), path)
 
     async def _sources(self, site: Site) -> tuple[Source, ...]:
         return await sources.resolve(site, self.include, self.exclude)
@@ -108,6 +123,32 @@ async def _refuse_vanished(
             f"{', '.join(gone)} of {site.service} vanished while it was read",
             hint="Something on the node moved it away. Once it is back, back up again.",
         )
+
+
+async def _refuse_left_out(
+    found: Iterable[Source], left_out: Set[bytes], seen: Manifest, tree: SavedTree, site: Site
+) -> None:
+    """Raise Failure for a source of which the user's own filters have left nothing."""
+    if not left_out or site.empty_is_fine:
+        return
+    for source in found:
+        key = {os.fsencode(source.key)}
+        if not any(manifest.hides(key, path) for path in left_out):
+            continue
+        part = seen.within(source.key)
+        if not any(path or entry.type != "dir" for path, entry in part.entries.items()):
+            await site.engine.forget([tree.snapshot.id])
+            raise Failure(
+                f"the rustic profile leaves out all of `{source.known_as}` of {site.service}",
+                hint="Correct the filters in its [backup], or take it out of `include`.",
+            )
+
+
+def _remark(left_out: Set[bytes]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
+    named = few([_known_as(path) for path in sorted(left_out)])
+    return (f"not in the backup, as the filters of the rustic profile have it: {named}",)
 
 
 async def _refuse_unread(unread: Sequence[bytes], tree: SavedTree, site: Site) -> None:

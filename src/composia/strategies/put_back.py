@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,10 +194,15 @@ async def _stage(
 
 
 def _carry(key: str, held: Contents, wanted: Wanted) -> tuple[Path, ...]:
-    """Paths below a key that the backup left out."""
+    """Paths below a key that the backup left out, the topmost ones."""
     excluded = (key_of(parse_include(text)) for text in wanted.exclude)
     below = [one[len(key) + 1 :] for one in excluded if one.startswith(f"{key}/")]
-    return tuple(Path(one) for one in dict.fromkeys([*below, *held.left_out(key)]))
+    found = {*below, *held.left_out(key)}
+    return tuple(Path(one) for one in sorted(found) if not found & set(_folders_of(one)))
+
+
+def _folders_of(path: str) -> list[str]:
+    return [path[: at.start()] for at in re.finditer("/", path)]
 
 
 async def _put_dump(into: Target, wanted: Wanted, site: Site) -> Staged:

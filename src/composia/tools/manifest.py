@@ -16,6 +16,7 @@ import sys
 from base64 import b64decode, b64encode
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -192,9 +193,16 @@ def differences(
     return tuple(sorted([*found, *(Difference(path, ("new",)) for path in new)]))
 
 
-def hides(unread: Collection[bytes], path: bytes) -> bool:
-    """Whether a path is among those that could not be read, or below one of them."""
-    return any(path == one or path.startswith(b"%s/" % one) for one in unread)
+def hides(some: AbstractSet[bytes], path: bytes) -> bool:
+    """Whether a path is among some, or below one of them."""
+    if not some or path in some:
+        return bool(some)
+    at = path.rfind(b"/")
+    while at > 0:
+        if path[:at] in some:
+            return True
+        at = path.rfind(b"/", 0, at)
+    return False
 
 
 def with_changes(before: Manifest, after: Manifest) -> Manifest:

@@ -101,6 +101,8 @@ class SavedTree(BaseModel):
 
     snapshot: Snapshot
     unread: tuple[str, ...] = ()
+    #: Whether the user's own profile may have left something out, of which rustic says nothing.
+    filtered: bool = False
 
 
 class Stream(Protocol):

@@ -79,6 +79,10 @@ class Container(ABC):
         """The user's own globs: one on the command line would replace them all."""
 
     @abstractmethod
+    async def filters(self) -> bool:
+        """Whether the user's own profile leaves anything out of a backup."""
+
+    @abstractmethod
     async def profile(self) -> str:
         """The profile, as rustic is told of it."""
 

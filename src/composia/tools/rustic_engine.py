@@ -114,7 +114,11 @@ class ContainerEngine:
             working.stdin.close()
             finished = await working.wait(await _followed(working, on_progress))
             snapshot = saved_by(finished)
-        return SavedTree(snapshot=snapshot, unread=output.unread(output.text(finished.stderr)))
+        return SavedTree(
+            snapshot=snapshot,
+            unread=output.unread(output.text(finished.stderr)),
+            filtered=await self._container.filters(),
+        )
 
     @asynccontextmanager
     async def save_stream(self, name: str, labels: Labels) -> AsyncIterator[Stream]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from composia.errors import Conflict
 from composia.tools.docker import Docker
 from composia.tools.rustic_container import ENVIRONMENT, Container, Mount, Note
 from composia.tools.rustic_engine import ContainerEngine
+from composia.tools.rustic_profile import filters
 from composia.tools.rustic_way import Way
 from composia.tools.shell import Command, Shell
 
@@ -81,6 +83,10 @@ class GatewayContainer(Container):
     async def globs(self) -> tuple[str, ...]:
         """The user's own globs."""
         return (await self._gateway.way()).globs
+
+    async def filters(self) -> bool:
+        """Whether the user's own profile leaves anything out of a backup."""
+        return filters(tomllib.loads((await self._gateway.way()).profile))
 
     async def profile(self) -> str:
         """The way's."""

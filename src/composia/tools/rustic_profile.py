@@ -26,6 +26,11 @@ REFUSED = (
     ("backup", "time", "backups would get a wrong time"),
     ("backup", "init", "a repository would be made wherever there is none"),
 )
+#: Settings of `[backup]` that leave something out.
+FILTERS = (
+    "globs", "iglobs", "glob-files", "iglob-files", "git-ignore", "custom-ignorefiles",
+    "exclude-if-present", "exclude-larger-than",
+)  # fmt: skip
 #: Variables that stay, whatever the profile says.
 KEPT = ("RUSTIC_PROFILE_SUBSTITUTE_ENV", "RUSTIC_CACHE_DIR", "RUSTIC_NO_CACHE")
 #: Variables that stay where the profile has none of these keys in `[repository]`.
@@ -58,6 +63,11 @@ class Profile:
         return tuple(
             str(glob) for globs in lists for glob in ([globs] if isinstance(globs, str) else globs)
         )
+
+    @property
+    def filters(self) -> bool:
+        """Whether the user leaves anything out of a backup."""
+        return any(filters(part) for part in self.parts)
 
     def neutralised(self, names: Sequence[str]) -> list[str]:
         """Those of a container's variables that would silently win over the profile."""
@@ -224,6 +234,12 @@ def _refuse_variables(profile: Profile) -> None:
                 " fill it in for a copy",
                 hint="Write the value itself, or name a `password-file`.",
             )
+
+
+def filters(part: Mapping[str, Any]) -> bool:
+    """Whether a profile leaves anything out of a backup, those that it includes aside."""
+    backup = section(part, "backup")
+    return any(backup.get(name) for name in FILTERS)
 
 
 def section(part: Mapping[str, Any], name: str) -> Mapping[str, Any]:

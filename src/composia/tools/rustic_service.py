@@ -72,6 +72,10 @@ class ServiceContainer(Container):
         """The user's own globs."""
         return (await self.prepared()).profile.globs
 
+    async def filters(self) -> bool:
+        """Whether the user's own profile leaves anything out of a backup."""
+        return (await self.prepared()).profile.filters
+
     async def profile(self) -> str:
         """The profile's file inside the container."""
         return (await self.prepared()).profile.file

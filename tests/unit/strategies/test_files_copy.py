@@ -143,6 +143,75 @@ async def test_of_a_folder_with_a_file_that_cannot_be_read_the_file_is_named(
     assert saved.unread == ("./data/uploads/torn",)
 
 
+def in_the_snapshot(twins: Twins, *paths: str) -> None:
+    """All that it holds below the uploads, which are a folder."""
+    listed = ("", *(f"/{path}" for path in paths))
+    twins.engine.listings[""] = [
+        Entry(path=f"files/data/uploads{path}", type="file") for path in listed
+    ]
+
+
+async def test_what_the_users_own_filters_leave_out_is_named_and_not_missed_by_a_restore(
+    twins: Twins, uploads: Path
+) -> None:
+    for name in ("cache/.nobackup", "cache/below/a", "b.log"):
+        (uploads / name).parent.mkdir(parents=True, exist_ok=True)
+        (uploads / name).write_text("x")
+    os.link(uploads / "file", uploads / "cache/link")
+    twins.engine.filtered = True
+    twins.engine.meanwhile = (uploads / "cache/new").touch
+    in_the_snapshot(twins, "file")
+
+    saved = await save(twins)
+
+    (warning,) = saved.warnings
+    assert "filters of the rustic profile" in warning
+    assert warning.endswith("./data/uploads/b.log, ./data/uploads/cache")
+    assert (saved.unread, saved.changed) == ((), ())
+    assert saved.manifest
+    seen = manifest.read(saved.manifest).within("files/data/uploads")
+    assert seen.entries.keys() == {b"", b"file"}
+    assert seen.left_out == (b"b.log", b"cache")
+    assert seen.entries[b"file"].same_as is None
+
+
+async def test_what_goes_while_it_is_saved_is_not_taken_for_filtered(
+    twins: Twins, uploads: Path
+) -> None:
+    twins.engine.filtered = True
+    (uploads / "other").write_text("x")
+    twins.engine.meanwhile = (uploads / "other").unlink
+    in_the_snapshot(twins, "file")
+    saved = await save(twins)
+    assert (saved.warnings, saved.unread) == ((), ())
+    assert "./data/uploads/other" in saved.changed
+
+
+async def test_a_source_of_which_the_filters_leave_nothing_fails_and_is_named(twins: Twins) -> None:
+    twins.engine.filtered = True
+    in_the_snapshot(twins)
+    with pytest.raises(Failure, match=r"profile leaves out all of `\./data/uploads` of my-app"):
+        await save(twins)
+    assert twins.engine.kept == {}
+
+
+async def test_fewer_files_than_there_were_make_it_partial(twins: Twins, uploads: Path) -> None:
+    (uploads / "lost").write_text("x")
+    twins.engine.files = 1
+    in_the_snapshot(twins, "file")
+    saved = await save(twins)
+    assert (saved.unread, saved.warnings) == (("./data/uploads/lost",), ())
+    assert saved.manifest
+    assert manifest.read(saved.manifest).unread == (b"files/data/uploads/lost",)
+
+
+async def test_a_snapshot_that_cannot_be_looked_into_is_forgotten(twins: Twins) -> None:
+    twins.engine.files = 0
+    with pytest.raises(Failure, match="no  in it"):
+        await save(twins)
+    assert twins.engine.kept == {}
+
+
 async def test_a_folder_of_which_nothing_is_known_is_named_itself(twins: Twins) -> None:
     twins.engine.unread = ("files/data/uploads",)
     saved = await save(twins)

@@ -116,7 +116,27 @@ async def test_included_profiles_count_too_and_once(folder: Path) -> None:
     found = await find("rustic", service(bind(folder, "/config")))
 
     assert found.globs == ("!a", "!b")
+    assert found.filters
     assert found.repository == "/repo"
+
+
+@pytest.mark.parametrize(
+    ("setting", "filters"),
+    [
+        ('exclude-if-present = [".nobackup"]', True),
+        ("git-ignore = true", True),
+        ('exclude-larger-than = "1GiB"', True),
+        ('iglob-files = ["/config/globs"]', True),
+        ("git-ignore = false", False),
+        ('host = "mine"', False),
+    ],
+)
+async def test_a_profile_that_leaves_something_out_is_known(
+    folder: Path, setting: str, filters: bool
+) -> None:
+    (folder / "rustic.toml").write_text(f"[backup]\n{setting}\n")
+
+    assert (await find("rustic", service(bind(folder, "/config")))).filters is filters
 
 
 async def test_a_refused_setting_in_an_included_profile_is_found(folder: Path) -> None:
