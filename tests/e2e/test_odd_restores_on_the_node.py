@@ -98,6 +98,18 @@ def test_one_file_comes_back_alone(service: NodeService, wanted: Wanted, before:
     assert now["folder 0/file0"] == before["folder 0/file0"]
 
 
+def test_one_file_with_the_longest_name_comes_back_alone(
+    service: NodeService, before: object
+) -> None:
+    name = "ä" * 125 + ".jpeg"
+    (uploads(service) / name).write_text("saved")
+    saved = service.save("both", SAVE)
+    (uploads(service) / name).unlink()
+    service.restore(saved, FILES, path=f"files/data/uploads/{name}")
+    assert (uploads(service) / name).read_text() == "saved"
+    (uploads(service) / name).unlink()
+
+
 def test_a_folder_comes_back_alone_and_going_back_removes_it_again(
     service: NodeService, wanted: Wanted, before: object
 ) -> None:

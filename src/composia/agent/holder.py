@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 
 from composia.agent.readings import TASK, NoNotes
@@ -13,6 +12,7 @@ from composia.errors import Denied, Invalid
 from composia.model.service import RepositoryRef
 from composia.operations.base import Files
 from composia.operations.messages import ForgetCall
+from composia.tools.mounts import try_to_remove
 from composia.tools.rustic import SnapshotInfo
 from composia.tools.rustic_engine import ContainerEngine
 from composia.tools.rustic_service import ServiceContainer
@@ -65,7 +65,7 @@ class Holder:
         if folder not in self._cleared:
             # What an agent that was killed has left of its uploads.
             scratch = folder / f".composia-{self._sites.node}"
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await asyncio.to_thread(try_to_remove, scratch)
             self._cleared.add(folder)
         return Repository(folder, self._sites.node)
 

@@ -59,6 +59,12 @@ class Journal:
         """What has begun and not ended."""
         return [entry for entry in self._entries.values() if entry.outcome is None]
 
+    def tasks_at_work(self) -> set[str]:
+        """The tasks of which something has begun and not ended, and those that it is about."""
+        asks = [entry.ask for entry in self.unfinished() if entry.ask]
+        about = (getattr(ask.operation, "of_task", None) for ask in asks)
+        return {*(ask.task for ask in asks), *(task for task in about if task)}
+
     def unacknowledged(self) -> list[Outcome]:
         """The outcomes that the controller may not have."""
         return [

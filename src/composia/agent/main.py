@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -38,6 +37,7 @@ from composia.operations import leaving
 from composia.operations.kept import expire
 from composia.tools.compose_program import find_compose
 from composia.tools.docker import Docker
+from composia.tools.mounts import try_to_remove
 from composia.tools.shell import LocalShell
 
 log = structlog.get_logger()
@@ -66,7 +66,7 @@ async def run(config: AgentConfig, *, signals: bool = True) -> None:
         )
         if ended := await asyncio.to_thread(leftovers.end_programs, state_dir):
             log.warning("ended programs of an earlier agent", programs=ended)
-        await asyncio.to_thread(shutil.rmtree, state_dir / CHECKED, ignore_errors=True)
+        await asyncio.to_thread(try_to_remove, state_dir / CHECKED)
         async with _agent(config, state_dir) as work:
             await _until_told(work, signals)
         log.info("agent ends", node=config.node_id)
@@ -141,19 +141,28 @@ async def _connected(channel: Channel, host: Host) -> None:
 async def _tidied(journal: Journal, sites: Sites) -> None:
     """Remove, every hour, what is kept no longer."""
     while True:
-        now = datetime.now(UTC)
-        try:
-            await journal.expire(now)
-            for task in await expire(sites.checkouts.repo_dir / ASIDE, sites.docker, now):
-                log.info("removed what a restore had replaced", task=task)
-            left = await leaving.expire(
-                sites.instances, sites.checkouts.repo_dir, sites.docker, now
-            )
-            if left:
-                log.info("removed what services had left behind", services=left)
-        except (ComposiaError, OSError) as error:
-            log.warning("could not tidy up", reason=str(error))
+        for tidy in (_without_old_outcomes, _without_replaced, _without_left):
+            try:
+                await tidy(journal, sites)
+            except (ComposiaError, OSError) as error:
+                log.warning("could not tidy up", reason=str(error))
         await asyncio.sleep(TIDY)
+
+
+async def _without_old_outcomes(journal: Journal, sites: Sites) -> None:
+    await journal.expire(datetime.now(UTC))
+
+
+async def _without_replaced(journal: Journal, sites: Sites) -> None:
+    aside, now = sites.checkouts.repo_dir / ASIDE, datetime.now(UTC)
+    for task in await expire(aside, sites.docker, now, at_work=journal.tasks_at_work()):
+        log.info("removed what a restore had replaced", task=task)
+
+
+async def _without_left(journal: Journal, sites: Sites) -> None:
+    repo_dir, now = sites.checkouts.repo_dir, datetime.now(UTC)
+    if left := await leaving.expire(sites.instances, repo_dir, sites.docker, now):
+        log.info("removed what services had left behind", services=left)
 
 
 async def _without_old_readings(docker: Docker) -> None:

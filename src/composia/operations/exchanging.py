@@ -15,6 +15,7 @@ from composia.tools.compose import explained
 from composia.tools.docker import PROJECT_LABEL, ContainerInfo, ContainerMount
 from composia.tools.exchange import Identity, Move, Place
 from composia.tools.looks import Look
+from composia.tools.mounts import refuse_mounts_below
 
 #: What a fresh file system has at its root; it is nobody's data.
 NOT_DATA = "lost+found"
@@ -59,6 +60,7 @@ class Exchange(BaseModel):
 def planned(swap: Swap) -> Exchange:
     """The moves of a swap, as the disk is now: nothing may write there any more."""
     live, staged = live_place(swap), staged_place(swap)
+    refuse_mounts([swap])
     if swap.atomic:
         return Exchange(swap=swap, carried=_carried(swap), moves=(exchange.planned(live, staged),))
     carried = _carried(swap)
@@ -69,6 +71,12 @@ def planned(swap: Swap) -> Exchange:
         moves=exchange.children(live, staged, leave=leave),
         looks=(looks.take(live), looks.take(staged)),
     )
+
+
+def refuse_mounts(swaps: Sequence[Swap]) -> None:
+    """Raise Conflict where something is mounted in what is live: it would be carried off."""
+    for swap in swaps:
+        refuse_mounts_below(swap.live, swap.known_as)
 
 
 def undo(exchanges: Sequence[Exchange]) -> None:

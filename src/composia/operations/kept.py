@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Conflict
+from composia.errors import ComposiaError, Conflict
 from composia.operations.exchanging import Exchange, live_place, staged_place
-from composia.strategies.aside import Aside, remove
+from composia.strategies.aside import Aside
 from composia.strategies.base import Swap
 from composia.tools.docker import Docker
 from composia.tools.exchange import Identity
+from composia.tools.mounts import remove
 
 #: How long replaced data is kept, and how long what was fetched to scratch.
 KEPT = timedelta(hours=24)
@@ -115,18 +116,28 @@ def _tasks(aside: Path) -> list[Path]:
     return sorted(path for path in aside.iterdir() if path.is_dir() and path.name != SCRATCH_FOLDER)
 
 
-async def expire(aside: Path, docker: Docker, now: datetime) -> list[str]:
+async def expire(
+    aside: Path, docker: Docker, now: datetime, *, at_work: Collection[str] = ()
+) -> list[str]:
     """Remove what lies aside longer than it is kept; answers the tasks it was of.
 
-    Never what is live, never what somebody has moved: only the very folder that was put there.
+    Never what is live, never what somebody has moved: only the very folder that was put there; and
+    nothing of a task that is at work. Raises what went wrong with one task after all the others.
     """
-    gone = []
+    gone: list[str] = []
+    wrong: list[Exception] = []
     for folder in _tasks(aside):
         mine = Aside(aside, folder.name)
-        if await asyncio.to_thread(_has_expired, mine, now):
+        if mine.task in at_work or not await asyncio.to_thread(_has_expired, mine, now):
+            continue
+        try:
             await asyncio.to_thread(remove_scratch, mine)
             await mine.discard(docker)
-            gone.append(folder.name)
+            gone.append(mine.task)
+        except (ComposiaError, OSError) as error:
+            wrong.append(error)
+    if wrong:
+        raise wrong[0]
     return gone
 
 

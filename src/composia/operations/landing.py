@@ -14,13 +14,14 @@ from composia.operations.cargo import Cargo, dump_key, dump_of
 from composia.operations.kept import Exchanging, Replaced
 from composia.operations.sending import boot_id
 from composia.strategies import put_back, sources
-from composia.strategies.aside import Aside, remove
+from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
 from composia.strategies.put_back import Target
 from composia.strategies.sources import key_of, known_as
 from composia.tools import exchange, manifest
 from composia.tools.exchange import AnyPath
 from composia.tools.manifest import Manifest
+from composia.tools.mounts import refuse_mounts_below, remove
 from composia.tools.paths import parse_include
 from composia.tools.threads import in_thread
 
@@ -101,13 +102,8 @@ async def landings(cargo: Sequence[Cargo], site: Site) -> Mapping[str, Landing]:
 
 
 async def _landing(target: Target, name: str, cargo: Cargo, site: Site) -> Landing:
-    aside = Aside(site.aside, site.task)
-    staging = None
-    if target.whole_volume:
-        volume = await aside.volume(site.docker, name, known_as(target.key))
-        path, staging = volume.mountpoint, volume.name
-    else:
-        path = await in_thread(aside.beside, target.path, name)
+    await in_thread(refuse_mounts_below, target.path, known_as(target.key))
+    path, staging = await put_back.beside(target, name, site)
     swap = Swap(
         live=target.path,
         staged=path,

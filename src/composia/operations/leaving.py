@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Failure
+from composia.errors import ComposiaError, Failure
 from composia.operations import fence, hold
 from composia.operations.base import Files, Nothing, Operation
 from composia.operations.caddy import RemoveFragment
@@ -20,11 +20,11 @@ from composia.operations.cargo import Cargo, dump_of
 from composia.operations.carrying import LastSend
 from composia.operations.fence import Fence, Left
 from composia.operations.project import containers_of, stop_for_good
-from composia.strategies.aside import remove
 from composia.strategies.base import Site
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.put_back import target
 from composia.tools.docker import Docker
+from composia.tools.mounts import remove
 from composia.tools.paths import parse_include
 
 #: How long the data stays that a service has left behind.
@@ -234,22 +234,36 @@ class StopStale(Operation[StaleStopped]):
 
 
 async def expire(instances: Path, repo_dir: Path, docker: Docker, now: datetime) -> list[str]:
-    """Remove what services have left behind, when its time is over; their names."""
-    ended = []
+    """Remove what services have left behind, when its time is over; their names.
+
+    Raises what went wrong with one service after all the others.
+    """
+    ended: list[str] = []
+    wrong: list[Exception] = []
     for state in sorted(instances.glob("*")):
         found = fence.read(state)
         if found is None or found.side != "left" or not found.kept_until:
             continue
         if found.kept_until < now and not await _is_used(found, docker):
-            for volume in found.volumes_left:
-                await docker.remove_volume(volume)
-            for path in map(Path, found.paths_left):
-                if path.is_relative_to(repo_dir) and path != repo_dir:
-                    await asyncio.to_thread(remove, path)
+            try:
+                await _remove_left(found, repo_dir, docker)
+            except (ComposiaError, OSError) as error:
+                wrong.append(error)
+                continue
             cleared = {"kept_until": None, "volumes_left": (), "paths_left": ()}
             fence.put_up(state, found.model_copy(update=cleared))
             ended.append(state.name)
+    if wrong:
+        raise wrong[0]
     return ended
+
+
+async def _remove_left(found: Fence, repo_dir: Path, docker: Docker) -> None:
+    for volume in found.volumes_left:
+        await docker.remove_volume(volume)
+    for path in map(Path, found.paths_left):
+        if path.is_relative_to(repo_dir) and path != repo_dir:
+            await asyncio.to_thread(remove, path)
 
 
 async def _is_used(found: Fence, docker: Docker) -> bool:

@@ -36,6 +36,7 @@ class Replacing:
     async def perform(self) -> Replaced:
         """Stop what looks into the data, exchange, start the same containers again."""
         await containers_of(self.site)  # refuses a project that is not ours
+        await asyncio.to_thread(exchanging.refuse_mounts, self.swaps)
         await exchanging.make_places(self.site, self.swaps)
         seeing = await exchanging.mounting(self.site, self.swaps)
         self.seeing = frozenset(container.id for container in seeing)

@@ -6,18 +6,22 @@ after a crash, removes all of it and nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from composia.tools.docker import Docker, Volume
-from composia.tools.exchange import AnyPath, existing, is_mount_point, mount_of
+from composia.tools.exchange import AnyPath, existing
+from composia.tools.mounts import is_mount_point, mount_of, remove
+from composia.tools.threads import in_thread
 
 #: The label of volumes that stand aside; its value is the task.
 LABEL = "io.composia.task"
+#: Bytes of the longest name that Linux knows.
+NAME_MAX = 255
 
 Kept = TypeVar("Kept", bound=BaseModel)
 
@@ -77,9 +81,9 @@ class Aside:
         near = live if is_mount_point(live) else existing(live.parent)
         self._make()
         if mount_of(near) == mount_of(self.folder):
-            place = self.folder / f"{name}-{live.name}"
+            place = self.folder / _short(f"{name}-{live.name}")
         else:
-            place = near / f".composia-{self.task}-{name}-{live.name}"
+            place = near / _short(f".composia-{self.task}-{name}-{live.name}")
         self._remember(Staging(path=place))
         return place
 
@@ -90,13 +94,13 @@ class Aside:
         return await docker.create_volume(volume, {LABEL: self.task})
 
     async def discard(self, docker: Docker) -> None:
-        """Remove everything of this task that lies aside."""
+        """Remove everything of this task that lies aside. Raises Conflict at a mount in it."""
         for place in self._places():
             if place.path:
-                remove(place.path)
+                await in_thread(remove, place.path)
             if place.volume:
                 await docker.remove_volume(place.volume)
-        remove(self.folder)
+        await in_thread(remove, self.folder)
 
     def _places(self) -> tuple[Staging, ...]:
         return (self.read("places.json", _Places) or _Places()).places
@@ -111,12 +115,16 @@ class Aside:
         self.folder.mkdir(exist_ok=True, mode=0o700)
 
 
-def remove(path: Path) -> None:
-    """Remove a file, link or folder; harmless when it is not there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _short(name: str) -> str:
+    """The same where it is a legal name, else cut off between two characters, with a digest."""
+    written = os.fsencode(name)
+    if len(written) <= NAME_MAX:
+        return name
+    end = f"-{hashlib.sha256(written).hexdigest()[:16]}"
+    at = NAME_MAX - len(end)
+    while written[at] & 0xC0 == 0x80:
+        at -= 1
+    return os.fsdecode(written[:at]) + end
 
 
 def _sync(folder: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from composia.errors import Failure, NotFound
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
-from composia.strategies.put_back import Target, real_volume
+from composia.strategies.put_back import Target, lies_with_the_others, real_volume
 from composia.tools import exchange, looks
 from composia.tools.compose import ComposeService, ServiceMount, explained
 from composia.tools.exchange import Place
@@ -101,7 +101,7 @@ async def prepare(name: str, item: str, site: Site) -> Beside:
     where = await _where(service, site)
     aside = Aside(site.aside, site.task)
     volume = None
-    if where.is_volume:
+    if where.is_volume and await asyncio.to_thread(lies_with_the_others, where.live.path):
         made = await aside.volume(site.docker, item, "import")
         folder, volume = made.mountpoint, made.name
     else:

@@ -13,6 +13,7 @@ from composia.strategies import contents, dump, fresh_database, loading
 from composia.strategies.base import RestoreStrategy, Site, Staged, Swap, Wanted
 from composia.strategies.fresh_database import Beside
 from composia.tools import exchange
+from composia.tools.mounts import refuse_mounts_below
 
 #: What people change by hand in a data folder, which no dump holds.
 SETTINGS = ("postgresql.conf", "pg_hba.conf", "postgresql.auto.conf")
@@ -35,12 +36,13 @@ class PgImport(RestoreStrategy):
     async def load(self, item: str, room: int, pieces: AsyncIterator[bytes], site: Site) -> Staged:
         """Load a dump of `room` bytes beside the live database. Raises Failure."""
         beside, name = await self._beside(item, room, site)
+        swap = beside.swap
+        await asyncio.to_thread(refuse_mounts_below, swap.live, swap.known_as)
         async with fresh_database.alone(name, beside, site) as container:
             size = await loading.load(container, item, pieces, site)
             await fresh_database.stop(container, site)
         await asyncio.to_thread(exchange.flush, beside.folder)
         await site.notes.note(f"imported_{item}")
-        swap = beside.swap
         return Staged(swaps=(swap,), size=size, files=1, warnings=_settings(swap))
 
     async def prove(self, wanted: Wanted, site: Site) -> tuple[int, loading.Counted]:

@@ -16,6 +16,8 @@ from composia.strategies.base import Site, Staged, Swap, Wanted
 from composia.strategies.contents import Contents, Copy
 from composia.strategies.sources import key_of, known_as
 from composia.tools import exchange
+from composia.tools.exchange import existing
+from composia.tools.mounts import mount_of, refuse_mounts_below
 from composia.tools.paths import Included, IncludedPath, overlapping, parse_include
 
 SCRATCH_HINT = "Restore to scratch instead, and copy what you need."
@@ -57,7 +59,7 @@ async def put_back(include: Sequence[str], wanted: Wanted, site: Site) -> Staged
     copies = [copy for _, copy in staged]
     fetched = await contents.restore(copies, held, wanted, site)
     for copy in copies:
-        exchange.flush(copy.folder)
+        await asyncio.to_thread(exchange.flush, copy.folder)
     await site.notes.note("fetched", folder=str(aside.folder))
     return Staged(
         swaps=tuple(swap for swap, _ in staged),
@@ -167,18 +169,26 @@ def _not_in(key: str, wanted: Wanted) -> str:
     return f"{wanted.item}: {known_as(key)} is not in the backup and was left as it is"
 
 
+async def beside(part: Target, name: str, site: Site) -> tuple[Path, str | None]:
+    """A place that can be exchanged with a target, and the volume whose `_data` it is, if any."""
+    aside = Aside(site.aside, site.task)
+    if part.whole_volume and await asyncio.to_thread(lies_with_the_others, part.path):
+        volume = await aside.volume(site.docker, name, known_as(part.key))
+        return volume.mountpoint, volume.name
+    return await asyncio.to_thread(aside.beside, part.path, name), None
+
+
+def lies_with_the_others(volume: Path) -> bool:
+    """Whether a volume's `_data` is no mount of its own: a fresh volume is not on that."""
+    return mount_of(existing(volume)) == mount_of(existing(volume.parent.parent))
+
+
 async def _stage(
     number: int, part: Target, held: Contents, wanted: Wanted, site: Site
 ) -> tuple[Swap, Copy]:
     """A place for one target beside the live data, and what the exchange will be."""
-    aside = Aside(site.aside, site.task)
-    name = f"{wanted.item}-{number}"
-    staging = None
-    if part.whole_volume:
-        volume = await aside.volume(site.docker, name, known_as(part.key))
-        folder, staging = volume.mountpoint, volume.name
-    else:
-        folder = await asyncio.to_thread(aside.beside, part.path, name)
+    await asyncio.to_thread(refuse_mounts_below, part.path, known_as(part.key))
+    folder, staging = await beside(part, f"{wanted.item}-{number}", site)
     copy = contents.copy_of(part.key, held, folder)
     swap = Swap(
         live=part.path,

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from composia.errors import CommandFailed, ComposiaError, Failure, Invalid
 from composia.tools import durable
 from composia.tools.compose import Compose, explained
 from composia.tools.docker import ContainerInfo, Docker
+from composia.tools.mounts import try_to_remove
 from composia.tools.shell import Command, Finished
 
 SERVICE = "com.docker.compose.service"
@@ -272,7 +272,7 @@ def _folder(scratch: Path, files: Mapping[str, bytes]) -> Iterator[Path]:
             path.chmod(0o644)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try_to_remove(folder)
 
 
 def _sync(folder: Path) -> None:

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from composia.errors import Failure, Invalid
 from composia.tools.caddy_config import HOST
 from composia.tools.exchange import Place, planned
+from composia.tools.mounts import try_to_remove
 
 CERTIFICATES = "certificates"
 #: Beside them: what is on its way in, and what forwards trust.
@@ -141,7 +141,7 @@ def put(storage: Path, certificate: Certificate) -> bool:
         _own_folders(storage, live.parent.parent)
         planned(place, Place(below=storage, path=staged)).make()
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        try_to_remove(staged)
     return True
 
 

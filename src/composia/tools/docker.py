@@ -21,6 +21,7 @@ from aiodocker.volumes import DockerVolume
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import CommandFailed, Failure, NotFound
+from composia.tools.mounts import refuse_to_remove
 from composia.tools.shell import Command, Shell
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -126,7 +127,14 @@ class Docker:
             return _volume(await made.show())
 
     async def remove_volume(self, name: str) -> None:
-        """Remove a volume; harmless when it is not there. Failure while a container uses it."""
+        """Remove a volume; harmless when it is not there.
+
+        Raises Failure while a container uses it, Conflict where something is mounted in it: the
+        engine would empty that.
+        """
+        volume = await self.volume(name)
+        if volume and volume.plain:
+            await asyncio.to_thread(refuse_to_remove, volume.mountpoint)
         with _told(missing_is_fine=True):
             await DockerVolume(self._engine, name).delete()
 

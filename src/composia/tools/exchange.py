@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, mod
 
 from composia.errors import Failure
 from composia.tools.manifest import as_path, as_text
+from composia.tools.mounts import is_mount_point, mount_of
 
 _NOREPLACE = 1
 _EXCHANGE = 2
@@ -177,26 +177,6 @@ def exchangeable(live: Path, staged: Path) -> bool:
 def existing(path: Path) -> Path:
     """The path itself or the nearest folder above it that is there."""
     return path if os.path.lexists(path) else existing(path.parent)
-
-
-def mount_of(path: Path) -> str:
-    """The mount that a path is on; a device is not enough: a bind of it is another mount."""
-    opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        facts = Path(f"/proc/self/fdinfo/{opened}").read_text().splitlines()
-    finally:
-        os.close(opened)
-    return next(line for line in facts if line.startswith("mnt_id:"))
-
-
-def is_mount_point(path: Path) -> bool:
-    """Whether something is mounted exactly there, a bind of the same file system included."""
-    mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
-    return str(path) in {_unescaped(line.split(" ")[4]) for line in mounts}
-
-
-def _unescaped(field: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)
 
 
 def _open(path: Path | str, folder: int | None, *, follow: bool) -> int:

@@ -21,6 +21,7 @@ from composia.model.service import ServiceRef
 from composia.operations.base import Files
 from composia.operations.messages import Ask, Outcome
 from composia.operations.repository import ForgetSnapshot
+from composia.operations.restore import ExchangeBack
 from composia.operations.service import Stop
 from composia.operations.verifying import VerifyFiles
 from composia.strategies.base import Notes, Site, Wanted
@@ -412,6 +413,18 @@ async def test_an_acknowledged_outcome_is_forgotten_after_a_day(agent: Agent) ->
     await journal.expire(datetime.now(UTC) + timedelta(hours=25))
     journal.close()
     assert Journal(agent.folder).get(KEY) is None
+
+
+async def test_the_journal_knows_the_tasks_at_work_and_those_that_they_bring_back(
+    agent: Agent,
+) -> None:
+    journal = Journal(agent.folder)
+    back = ExchangeBack(service=ref("other"), of_task="00OLD")
+    for ask in (a_question(), _ask("02TASK:exchange_back:main:1", back), a_stop("03T:stop:main:1")):
+        await journal.begin(ask)
+    await journal.end(Outcome(key="03T:stop:main:1", result={}))
+    assert journal.tasks_at_work() == {"01TASK", "02TASK", "00OLD"}
+    journal.close()
 
 
 async def test_outcomes_are_told_again_until_they_are_acknowledged(agent: Agent) -> None:

@@ -105,3 +105,11 @@ async def test_what_was_never_exchanged_goes_after_a_day(tmp_path: Path) -> None
     assert await kept.expire(aside, MemoryDocker(), now + timedelta(hours=23)) == []
     assert await kept.expire(aside, MemoryDocker(), now + timedelta(hours=25)) == ["one"]
     assert not staged.exists()
+
+
+async def test_what_a_task_at_work_has_fetched_stays_however_long_it_takes(tmp_path: Path) -> None:
+    aside, later = tmp_path / ".composia", datetime.now(UTC) + timedelta(days=3)
+    for task in ("slow", "ended"):
+        Aside(aside, task).beside(tmp_path / "app/data", "item").mkdir()
+    assert await kept.expire(aside, MemoryDocker(), later, at_work={"slow"}) == ["ended"]
+    assert (aside / "slow/item-data").is_dir()

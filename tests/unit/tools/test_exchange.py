@@ -12,9 +12,9 @@ from composia.tools.exchange import (
     children,
     exchangeable,
     existing,
-    is_mount_point,
     planned,
 )
+from composia.tools.mounts import is_mount_point
 
 
 def place(path: Path, below: Path) -> Place:

@@ -1,0 +1,209 @@
+"""What is mounted in a service's data is neither carried off nor emptied; with real mounts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from composia.errors import Conflict
+from composia.operations import exchanging, kept
+from composia.operations.kept import Replaced
+from composia.operations.replacing import Replacing
+from composia.strategies import put_back
+from composia.strategies.aside import Aside
+from composia.strategies.base import Swap, Wanted
+from composia.strategies.files_copy import FilesCopyBack
+from composia.tools import manifest, mounts
+from composia.tools.docker import Docker
+from composia.tools.paths import parse_include
+from tests.contract.repository import small_disk
+from tests.twins.site import Twins
+from tests.unit.operations.carried import TwoNodes
+from tests.unit.operations.test_leaving import NOW, Node
+
+WANTED = Wanted(item="data", backup_id="01B", snapshot_id="5" * 64, saved_by="files.copy")
+
+
+@contextmanager
+def a_disk(at: Path, precious: Path) -> Iterator[Path]:
+    """A folder with a file in it, mounted there; it is to be whole afterwards."""
+    precious.mkdir()
+    (precious / "film").write_text("precious")
+    at.mkdir(parents=True)
+    subprocess.run(["mount", "--bind", precious, at], check=True)
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "-l", at], check=True)
+    assert (precious / "film").read_text() == "precious"
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Twins:
+    (tmp_path / "my-app/data").mkdir(parents=True)
+    return Twins(tmp_path / "my-app")
+
+
+@pytest.fixture
+def data(twins: Twins) -> Path:
+    return twins.folder / "data"
+
+
+@pytest.fixture
+def disk(data: Path, tmp_path: Path) -> Iterator[Path]:
+    """Mounted in the data, at a name as mountinfo has to escape it."""
+    with a_disk(data / "media/my\nfi lms\\", tmp_path / "precious") as found:
+        yield found
+
+
+def test_what_is_mounted_in_a_folder_is_found(data: Path, disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "my-app")
+    assert mounts.below(data) == mounts.below(tmp_path / "link/data") == (disk,)
+    assert mounts.is_mount_point(tmp_path / "link/data/media" / disk.name)
+    assert mounts.below(disk) == mounts.below(data.with_name("dat")) == ()
+
+
+@pytest.mark.parametrize("at", [True, False], ids=["at", "in"])
+def test_nothing_is_removed_from_a_mount_on(data: Path, disk: Path, at: bool) -> None:
+    path = disk if at else data
+    (data / "other").touch()
+    with pytest.raises(Conflict, match=r"something is mounted at .*data/media/my") as caught:
+        mounts.remove(path)
+    mounts.try_to_remove(path)
+    assert caught.value.hint
+    assert (data / "other").exists()
+
+
+async def test_a_restore_is_refused_before_anything_is_fetched(twins: Twins, disk: Path) -> None:
+    async def read(backup_id: str) -> bytes | None:
+        return manifest.join({"files/data": manifest.take(twins.folder / "data")}).write()
+
+    site = replace(twins.site, read_manifest=read)
+    with pytest.raises(Conflict, match=r"^\./data cannot be put in place: .*is mounted in it"):
+        # The twin of the repository could not fetch anything.
+        await FilesCopyBack(include=("./data",)).fetch(WANTED, site)
+    assert not list(site.aside.glob("*/*"))
+
+
+async def test_a_move_is_refused_before_anything_is_received(tmp_path: Path) -> None:
+    nodes = TwoNodes(tmp_path)
+    nodes.data.mkdir()
+    with (
+        a_disk(nodes.live / "media", tmp_path / "precious"),
+        pytest.raises(Conflict, match=r"^\./data cannot be put in place"),
+    ):
+        await nodes.pre_copy()
+
+
+def a_swap(twins: Twins, staged: Path) -> Swap:
+    staged.mkdir(parents=True)
+    return Swap(live=twins.folder / "data", staged=staged, below=twins.folder, known_as="./data")
+
+
+async def test_nothing_stops_for_an_exchange_that_would_carry_a_mount_off(
+    twins: Twins, tmp_path: Path, disk: Path
+) -> None:
+    twins.docker.add("web", folder=twins.folder, mounts=[twins.folder / "data"])
+    swap = a_swap(twins, tmp_path / "aside/data")
+    aside = Aside(twins.site.aside, "01TASK")
+    with pytest.raises(Conflict, match="would be carried off"):
+        await Replacing(twins.site, aside, (swap,), None).perform()
+    assert twins.docker.done == []
+    with pytest.raises(Conflict, match="would be carried off"):
+        exchanging.planned(swap)
+    assert disk.is_dir()
+
+
+async def test_what_was_replaced_stays_while_something_is_mounted_in_it_and_the_rest_goes(
+    twins: Twins, tmp_path: Path
+) -> None:
+    now, root = datetime.now(UTC), twins.site.aside
+    for task in ("carried", "later"):
+        aside = Aside(root, task)
+        swap = a_swap(twins, aside.beside(twins.folder / "data", "item"))
+        of = exchanging.planned(swap)
+        made = Replaced(
+            task=task, at=now, until=now, swaps=(swap,), kept=(of.kept,),
+            downtime_seconds=0, started=False,
+        )  # fmt: skip
+        aside.write(kept.REPLACED, made)
+    with a_disk(root / "carried/item-data/media", tmp_path / "precious"):
+        with pytest.raises(Conflict, match="carried/item-data was not removed"):
+            await kept.expire(root, twins.docker, now + timedelta(hours=1))
+        assert sorted(path.name for path in root.iterdir()) == ["carried"]
+    assert await kept.expire(root, twins.docker, now + timedelta(hours=1)) == ["carried"]
+
+
+async def test_what_a_service_left_stays_while_something_is_mounted_in_it(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    with (
+        a_disk(node.data / "media", tmp_path / "precious"),
+        pytest.raises(Conflict, match="data was not removed"),
+    ):
+        await node.expire(NOW + timedelta(days=1))
+    assert await node.expire(NOW + timedelta(days=1)) == ["my-app"]
+
+
+@pytest.fixture
+async def volume(docker: Docker) -> AsyncIterator[str]:
+    name = f"composia-mounts-{os.getpid()}"
+    yield name
+    await docker.remove_volume(name)
+
+
+async def test_a_volume_with_a_mount_in_it_is_not_removed(
+    docker: Docker, volume: str, tmp_path: Path
+) -> None:
+    made = await docker.create_volume(volume, {})
+    with a_disk(made.mountpoint / "media", tmp_path / "precious"):
+        with pytest.raises(Conflict, match="something is mounted at"):
+            await docker.remove_volume(volume)
+        assert await docker.volume(volume)
+
+
+async def test_a_volume_that_is_a_disk_of_its_own_is_staged_on_that_disk(
+    twins: Twins, tmp_path: Path
+) -> None:
+    for name in ("plain", "own"):
+        (tmp_path / "volumes" / name / "_data").mkdir(parents=True)
+        twins.volume(name, tmp_path / "volumes" / name / "_data")
+    twins.docker.volumes_at = tmp_path / "volumes"
+    with small_disk(tmp_path / "volumes/own/_data") as disk:
+        plain, own = [
+            await put_back.target(parse_include(name), twins.site) for name in ("plain", "own")
+        ]
+        place, made = await put_back.beside(plain, "item-0", twins.site)
+        assert made in twins.docker.volumes
+        place, made = await put_back.beside(own, "item-1", twins.site)
+        assert (place.parent, made) == (disk, None)
+        (place / "sub").mkdir(parents=True)
+        (disk / "old").touch()
+        swap = Swap(live=disk, staged=place, below=own.below, known_as="own", atomic=False)
+        exchanging.planned(swap).make()
+        assert sorted(os.listdir(disk)) == sorted([place.name, "sub"])
+        assert os.listdir(place) == ["old"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 255, "ä" * 127, "b" + "ä" * 127, os.fsdecode(b"\xff" * 255)]
+)
+def test_the_longest_names_have_a_place_beside(tmp_path: Path, name: str) -> None:
+    live = tmp_path / "app" / name
+    live.mkdir(parents=True)
+    places = {Aside(tmp_path / ".composia", task).beside(live, "item-0") for task in ("1", "2")}
+    with small_disk(tmp_path / "app"):
+        live.mkdir()
+        places.add(Aside(tmp_path / ".composia", "3").beside(live, "item-0"))
+        other = live.with_name(live.name[:-1] + "c")
+        places.add(Aside(tmp_path / ".composia", "3").beside(other, "item-0"))
+        for place in places:
+            place.mkdir()
+            assert os.fsencode(place.name).startswith((b"item-0-", b".composia-3-item-0-"))
+    assert len(places) == 4
