@@ -15,7 +15,7 @@ import pytest
 from composia.agent.passage import nobodys_certificate
 from composia.errors import Conflict, Failure, Invalid
 from composia.model.service import RepositoryRef
-from composia.operations.offsite import CopySnapshots, SnapshotsCopied
+from composia.operations.offsite import CopySnapshots, SnapshotsCopied, in_copy
 from composia.operations.restore import FetchData, ItemToRestore
 from composia.strategies.base import Site, Wanted
 from composia.strategies.files_copy import FilesCopyBack
@@ -212,6 +212,36 @@ async def test_a_backup_comes_back_from_the_copy_when_the_repository_is_gone(
     found = await fetching.perform(site)
 
     assert Path(str(found.folder), "uploads", KEY, "a").read_bytes() == b"first"
+
+
+async def test_a_copy_that_became_the_repository_has_copies_of_its_own(offsite: OffSite) -> None:
+    """rustic names the first snapshot in a copy of a copy: not the one it was made of."""
+    place = offsite.place
+    for name in ("first", "second"):
+        place.service["volumes"].append(f"./{name}:/{name}")
+        (place.folder / name).mkdir()
+        place.write_profile(PROFILE.replace("/repo", f"/{name}"), f"{name}.toml")
+    await offsite.copy("first")
+    copying = CopySnapshots(
+        service=INFRA, repository=ref("first"), offsite=ref("second", copy="second")
+    )
+    site = replace(
+        offsite.site("second"), repository=offsite.target("first"), offsite=offsite.target("second")
+    )
+    (own,) = await site.engine.snapshots()
+
+    done, again = await copying.perform(site), await copying.perform(site)
+
+    assert (done.copied, done.missing, done.there) == (1, (), (own.id,))
+    assert done.originals == {own.id: own.original}
+    assert own.original != own.id
+    assert (again.copied, again.already_there, again.missing) == (0, 1, ())
+    wanted = Wanted(
+        item="uploads", backup_id="01B", snapshot_id=own.id, original=own.original,
+        saved_by="files.copy",
+    )  # fmt: skip
+    (found,) = await in_copy([wanted], replace(site, repository=offsite.target("second")))
+    assert found.snapshot_id == (await offsite.target("second").snapshots())[0].id
 
 
 async def test_a_repository_lives_in_s3_from_the_start(place: Place, s3: S3) -> None:

@@ -55,6 +55,7 @@ class MemoryControl:
         name: str,
         repository_id: str | None = None,
         there: Sequence[str] | None = None,
+        originals: Mapping[str, str] | None = None,
         problem: str | None = None,
     ) -> None:
         """See `Control`."""

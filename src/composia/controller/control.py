@@ -96,6 +96,7 @@ class StoreControl:
         name: str,
         repository_id: str | None = None,
         there: Sequence[str] | None = None,
+        originals: Mapping[str, str] | None = None,
         problem: str | None = None,
     ) -> None:
         """What a copy off site has; see `Control.note_copy`."""
@@ -106,7 +107,7 @@ class StoreControl:
         changes |= {"complete_at": at} if problem is None else {}
         if there is not None:
             changes["snapshots"] = len(there)
-            self._tell(await self._store.note_copied(name, there))
+            self._tell(await self._store.note_copied(name, there, originals or {}))
         await self._store.keep_copy(name, state.model_copy(update=changes))
 
     async def note_verification(self, backup_id: str, text: str, proven: bool | None) -> None:

@@ -58,6 +58,8 @@ class Backup(BaseModel):
     node: str
     #: 64 hex digits; None where nothing was saved.
     snapshot_id: str | None
+    #: The snapshot that it is a copy of, where the repository was a copy once.
+    original: str | None = None
     status: BackupStatus
     size: int = 0
     added: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -30,6 +30,8 @@ class SnapshotsCopied(BaseModel):
     missing: tuple[str, ...] = ()
     #: Every snapshot that the copy has, by the id that it has in the repository.
     there: tuple[str, ...] = ()
+    #: Of those that are copies in the repository already: what they are copies of, by their id.
+    originals: Mapping[str, str] = {}
     #: Why it did not go on to the end.
     problem: Told | None = None
 
@@ -54,20 +56,21 @@ class CopySnapshots(Operation[SnapshotsCopied]):
         source = recognised(await site.engine.repository_id(), recorded)
         found = await target.repository_id(far=True)
         self._refuse(found, source)
-        wanted = [snapshot.id for snapshot in await site.engine.snapshots()]
-        before = await _originals(target) if found else ()
+        wanted = {snapshot.root: snapshot.id for snapshot in await site.engine.snapshots()}
+        before = await _roots(target) if found else set()
         problem = await self._copy(target, site, make=found is None)
         made = found is None
         if made and problem and await target.repository_id(far=True) is None:
             raise _as_failure(problem)
-        there = await _originals(target)
+        there = await _roots(target)
         return SnapshotsCopied(
             repository_id=recognised(await target.repository_id(far=True), found),
             made=made,
-            copied=len(set(there) - set(before)),
-            already_there=len(set(before) & set(wanted)),
-            missing=tuple(id_ for id_ in wanted if id_ not in set(there)),
-            there=there,
+            copied=len(there - before),
+            already_there=len(before & wanted.keys()),
+            missing=tuple(id_ for root, id_ in wanted.items() if root not in there),
+            there=tuple(sorted(wanted.get(root, root) for root in there)),
+            originals={id_: root for root, id_ in wanted.items() if root in there and root != id_},
             problem=problem,
         )
 
@@ -97,8 +100,8 @@ def _target(site: Site) -> Engine:
     return site.offsite
 
 
-async def _originals(target: Engine) -> tuple[str, ...]:
-    return tuple(sorted({one.original or one.id for one in await target.snapshots()}))
+async def _roots(target: Engine) -> set[str]:
+    return {one.root for one in await target.snapshots()}
 
 
 def _as_failure(problem: Told) -> Failure:
@@ -107,11 +110,11 @@ def _as_failure(problem: Told) -> Failure:
 
 async def in_copy(wanted: Sequence[Wanted], site: Site) -> tuple[Wanted, ...]:
     """The same backups under the ids that their snapshots have in a copy. Raises Failure."""
-    ids = {one.original: one.id for one in await site.engine.snapshots()}
+    ids = {one.root: one.id for one in await site.engine.snapshots()}
     for one in wanted:
-        if one.snapshot_id not in ids:
+        if one.root not in ids:
             raise Failure(
                 f"the copy does not have snapshot {one.snapshot_id[:12]} of {one.item}",
                 hint="`composia repo copy` says what it has. Choose another backup.",
             )
-    return tuple(one.model_copy(update={"snapshot_id": ids[one.snapshot_id]}) for one in wanted)
+    return tuple(one.model_copy(update={"snapshot_id": ids[one.root]}) for one in wanted)

@@ -196,6 +196,8 @@ class Wanted(BaseModel):
     item: str
     backup_id: str
     snapshot_id: str
+    #: What that snapshot is a copy of: other copies of the same name it too.
+    original: str | None = None
     #: The strategy that saved it: a dump is restored otherwise than files.
     saved_by: str
     #: What the backup's strategy excluded: carried across from the live data.
@@ -204,6 +206,11 @@ class Wanted(BaseModel):
     changed: tuple[str, ...] = ()
     #: Only this path of the item, as ListSnapshot names it: `files/data/uploads/logo.png`.
     path: str | None = None
+
+    @property
+    def root(self) -> str:
+        """The same for the snapshot and all its copies."""
+        return self.original or self.snapshot_id
 
 
 class RestoreStrategy(Strategy):

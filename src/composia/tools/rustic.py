@@ -59,12 +59,17 @@ class SnapshotInfo(BaseModel):
     label: str
     tags: tuple[str, ...]
     paths: tuple[str, ...]
-    #: The snapshot that it is a copy of; its own id where it is none.
+    #: The snapshot that it is a copy of; its own id where it is none. A copy of a copy keeps it.
     original: str | None = None
     size: int | None = None
     files: int | None = None
     added: int | None = None
     duration: float | None = None
+
+    @property
+    def root(self) -> str:
+        """The same for a snapshot and all its copies, and copies of those."""
+        return self.original or self.id
 
 
 class Part(BaseModel):

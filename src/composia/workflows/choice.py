@@ -194,6 +194,7 @@ def as_wanted(backup: Backup) -> Wanted:
         item=backup.data_item,
         backup_id=backup.id,
         snapshot_id=backup.snapshot_id or "",
+        original=backup.original,
         saved_by=backup.strategy or "",
         exclude=backup.exclude,
         changed=backup.changed,

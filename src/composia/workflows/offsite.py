@@ -81,9 +81,13 @@ class CopyPlan(RepositoryPlan):
             target,
             repository_id=done.repository_id,
             there=list(done.there),
+            originals=dict(done.originals),
             problem=error.message if error else None,
         )
-        return {"name": _name(target), **done.model_dump(mode="json", exclude={"there"})}
+        return {
+            "name": _name(target),
+            **done.model_dump(mode="json", exclude={"there", "originals"}),
+        }
 
 
 def _problem(done: SnapshotsCopied) -> ComposiaError | None:

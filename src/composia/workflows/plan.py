@@ -108,10 +108,12 @@ class Control(Protocol):
         name: str,
         repository_id: str | None = None,
         there: Sequence[str] | None = None,
+        originals: Mapping[str, str] | None = None,
         problem: str | None = None,
     ) -> None:
         """Note what a copy off site has: snapshots, by their ids in the repository; None: unknown.
 
+        `originals`: of those that are copies in the repository already, what of, by their id.
         With a problem it was not seen to have all of them.
         """
         ...

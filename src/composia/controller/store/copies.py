@@ -34,14 +34,21 @@ class Copies(Backups):
         """Write down what is known of a copy."""
         await self._keep(f"{_COPY}{name}", state.model_dump_json())
 
-    async def note_copied(self, name: str, there: Collection[str]) -> Sequence[Backup]:
-        """The copy has these snapshots, by their ids in the repository; what records changed."""
-        has = frozenset(there)
+    async def note_copied(
+        self, name: str, there: Collection[str], originals: Mapping[str, str]
+    ) -> Sequence[Backup]:
+        """The copy has these snapshots, by their ids in the repository; what records changed.
+
+        `originals`: of those that are copies there, what of, by their id.
+        """
+        # Of a repository that is gone since there may be records too.
+        has = {*there, *originals.values()}
 
         def noted(record: Backup) -> Backup:
             others = [one for one in record.copies if one != name]
             copies = sorted({*others, *([name] if record.snapshot_id in has else [])})
-            return record.model_copy(update={"copies": tuple(copies)})
+            original = originals.get(record.snapshot_id or "", record.original)
+            return record.model_copy(update={"copies": tuple(copies), "original": original})
 
         return await self._change_records(noted)
 

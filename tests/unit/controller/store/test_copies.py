@@ -12,10 +12,24 @@ async def test_a_record_is_in_the_copies_that_have_its_snapshot(store: Store) ->
     other = "6" * 64
     await store.keep_backups([backup("01A"), backup("01B", snapshot_id=other, copies=("s3",))])
 
-    changed = await store.note_copied("s3", [SNAPSHOT])
+    changed = await store.note_copied("s3", [SNAPSHOT], {})
 
     assert {one.id: one.copies for one in changed} == {"01A": ("s3",), "01B": ()}
-    assert await store.note_copied("s3", [SNAPSHOT]) == []
+    assert await store.note_copied("s3", [SNAPSHOT], {}) == []
+
+
+async def test_a_copy_of_a_copy_is_of_the_first_ones_record_and_of_the_adopted_one(
+    store: Store,
+) -> None:
+    first = "6" * 64
+    await store.keep_backups([backup("01A"), backup("01B", snapshot_id=first, missing=True)])
+
+    changed = await store.note_copied("s3", [SNAPSHOT], {SNAPSHOT: first})
+
+    assert {one.id: (one.copies, one.original) for one in changed} == {
+        "01A": (("s3",), first),
+        "01B": (("s3",), None),
+    }
 
 
 async def test_a_proof_makes_an_adopted_backup_a_good_one(store: Store) -> None:
