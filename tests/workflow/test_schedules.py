@@ -16,11 +16,11 @@ from composia.controller.store.schedules import DueRun
 from composia.errors import CommandFailed
 from composia.model.catalog import Broken, CatalogView
 from composia.model.config import ControllerConfig
-from composia.model.node import NodeState
+from composia.model.node import Container, NodeState
 from composia.model.shown import ScheduleView
 from composia.model.task import Status, Task
 from composia.workflows.backup import BackupPlan
-from tests.twins.office import INFRA, backup, config, node_state, service
+from tests.twins.office import INFRA, backup, config, container, node_state, service
 from tests.waiting import until
 from tests.workflow.office import Office, deploy
 
@@ -39,6 +39,7 @@ class House(Office):
         super().__init__(folder)
         self.now = MIDNIGHT
         self.offline: set[str] = set()
+        self.running: tuple[Container, ...] = ()
         self.view = CatalogView(revision="a" * 40)
         self.config = berlin()
         self.serve(app("my-app", "uploads", "database"), INFRA)
@@ -61,7 +62,7 @@ class House(Office):
         self.view = self.view.model_copy(update={"services": services})
 
     def states(self) -> Mapping[str, NodeState | None]:
-        return {"main": node_state(), "edge": node_state()}
+        return {"main": node_state(*self.running), "edge": node_state()}
 
     def online(self, node: str) -> bool:
         return node not in self.offline
@@ -439,6 +440,70 @@ async def test_where_there_is_nothing_to_verify_nothing_is_begun(house: House) -
     last = (await house.view_of("verify")).last
     assert last is not None
     assert (last.task, last.time) == (None, TWO)
+
+
+def proofs() -> ControllerConfig:
+    """Only verifications happen by themselves."""
+    return berlin(default_schedule="none", verify_schedule="0 2 * * *")
+
+
+async def test_a_verification_waits_for_the_repositorys_node_and_is_caught_up(
+    house: House,
+) -> None:
+    house.config, house.offline = proofs(), {"main"}
+    house.nodes.on("open_repository", fails)
+    await house.store.keep_backups([backup("01A"), backup("01B", data_item="cache")])
+    await house.at(MIDNIGHT)
+    assert await house.at(TWO) == []
+    [waiting] = (await house.view_of("verify")).waiting
+
+    house.offline = set()
+    tasks = await house.at(TWO + HOUR)
+
+    assert "no node that holds the repository is online and 1 more" in waiting.for_
+    assert [task.type for task in tasks] == ["verify", "verify"]
+    assert (await house.view_of("verify")).waiting == []
+    assert len(await house.at(TWO + 2 * HOUR)) == 2
+
+
+async def test_a_verification_that_could_not_begin_all_day_is_missed(house: House) -> None:
+    house.config, house.offline = proofs(), {"main"}
+    await house.store.keep_backups([backup("01A")])
+    await house.at(MIDNIGHT)
+    await house.at(TWO)
+    await house.at(TWO + DAY)
+
+    [missed] = (await house.view_of("verify")).missed
+    assert missed.time == TWO
+    assert "uploads of my-app on main is not proven: no node" in missed.reason
+
+
+async def test_a_backup_that_is_held_is_verified_when_it_is_free(house: House) -> None:
+    house.config = proofs()
+    saved = {"strategy": "database.pgdumpall", "service": "db"}
+    data: dict[str, Any] = {"data_protect": {"data": [{"name": "database", "backup": saved}]}}
+    house.serve(app("my-app", "uploads"), app("other", **data, backup={}), INFRA)
+    house.running = (container("other", "db"),)
+    house.nodes.on("deploy", waits)
+    house.nodes.on("open_repository", fails)
+    dump = {"strategy": "database.pgdumpall", "service": "other", "data_item": "database"}
+    await house.store.keep_backups([backup("01A"), backup("01B", **dump)])
+    await house.at(MIDNIGHT)
+    held = await house.submit(deploy(service="other"))
+    await house.until_asked("deploy")
+    begun = await house.at(TWO)
+    [waiting] = (await house.view_of("verify")).waiting
+
+    await house.runner.cancel(held.id)
+    await house.ended(held.id)
+    tasks = await house.at(TWO + MINUTE)
+
+    assert "is held by task" in waiting.for_
+    assert len(begun) == 1
+    assert len(tasks) == 2
+    last = (await house.view_of("verify")).last
+    assert last is not None
+    assert last.task == begun[0].id
 
 
 async def test_what_is_old_is_forgotten_at_last(house: House) -> None:

@@ -28,7 +28,8 @@ from composia.model.shown import ScheduleView
 from composia.model.task import Status
 from composia.workflows.known import Known
 from composia.workflows.plan import Plan
-from composia.workflows.scheduled import Work, plans_for
+from composia.workflows.scheduled import Planned, Work, plans_for
+from composia.workflows.verify import VerifyPlan
 
 #: Scheduled backups that run on one node at once.
 PER_NODE = 2
@@ -214,6 +215,7 @@ class Scheduler:
                 node=runs[0].node,
                 known=knows,
                 backups=await self._records(schedules[runs[0].schedule]),
+                begun=await self._begun(schedules[runs[0].schedule], _batch(unit, runs)),
                 now=now,
                 read_all_within=config.rustic.maintenance.read_all_within,
             )
@@ -224,10 +226,15 @@ class Scheduler:
             return await self._store.backups()
         return ()
 
+    async def _begun(self, schedule: Schedule, batch: str) -> Mapping[str, str]:
+        """Only a verification is begun in parts."""
+        if schedule.kind is Kind.VERIFY:
+            return await self._store.tasks_of(BY, f"{batch}/")
+        return {}
+
     async def _try(self, unit: str, runs: Sequence[DueRun], work: Work, busy: Counter[str]) -> None:
         try:
-            plans = _possible(work, busy)
-            await self._submit(unit, runs, plans)
+            await self._submit(_batch(unit, runs), runs, work, _possible(work, busy))
             busy.update([work.node] if work.first.kind is Kind.BACKUP else [])
         except ComposiaError as error:
             await self._store.put_runs_off(runs, error.message)
@@ -236,20 +243,25 @@ class Scheduler:
             _log.exception("not begun", schedule=unit)
             await self._store.explain_runs(runs, f"it could not be begun: {type(error).__name__}")
 
-    async def _submit(self, unit: str, runs: Sequence[DueRun], plans: Sequence[Plan]) -> None:
-        if not plans:
-            await self._store.take_runs(runs, None, NOTHING)
-            return
-        batch = _batch(unit, runs)
-        await self._store.hand_runs_in(runs, batch)
-        first = await self._admit.submit(plans[0], created_by=BY, source=BY, idempotency_key=batch)
-        await self._store.take_runs(runs, first.id, None)
-        for number, plan in enumerate(plans[1:], start=1):
-            # Whatever is held now is due again with the next time.
-            with suppress(ComposiaError):
-                await self._admit.submit(
-                    plan, created_by=BY, source=BY, idempotency_key=f"{batch}/{number}"
+    async def _submit(
+        self, batch: str, runs: Sequence[DueRun], work: Work, planned: Planned
+    ) -> None:
+        """Begin what can be. Raises ComposiaError where something is left: that waits."""
+        left, tasks = planned.left, list(work.begun.values())
+        if planned.plans:
+            await self._store.hand_runs_in(runs, batch)
+        for plan in planned.plans:
+            try:
+                task = await self._admit.submit(
+                    plan, created_by=BY, source=BY, idempotency_key=_key(batch, plan)
                 )
+                tasks.append(task.id)
+            except ComposiaError as error:
+                left = left or error.message
+        if left:
+            raise Waits(left)
+        first = next(iter(tasks), None)
+        await self._store.take_runs(runs, first, None if first else NOTHING)
 
     async def _busy(self) -> Counter[str]:
         """How many scheduled backups each node has."""
@@ -347,15 +359,15 @@ def _by_unit(runs: Sequence[DueRun], schedules: Mapping[str, Schedule]) -> dict[
     return found
 
 
-def _possible(work: Work, busy: Counter[str]) -> tuple[Plan, ...]:
+def _possible(work: Work, busy: Counter[str]) -> Planned:
     """What can be begun now. Raises ComposiaError with what it waits for."""
     if work.first.kind is Kind.BACKUP:
         _refuse_offline(work.known, [work.node])
         if busy[work.node] >= PER_NODE:
             raise Waits(f"{PER_NODE} scheduled backups run on {work.node}, which is the limit")
-    plans = plans_for(work)
-    _refuse_offline(work.known, [node for plan in plans for node in plan.nodes])
-    return plans
+    planned = plans_for(work)
+    _refuse_offline(work.known, [node for plan in planned.plans for node in plan.nodes])
+    return planned
 
 
 class Waits(ComposiaError):  # named as all of the tree
@@ -373,3 +385,8 @@ def _batch(unit: str, runs: Sequence[DueRun]) -> str:
     what = "\n".join(sorted(f"{run.schedule} {run.node} {stored(run.slot)}" for run in runs))
     newest = max(run.slot for run in runs)
     return f"{unit} {newest:%Y-%m-%dT%H:%MZ} {hashlib.sha256(what.encode()).hexdigest()[:16]}"
+
+
+def _key(batch: str, plan: Plan) -> str:
+    """Runs become one task, and those of a verification one for each backup."""
+    return f"{batch}/{plan.wanted.backup_id}" if isinstance(plan, VerifyPlan) else batch

@@ -31,6 +31,8 @@ class Work:
     known: Known
     backups: Sequence[Backup]
     now: datetime
+    #: Backups that a run of the schedule has a task for already, and which.
+    begun: Mapping[str, str]
     #: Days in which the checks together read all of the repository's data.
     read_all_within: int
 
@@ -39,44 +41,49 @@ class Work:
         return self.schedules[0]
 
 
-def plans_for(work: Work) -> tuple[Plan, ...]:
-    """What is to be done now, perhaps nothing. Raises ComposiaError with what stands in the way."""
-    return _PLANNERS[work.first.kind](work)
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What is to be done now, perhaps nothing, and why the rest has to wait."""
+
+    plans: tuple[Plan, ...]
+    left: str | None = None
 
 
-def _backup(work: Work) -> tuple[Plan, ...]:
+def plans_for(work: Work) -> Planned:
+    """Raises ComposiaError with what stands in the way."""
+    if work.first.kind is Kind.VERIFY:
+        return Planned(*plan_verify(work.known, work.backups, work.begun))
+    return Planned((_PLANNERS[work.first.kind](work),))
+
+
+def _backup(work: Work) -> Plan:
     items = tuple(dict.fromkeys(str(one.data_item) for one in work.schedules))
     request = BackupRequest(data_items=items, nodes=(work.node,))
-    return (plan_backup(work.known, str(work.first.service), request, BackupKind.SCHEDULED),)
+    return plan_backup(work.known, str(work.first.service), request, BackupKind.SCHEDULED)
 
 
-def _forget(work: Work) -> tuple[Plan, ...]:
-    return (plan_forget(work.known, ForgetRequest(), work.backups, work.now),)
+def _forget(work: Work) -> Plan:
+    return plan_forget(work.known, ForgetRequest(), work.backups, work.now)
 
 
-def _prune(work: Work) -> tuple[Plan, ...]:
-    return (plan_prune(work.known),)
+def _prune(work: Work) -> Plan:
+    return plan_prune(work.known)
 
 
-def _check(work: Work) -> tuple[Plan, ...]:
+def _check(work: Work) -> Plan:
     checks = runs_within(work.first.expression, work.read_all_within, work.now)
     request = CheckRequest(parts=min(max(checks, 1), MOST_PARTS))
-    return (plan_check_repository(work.known, request),)
+    return plan_check_repository(work.known, request)
 
 
-def _verify(work: Work) -> tuple[Plan, ...]:
-    return plan_verify(work.known, work.backups)
+def _copy(work: Work) -> Plan:
+    return plan_copy(work.known, CopyRequest(names=(str(work.first.copy),)))
 
 
-def _copy(work: Work) -> tuple[Plan, ...]:
-    return (plan_copy(work.known, CopyRequest(names=(str(work.first.copy),))),)
-
-
-_PLANNERS: Mapping[Kind, Callable[[Work], tuple[Plan, ...]]] = {
+_PLANNERS: Mapping[Kind, Callable[[Work], Plan]] = {
     Kind.BACKUP: _backup,
     Kind.FORGET: _forget,
     Kind.PRUNE: _prune,
     Kind.CHECK: _check,
-    Kind.VERIFY: _verify,
     Kind.COPY: _copy,
 }

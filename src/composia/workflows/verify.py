@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
 
 from composia.errors import Cancelled, ComposiaError, Conflict, Damaged
@@ -108,21 +108,47 @@ def plan_verify_backup(known: Known, backup: Backup) -> VerifyPlan:
 
 
 def plan_verify(
-    known: Known, backups: Sequence[Backup], limit: int = PER_RUN
-) -> tuple[VerifyPlan, ...]:
+    known: Known,
+    backups: Sequence[Backup],
+    begun: Collection[str] = (),
+    limit: int = PER_RUN,
+) -> tuple[tuple[VerifyPlan, ...], str | None]:
     """What a run of the schedule proves: a task for each of the backups that are due.
 
-    One whose node cannot be asked now waits for the next run.
+    And why there is not one for all of them: whose node cannot be asked now waits.
+
+    `begun`: what the same run has a task for already. A dump that the catalog says nothing of any
+    more cannot be imported by anybody: nobody waits for it.
     """
-    plans: list[VerifyPlan] = []
+    served = {_of(one) for one in backups if one.id in begun}
+    plans, left = list[VerifyPlan](), list[str]()
     for backup in due(backups):
-        if len(plans) == limit:
-            break
+        if len(plans) + len(served) >= limit:
+            return tuple(plans), None
+        if _of(backup) in served or _is_of_nobody(known, backup):
+            continue
         try:
             plans.append(plan_verify_backup(known, backup))
-        except ComposiaError:
-            continue
-    return tuple(plans)
+        except ComposiaError as error:
+            what = f"{backup.data_item} of {backup.service} on {backup.node}"
+            left.append(f"{what} is not proven: {error.message}")
+    more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+    return tuple(plans), f"{left[0]}{more}" if left else None
+
+
+def _is_of_nobody(known: Known, backup: Backup) -> bool:
+    """A dump whose database has left the catalog; a service that is broken now may come back."""
+    if backup.strategy not in dump.SAVED_BY:
+        return False
+    service = known.catalog.services.get(backup.service)
+    if service is None:
+        broken = {name for one in known.catalog.broken for name in (one.name, one.folder)}
+        return backup.service not in broken
+    return _compose_service(service, backup) is None
+
+
+def _of(backup: Backup) -> tuple[str, str, str]:
+    return backup.service, backup.data_item, backup.node
 
 
 def due(backups: Sequence[Backup]) -> list[Backup]:
@@ -132,8 +158,7 @@ def due(backups: Sequence[Backup]) -> list[Backup]:
     """
     by_item: dict[tuple[str, str, str], list[Backup]] = {}
     for backup in backups:
-        of = (backup.service, backup.data_item, backup.node)
-        by_item.setdefault(of, []).append(backup)
+        by_item.setdefault(_of(backup), []).append(backup)
     waiting = [
         (_last_proof(several), newest)
         for several in by_item.values()
@@ -229,12 +254,18 @@ def _has(known: Known, node: str, service: str) -> bool:
     return state is not None and any(one.service == service for one in state.instances)
 
 
-def _database(service: Service, backup: Backup) -> str:
-    """The compose service that its image is taken from."""
+def _compose_service(service: Service, backup: Backup) -> str | None:
     item = service.meta.item(backup.data_item)
     for strategy in (item.backup, item.restore) if item else ():
         if isinstance(strategy, PgDumpAll | PgImport):
             return strategy.service
+    return None
+
+
+def _database(service: Service, backup: Backup) -> str:
+    """The compose service that its image is taken from."""
+    if found := _compose_service(service, backup):
+        return found
     raise Conflict(
         f"the catalog does not say any more which database {backup.data_item} is of",
         hint=f"Bring the data item back in the composia-meta.yaml of {service.name}.",

@@ -154,4 +154,24 @@ def test_a_run_of_the_schedule_proves_a_few_and_leaves_what_cannot_be_asked_now(
         backup("01C"),
         backup("01D", data_item="cache"),
     ]
-    assert [one.wanted.backup_id for one in plan_verify(world.known, records, 2)] == ["01A", "01C"]
+    plans, left = plan_verify(world.known, records, limit=2)
+    assert ([one.wanted.backup_id for one in plans], left) == (["01A", "01C"], None)
+
+
+def test_what_cannot_be_asked_now_is_left_over_with_its_reason(world: World) -> None:
+    world.change(online=set())
+    records = [backup("01A", **DUMP), backup("01C"), backup("01D", service="gone", **DUMP)]
+
+    plans, left = plan_verify(world.known, records)
+
+    assert plans == ()
+    assert "database of my-app on main is not proven" in str(left)
+    assert str(left).endswith("and 1 more")
+
+
+def test_an_item_that_the_run_has_a_task_for_is_not_proven_twice(world: World) -> None:
+    records = [backup("01A", verified_at=NOW), backup("01B"), backup("01C", data_item="cache")]
+
+    plans, left = plan_verify(world.known, records, begun={"01A"}, limit=2)
+
+    assert ([one.wanted.backup_id for one in plans], left) == (["01C"], None)
