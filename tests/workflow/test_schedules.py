@@ -506,6 +506,37 @@ async def test_a_backup_that_is_held_is_verified_when_it_is_free(house: House) -
     assert last.task == begun[0].id
 
 
+async def test_a_node_that_has_joined_is_late_with_nothing_yet(house: House) -> None:
+    """After a move too: the target was never backed up when the schedule had come many times."""
+    await house.at(TWO)
+    await house.store.keep_backups([backup("01A", time=TWO), backup("01B", data_item="database",
+                                                                    time=TWO)])  # fmt: skip
+    house.serve(app("my-app", "uploads", "database", nodes=("edge",)), INFRA)
+    house.offline = {"edge"}
+    joined = TWO + 3 * DAY + HOUR
+
+    house.now = joined
+    before = await house.scheduler.overdue()
+    await house.at(joined)
+    at_first = await house.scheduler.overdue()
+    await house.at(joined + 2 * DAY + 2 * HOUR)
+    later = await house.scheduler.overdue()
+
+    assert (before, at_first) == ((), ())
+    assert {(one.data_item, one.node) for one in later} == {
+        ("uploads", "edge"), ("database", "edge"),
+    }  # fmt: skip
+
+
+async def test_a_node_that_comes_back_begins_anew(house: House) -> None:
+    await house.at(TWO)
+    for day, node in enumerate(("edge", "main"), start=1):
+        house.serve(app("my-app", "uploads", nodes=(node,)), INFRA)
+        await house.at(TWO + 30 * day * DAY + HOUR)
+
+    assert [one.node for one in await house.scheduler.overdue()] == []
+
+
 async def test_what_is_old_is_forgotten_at_last(house: House) -> None:
     runs = [
         DueRun(schedule="prune", node="", slot=at, first=at)

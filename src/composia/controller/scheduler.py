@@ -16,6 +16,7 @@ from composia.controller.admit import Admit
 from composia.controller.events import Event, Events
 from composia.controller.knowing import KnownNodes, known
 from composia.controller.latest import Latest
+from composia.controller.marks import gone, mark_of, node_marks
 from composia.controller.store.schedules import DueRun, Mark, RunState
 from composia.controller.store.store import Store
 from composia.controller.store.times import stored
@@ -182,19 +183,20 @@ class Scheduler:
     async def _note(self, schedules: Sequence[Schedule], now: datetime) -> set[str]:
         """Keep what is due; the keys of schedules that only cannot be read now."""
         marks = await self._store.marks()
-        fresh, due = [], []
+        fresh, due = list[Mark](), list[DueRun]()
         for schedule in schedules:
-            mark = _mark(schedule, marks.get(schedule.key), now)
+            mark = mark_of(schedule, marks.get(schedule.key), now)
             runs = _due(schedule, mark, now)
             seen = max([mark.seen, *(run.slot for run in runs)])
             mark = mark.model_copy(update={"seen": seen})
             due += runs
-            if mark != marks.get(schedule.key):
-                fresh.append(mark)
-        gone = _gone(marks, schedules, self._view())
-        if fresh or due or gone:
-            await self._store.note_due(fresh, due, gone)
-        return set(marks) - {one.key for one in schedules} - set(gone)
+            fresh += [mark, *node_marks(schedule, mark, marks, now)]
+        wanted = {mark.key for mark in fresh}
+        left = gone(marks, wanted, self._view())
+        fresh = [mark for mark in fresh if mark != marks.get(mark.key)]
+        if fresh or due or left:
+            await self._store.note_due(fresh, due, left)
+        return set(marks) - wanted - set(left)
 
     async def _begin(
         self, schedules: Mapping[str, Schedule], kept: Collection[str], now: datetime
@@ -280,15 +282,6 @@ def _matters(event: Event) -> bool:
     return event.kind in ("node", "service")
 
 
-def _mark(schedule: Schedule, mark: Mark | None, now: datetime) -> Mark:
-    """One that is new, or has changed, begins now: it had nothing to do before."""
-    what = (schedule.expression, schedule.timezone)
-    if mark is None or (mark.expression, mark.timezone) != what:
-        return Mark(key=schedule.key, expression=what[0], timezone=what[1], since=now, seen=now)
-    # A clock that was set back is believed. What has run has a row, and does not run again.
-    return mark.model_copy(update={"seen": min(mark.seen, now), "since": min(mark.since, now)})
-
-
 def _due(schedule: Schedule, mark: Mark, now: datetime) -> list[DueRun]:
     """The last time of those since the mark, on each node; the others of them are missed."""
     last = schedule.last_slot(now)
@@ -316,20 +309,6 @@ def _due(schedule: Schedule, mark: Mark, now: datetime) -> list[DueRun]:
             )
         runs.append(DueRun(schedule=schedule.key, node=node, slot=last, first=last))
     return runs
-
-
-def _gone(marks: Mapping[str, Mark], schedules: Sequence[Schedule], view: CatalogView) -> list[str]:
-    """Marks of what is not scheduled any more. What is only broken now comes back as it was."""
-    left = set(marks) - {one.key for one in schedules}
-    if not view.revision:
-        return []
-    broken = [f"backup:{one.name or one.folder}/" for one in view.broken]
-    unnamed = any(one.name is None for one in view.broken)
-    return [
-        key
-        for key in sorted(left)
-        if not key.startswith(tuple(broken)) and not (unnamed and key.startswith("backup:"))
-    ]
 
 
 def _is_useless(run: DueRun, schedules: Mapping[str, Schedule], kept: Collection[str]) -> bool:

@@ -59,6 +59,10 @@ class Schedule:
         """The nodes with a run each; what is about the repository has one, without a node."""
         return self.nodes if self.kind is Kind.BACKUP else ("",)
 
+    def on(self, node: str) -> str:
+        """The key of it on one of its nodes."""
+        return f"{self.key}@{node}"
+
     def next(self, after: datetime) -> datetime | None:
         """When it begins next after a time."""
         slot = _next_slot(self.expression, self.timezone, _minute(after - self.offset))
@@ -172,15 +176,15 @@ def overdue(
 ) -> tuple[Overdue, ...]:
     """Items without a good backup since the last time but one, by their node.
 
-    `last_good`: by service, item and node. `since`: from when on a schedule, by its key, is known;
-    one that is newer than two of its times has nothing to be late with.
+    `last_good`: by service, item and node. `since`: from when on a schedule is known on a node, by
+    `Schedule.on`; one that is newer than two of its times has nothing to be late with.
     """
     found = (
         late
         for schedule in schedules
         if schedule.kind is Kind.BACKUP
         for node in schedule.nodes
-        if (late := _late(schedule, node, last_good, since.get(schedule.key, now), now))
+        if (late := _late(schedule, node, last_good, since.get(schedule.on(node), now), now))
     )
     return tuple(found)
 

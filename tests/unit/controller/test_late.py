@@ -29,7 +29,7 @@ def found(last_good: datetime | None, *runs: DueRun) -> list[Matter]:
         key=DAILY.key, expression="0 2 * * *", timezone="UTC", since=long_ago, seen=long_ago
     )
     good = {OF: last_good} if last_good else {}
-    missing = overdue([DAILY], good, {DAILY.key: mark.since}, NOW)
+    missing = overdue([DAILY], good, {DAILY.on("main"): mark.since}, NOW)
     return late(missing, [DAILY], runs)
 
 

@@ -111,7 +111,7 @@ def test_nothing_is_spread_past_its_next_time(expression: str) -> None:
 def late(last: datetime | None, since: datetime, now: datetime = NOON) -> list[str]:
     schedules = scheduled(catalog(app("my-app", "0 2 * * *")), configured(timezone="UTC"))
     good = {("my-app", "item-0", "main"): last} if last else {}
-    found = overdue(schedules, good, {schedules[0].key: since}, now)
+    found = overdue(schedules, good, {schedules[0].on("main"): since}, now)
     return [one.reason for one in found]
 
 

@@ -29,7 +29,10 @@ class RunState(StrEnum):
 
 
 class Mark(BaseModel):
-    """Up to when a schedule was looked at, and since when it is as it is."""
+    """Up to when a schedule was looked at, and since when it is as it is.
+
+    A backup has another one for each of its nodes: since when it is made there.
+    """
 
     model_config = ConfigDict(frozen=True)
 
