@@ -88,7 +88,7 @@ async def test_a_missing_damaged_or_failed_backup_is_not_the_last_good_one(
         _backup(0, verified_at=_at(9)),
         _backup(1, missing=True, verified_at=_at(10)),
         _backup(2, damaged=True),
-        _backup(3, status=BackupStatus.PARTIAL),
+        _backup(3, status=BackupStatus.PARTIAL, verified_at=_at(11)),
     ])  # fmt: skip
 
     [last] = await store.last_good_backups()

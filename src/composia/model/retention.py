@@ -109,7 +109,7 @@ class _Reasons:
         self._otherwise = otherwise
         whole = [one for one in newest_first if counts(one)]
         self._newest = whole[0] if whole else None
-        self._verified = _last_verified(newest_first)
+        self._verified = last_verified(newest_first)
         regular = [one for one in whole if one.kind not in SAFETY_COPIES]
         self._rules = _by_rules(regular, keep, zone) if keep else {}
 
@@ -161,9 +161,11 @@ def _fault(backup: Backup) -> str:
     return "found damaged" if backup.damaged else str(backup.status)
 
 
-def _last_verified(newest_first: Iterable[Backup]) -> Backup | None:
-    there = (one for one in newest_first if one.verified_at and one.snapshot_id)
-    return next((one for one in there if not one.missing), None)
+def last_verified(newest_first: Iterable[Backup]) -> Backup | None:
+    """The one that is known to come back: of all that are whole, or where there is none, of any."""
+    proven = [one for one in newest_first if one.verified_at and one.snapshot_id]
+    there = [one for one in proven if not one.missing]
+    return next((one for one in there if one.is_whole), next(iter(there), None))
 
 
 #: Name in the policy, and the period that a time belongs to.

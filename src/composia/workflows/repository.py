@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from composia.errors import Conflict
 from composia.model.backup import Backup
 from composia.model.offsite import ReadPart
+from composia.model.retention import last_verified
 from composia.model.service import RepositoryRef
 from composia.operations.repository import (
     CheckRepository,
@@ -176,14 +177,11 @@ def _next_part(known: Known, parts: int) -> Part:
 
 def plan_forget_backup(known: Known, backup: Backup, backups: Sequence[Backup]) -> ForgetBackupPlan:
     """`backups`: all of its service. Raises Conflict for the last verified one of its item."""
-    verified = [
-        other
-        for other in backups
-        if (other.data_item, other.node) == (backup.data_item, backup.node)
-        and other.verified_at
-        and not other.missing
-    ]
-    if [other.id for other in verified] == [backup.id]:
+    of = [one for one in backups if (one.data_item, one.node) == (backup.data_item, backup.node)]
+    others = [one for one in of if one.id != backup.id and one.verified_at and not one.missing]
+    last = last_verified(sorted(of, key=lambda one: one.id, reverse=True))
+    # An older whole one is as good as this one.
+    if last and last.id == backup.id and not any(one.is_whole for one in others):
         raise Conflict(
             f"backup {backup.id} is the last verified one of {backup.data_item}",
             hint="Verify a younger one first.",

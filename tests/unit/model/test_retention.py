@@ -169,6 +169,17 @@ def test_the_last_verified_one_stays() -> None:
     assert not verdict[older.id].keeps
 
 
+def test_a_partial_one_takes_no_verified_whole_ones_place() -> None:
+    proven = saved(90, verified_at=NOW)
+    partial = saved(80, verified_at=NOW, status=BackupStatus.PARTIAL)
+    assert proven.id in kept([proven, partial, saved(1)], LAST)
+
+
+def test_where_no_whole_one_is_verified_the_last_of_the_others_stays() -> None:
+    partial = saved(80, verified_at=NOW, status=BackupStatus.PARTIAL)
+    assert partial.id in kept([saved(90), partial, saved(1)], LAST)
+
+
 def test_a_missing_one_is_not_the_last_verified() -> None:
     verified, gone = saved(90, verified_at=NOW), saved(80, verified_at=NOW, missing=True)
     assert verified.id in kept([verified, gone, saved(1)], LAST)
@@ -229,7 +240,7 @@ def test_the_newest_whole_and_the_last_verified_always_stay(
     stay = kept(backups, keep)
     for wanted in (
         [one for one in backups if counts(one)],
-        [one for one in backups if one.verified_at and not one.missing],
+        [one for one in backups if one.verified_at and one.is_whole and not one.missing],
     ):
         if wanted:
             assert max(wanted, key=lambda one: (one.time, one.id)).id in stay

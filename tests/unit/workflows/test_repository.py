@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from composia.errors import Conflict, Failure
+from composia.model.backup import BackupStatus
 from composia.model.offsite import ReadPart
 from composia.operations.base import Nothing, Operation
 from composia.operations.repository import (
@@ -119,6 +120,14 @@ def test_the_last_verified_backup_is_never_forgotten(world: World) -> None:
     verified = backup("a", verified_at=NOW)
     with pytest.raises(Conflict, match="last verified"):
         plan_forget_backup(world.known, verified, [verified, backup("b")])
+
+
+def test_a_younger_partial_one_does_not_make_the_last_verified_one_go(world: World) -> None:
+    whole = backup("a", verified_at=NOW)
+    partial = backup("b", verified_at=NOW, status=BackupStatus.PARTIAL)
+    with pytest.raises(Conflict, match="last verified"):
+        plan_forget_backup(world.known, whole, [whole, partial])
+    assert plan_forget_backup(world.known, partial, [whole, partial]).backup == partial
 
 
 def test_a_verified_backup_with_a_younger_one_may_go(world: World) -> None:

@@ -25,7 +25,8 @@ _LAST_GOOD = text("""
 """)
 _LAST_VERIFIED = text("""
     SELECT service, data_item, node, max(json_extract(record, '$.verified_at')) AS at FROM backups
-    WHERE json_extract(record, '$.verified_at') IS NOT NULL
+    WHERE status = 'success'
+      AND json_extract(record, '$.verified_at') IS NOT NULL
       AND json_extract(record, '$.missing') IS NOT 1
     GROUP BY service, data_item, node
 """)
