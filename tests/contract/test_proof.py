@@ -10,7 +10,7 @@ import pytest
 
 from composia.errors import Damaged
 from composia.operations.repository import CheckRepository
-from composia.operations.verifying import BackupProven, VerifyFiles
+from composia.operations.verifying import ONLY_ITSELF, BackupProven, VerifyFiles
 from composia.strategies.base import Site, Wanted
 from composia.strategies.files_copy import FilesCopy
 from composia.tools import manifest
@@ -72,7 +72,7 @@ async def test_a_good_backup_is_proven_down_to_owners_links_and_odd_names(
 
     assert proven.text == f"restored {proven.files} files (34 bytes), all equal to what was saved"
     assert proven.files == len(odd_files(root))
-    assert proven.warnings == ()
+    assert (proven.whole, proven.warnings) == (True, ())
 
 
 def odd_files(root: Path) -> list[Path]:
@@ -118,7 +118,8 @@ async def test_a_single_file_is_proven_without_a_manifest(
 
     proven = await proving.verify(saved.snapshot.id)
 
-    assert proven.text == "restored 1 file (5 bytes), all equal to what was saved"
+    assert proven.text == f"restored 1 file (5 bytes), {ONLY_ITSELF}"
+    assert not proven.whole
     assert proven.warnings
 
 

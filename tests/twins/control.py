@@ -61,7 +61,9 @@ class MemoryControl:
         """See `Control`."""
         self.copies[name] = {"repository_id": repository_id, "there": there, "problem": problem}
 
-    async def note_verification(self, backup_id: str, text: str, proven: bool | None) -> None:
+    async def note_verification(
+        self, backup_id: str, text: str, proven: bool | None, whole: bool = True
+    ) -> None:
         """See `Control`."""
         self.verified[backup_id] = (text, proven)
 

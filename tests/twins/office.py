@@ -234,7 +234,11 @@ class MemoryStore:
     async def counted_backups(self) -> Counted:
         records = [one for one in self.records if one.snapshot_id]
         kept = [one for one in records if not one.missing]
-        unproven = [one.status is BackupStatus.UNPROVEN and not one.is_whole for one in kept]
+        proven = [one.verified_at is not None and not one.damaged for one in kept]
+        unproven = [
+            one.status is BackupStatus.UNPROVEN and not known
+            for one, known in zip(kept, proven, strict=True)
+        ]
         return Counted(
             snapshots=len(kept),
             added=sum(one.added for one in kept),

@@ -110,10 +110,15 @@ class StoreControl:
             self._tell(await self._store.note_copied(name, there, originals or {}))
         await self._store.keep_copy(name, state.model_copy(update=changes))
 
-    async def note_verification(self, backup_id: str, text: str, proven: bool | None) -> None:
+    async def note_verification(
+        self, backup_id: str, text: str, proven: bool | None, whole: bool = True
+    ) -> None:
         """What a verification found; see `Control.note_verification`."""
         at = datetime.now(UTC)
-        self._tell(await self._store.note_verification(backup_id, text, at=at, proven=proven))
+        found = await self._store.note_verification(
+            backup_id, text, at=at, proven=proven, whole=whole
+        )
+        self._tell(found)
 
     async def note_read_part(self, number: int, of: int) -> None:
         """What was read; see `Control.note_read_part`."""

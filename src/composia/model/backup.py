@@ -89,7 +89,7 @@ class Backup(BaseModel):
     def is_whole(self) -> bool:
         """Whether all of it was saved and none of it was found damaged since.
 
-        Its own task said so, or, for one that was adopted, a verification.
+        Its own task said so. One that was adopted becomes such a one when a verification can tell;
+        what cannot be compared with anything but itself stays unproven, though it is verified.
         """
-        proven = self.status is BackupStatus.UNPROVEN and self.verified_at is not None
-        return (self.status is BackupStatus.SUCCESS or proven) and not self.damaged
+        return self.status is BackupStatus.SUCCESS and not self.damaged

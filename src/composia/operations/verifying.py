@@ -15,6 +15,8 @@ from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Wanted
 from composia.strategies.pgimport import PgImport
 
+ONLY_ITSELF = "all equal to its snapshot; whether that is all there was is not known"
+
 
 class BackupProven(BaseModel):
     """What was found, in words for people. Sizes in bytes."""
@@ -22,6 +24,8 @@ class BackupProven(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     text: str
+    #: Whether it can tell that all was saved, and not only that this comes back.
+    whole: bool = True
     size: int
     files: int
     #: Of a dump.
@@ -68,8 +72,14 @@ class VerifyFiles(_Verification):
 
     async def _prove(self, site: Site) -> BackupProven:
         found = await proof.files(self.wanted, site)
-        text = f"restored {found.told}, all equal to what was saved"
-        return BackupProven(text=text, size=found.size, files=found.files, warnings=found.warnings)
+        saved = "all equal to what was saved" if found.whole else ONLY_ITSELF
+        return BackupProven(
+            text=f"restored {found.told}, {saved}",
+            whole=found.whole,
+            size=found.size,
+            files=found.files,
+            warnings=found.warnings,
+        )
 
 
 class VerifyDump(_Verification):

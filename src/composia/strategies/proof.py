@@ -33,6 +33,8 @@ class Proven:
 
     size: int
     files: int
+    #: Whether somebody kept what it looked like when it was saved, and all of it was read then.
+    whole: bool
     warnings: tuple[str, ...] = ()
 
     @property
@@ -54,7 +56,8 @@ async def files(wanted: Wanted, site: Site) -> Proven:
     for copy in copies:
         await asyncio.to_thread(_compare_listing, copy, listed, wanted)
     await _compare_content(copies, wanted, site)
-    return Proven(fetched.size, fetched.files, fetched.warnings)
+    whole = held.manifest is not None and not held.manifest.unread
+    return Proven(fetched.size, fetched.files, whole, fetched.warnings)
 
 
 def _roots(held: Contents, listed: Collection[Entry], wanted: Wanted) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ CHUNK = 500
 #: How many strangers a result describes.
 DESCRIBED = 100
 TASK = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
-REMARK = "found in the repository without a record: unproven until it is verified"
+REMARK = "found in the repository without a record: unproven, for it may not be whole"
 
 
 class AdoptRequest(BaseModel):

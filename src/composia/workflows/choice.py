@@ -112,9 +112,8 @@ def _faults(backup: Backup, node: str) -> Iterator[str]:
     if backup.node != node:
         yield f"was taken on {backup.node}, not on {node}"
     if _is_unproven(backup, backup.service):
-        yield (
-            "is unproven: nobody has recorded that it was saved whole, and it was never verified"
-        )
+        never = "" if backup.verified_at else ", and it was never verified"
+        yield f"is unproven: nobody has recorded that it was saved whole{never}"
     if backup.damaged:
         yield f"was found damaged: {backup.verification}"
 
@@ -148,7 +147,7 @@ def _why_left_out(records: Sequence[Backup], asked: Asked) -> str:
 
 def _is_unproven(backup: Backup, service: str) -> bool:
     there = backup.service == service and _is_there(backup)
-    return there and backup.status is BackupStatus.UNPROVEN and not backup.is_whole
+    return there and backup.status is BackupStatus.UNPROVEN
 
 
 def object_to_a_bad_one(backup: Backup, loc: Place, wrong: Objections) -> None:

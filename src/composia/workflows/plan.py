@@ -118,8 +118,13 @@ class Control(Protocol):
         """
         ...
 
-    async def note_verification(self, backup_id: str, text: str, proven: bool | None) -> None:
-        """Note what a verification found; None where it says nothing about the backup."""
+    async def note_verification(
+        self, backup_id: str, text: str, proven: bool | None, whole: bool = True
+    ) -> None:
+        """Note what a verification found; None where it says nothing about the backup.
+
+        `whole`: whether it can tell that all was saved, and not only that this comes back.
+        """
         ...
 
     async def note_read_part(self, number: int, of: int) -> None:

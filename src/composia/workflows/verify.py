@@ -68,7 +68,7 @@ class VerifyPlan(Plan):
         except ComposiaError as error:
             await self._note(run, error.message, proven=_says_of_the_backup(error))
             raise
-        await self._note(run, proven.text, proven=True)
+        await self._note(run, proven.text, proven=True, whole=proven.whole)
         return {"backup_id": self.wanted.backup_id, **proven.model_dump(mode="json")}
 
     def _operation(self) -> VerifyFiles | VerifyDump:
@@ -82,13 +82,14 @@ class VerifyPlan(Plan):
             compose_service=self.compose_service,
         )
 
-    async def _note(self, run: Run, text: str, *, proven: bool | None) -> None:
+    async def _note(self, run: Run, text: str, *, proven: bool | None, **more: bool) -> None:
         await run.control(
             "note_verification",
             "note_verification",
             backup_id=self.wanted.backup_id,
             text=text if proven is not None else f"could not be verified: {text}",
             proven=proven,
+            **more,
         )
 
 

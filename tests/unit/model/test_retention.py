@@ -123,10 +123,10 @@ def test_what_is_not_proven_to_be_whole_pushes_nothing_out(fields: dict[str, Any
     assert good.id in kept([good, saved(1, **fields)], LAST)
 
 
-def test_an_adopted_one_counts_when_it_is_verified() -> None:
+def test_an_adopted_one_that_is_verified_pushes_nothing_out_while_it_may_not_be_whole() -> None:
     old = saved(5)
     proven = saved(1, status=BackupStatus.UNPROVEN, verified_at=NOW)
-    assert kept([old, proven], LAST) == {proven.id}
+    assert kept([old, proven], LAST) == {old.id, proven.id}
 
 
 @pytest.mark.parametrize(

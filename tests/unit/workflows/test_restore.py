@@ -184,10 +184,15 @@ def test_a_good_backup_goes_before_a_younger_unproven_one(world: World) -> None:
     assert ids(planned(world, backup("good", **ago(5)), younger, unproven=True)) == ["good"]
 
 
-def test_an_adopted_backup_that_is_verified_is_good(world: World) -> None:
+def test_an_adopted_backup_of_which_nobody_knows_whether_it_is_whole_is_not_the_default(
+    world: World,
+) -> None:
     adopted = backup("x", status=BackupStatus.UNPROVEN, verified_at=NOW)
-    plan = planned(world, adopted, data_items=("uploads",))
-    assert (ids(plan), plan.remarks) == (["x"], ())
+    with pytest.raises(Conflict, match="no good backup"):
+        planned(world, adopted)
+    plan = planned(world, adopted, data_items=("uploads",), unproven=True)
+    assert ids(plan) == ["x"]
+    assert "never verified" not in plan.remarks[0]
 
 
 def test_a_backup_whose_snapshot_is_gone_is_refused(world: World) -> None:

@@ -134,13 +134,11 @@ class Backups:
     ) -> Sequence[Backup]:
         place = (BACKUPS.c.service, BACKUPS.c.data_item, BACKUPS.c.node)
         # Only what stands in an index is asked for: there may be very many records.
-        ids = select(func.max(BACKUPS.c.id)).group_by(
-            *place, *((BACKUPS.c.status,) if good else ())
-        )
+        ids = select(func.max(BACKUPS.c.id)).group_by(*place)
         if services is not None:
             ids = ids.where(BACKUPS.c.service.in_(services))
         if good:
-            ids = ids.where(BACKUPS.c.status.in_((BackupStatus.SUCCESS, BackupStatus.UNPROVEN)))
+            ids = ids.where(BACKUPS.c.status == BackupStatus.SUCCESS)
         async with self._db.read() as db:
             texts = await db.scalars(select(BACKUPS.c.record).where(BACKUPS.c.id.in_(ids)))
             found = [Backup.model_validate_json(one) for one in texts]
@@ -152,8 +150,6 @@ class Backups:
     async def _restorable(self, newest: Backup) -> Backup | None:
         if newest.is_whole and not newest.missing:
             return newest
-        if newest.status is BackupStatus.UNPROVEN:
-            return None
         others = await self.backups(
             services=(newest.service,), data_item=newest.data_item, node=newest.node
         )

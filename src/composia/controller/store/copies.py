@@ -53,9 +53,18 @@ class Copies(Backups):
         return await self._change_records(noted)
 
     async def note_verification(
-        self, backup: str, text: str, *, at: datetime | None, proven: bool | None
+        self,
+        backup: str,
+        text: str,
+        *,
+        at: datetime | None,
+        proven: bool | None,
+        whole: bool = True,
     ) -> Sequence[Backup]:
-        """What a verification found; with `proven` None what was known before stays."""
+        """What a verification found; with `proven` None what was known before stays.
+
+        `whole`: whether it can tell that all was saved, and not only that this comes back.
+        """
 
         def noted(record: Backup) -> Backup:
             if proven is None:
@@ -64,7 +73,7 @@ class Copies(Backups):
                 return record.model_copy(update={"verification": told})
             changes: dict[str, object] = {"verification": text, "damaged": not proven}
             changes["verified_at"] = at if proven else None
-            if proven and record.status is BackupStatus.UNPROVEN:
+            if proven and whole and record.status is BackupStatus.UNPROVEN:
                 changes["status"] = BackupStatus.SUCCESS
             return record.model_copy(update=changes)
 

@@ -41,6 +41,19 @@ async def test_a_proof_makes_an_adopted_backup_a_good_one(store: Store) -> None:
     assert (found.verified_at, found.verification) == (NOW, "all equal")
 
 
+async def test_a_proof_that_cannot_tell_whether_all_was_saved_leaves_it_unproven(
+    store: Store,
+) -> None:
+    await store.keep_backups([backup("01A", status=BackupStatus.UNPROVEN)])
+
+    await store.note_verification("01A", "equal to itself", at=NOW, proven=True, whole=False)
+
+    found = await store.backup("01A")
+    assert found
+    assert (found.status, found.verified_at) == (BackupStatus.UNPROVEN, NOW)
+    assert not found.is_whole
+
+
 async def test_a_failed_verification_takes_the_proof_away_and_one_that_could_not_be_does_not(
     store: Store,
 ) -> None:
