@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -67,6 +68,33 @@ def test_promise_19_a_failure_before_the_answer_is_undone_by_itself(
     assert world.containers(app.name, node="edge") == []
     assert app.name not in world.docker("volume", "ls", "-q", node="edge")
     assert "- main " in app.meta
+
+
+def test_promise_19_a_cancel_while_data_is_copied_leaves_nothing_on_the_target(
+    world: World, app: App
+) -> None:
+    app.deploy(restart="always")
+    container, edge = app.container(), world.lab.nodes["edge"]
+    # Enough to be in the middle of it when somebody cancels.
+    with (world.folder(app.name) / "data/large").open("wb") as large:
+        for _ in range(512):
+            large.write(os.urandom(1 << 20))
+    task = world.start(f"{app.path}/migrate", wanted())
+    staged = edge.repo_dir / ".composia" / task
+    until(lambda: any(staged.glob("**/*large*")), "the copy")
+    assert world.post(f"/tasks/{task}/cancel").status_code == 202
+    assert world.wait(task)["status"] == "cancelled"
+
+    assert app.active() == ["main"]
+    assert app.container() == container
+    assert world.containers(app.name, node="edge") == []
+    assert app.name not in world.docker("volume", "ls", "-q", node="edge")
+    assert task not in world.docker("volume", "ls", "-q", node="edge")
+    assert not staged.exists()
+    assert not (edge.state_dir / "instances" / app.name / "fence.json").exists()
+    world.ok(f"{app.path}/deploy")
+    world.ok(f"{app.path}/migrate", wanted())
+    assert app.active() == ["edge"]
 
 
 def test_promise_19_after_an_undo_it_can_be_moved(world: World, app: App) -> None:

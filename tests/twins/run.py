@@ -32,7 +32,13 @@ class MemoryRun:
         }
 
     async def on(
-        self, node: str, step: str, operation: Operation[Result], *, insist: bool = False
+        self,
+        node: str,
+        step: str,
+        operation: Operation[Result],
+        *,
+        insist: bool = False,
+        patience: float | None = None,
     ) -> Result:
         outcome = self._ask(node, step, operation)
         if isinstance(outcome, ComposiaError):

@@ -10,7 +10,7 @@ import pytest
 
 from composia.controller.asking import Question
 from composia.errors import Conflict, Failure, Interrupted
-from composia.model.task import Status
+from composia.model.task import Status, Task
 from composia.operations.cargo import Cargo
 from composia.workflows.check import Downtime
 from composia.workflows.migrate import MigratePlan
@@ -29,15 +29,14 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 
 def plan(**more: Any) -> MigratePlan:
+    nodes: dict[str, Any] = {"source": "main", "target": "edge"}
     return MigratePlan(
         service=ref(),
-        source="main",
-        target="edge",
         nodes_before=("main",),
         nodes_after=("edge",),
         cargo=(Cargo(item="data", include=("./data",)),),
         downtime=Downtime(),
-        **more,
+        **(nodes | more),
     )
 
 
@@ -126,14 +125,44 @@ async def test_a_side_whose_partner_has_done_its_part_is_not_asked_again(moving:
     assert "main: undo_source" in moving.nodes.done
 
 
-async def test_a_cancelled_move_is_undone(moving: Office) -> None:
-    moving.nodes.on("4_restore_data", never)
-    task = await moving.submit(plan())
-    await moving.until_asked("4_restore_data")
+async def cancelled_in(moving: Office, step: str, **more: Any) -> Task:
+    moving.nodes.on(step, never)
+    task = await moving.submit(plan(**more))
+    await until(lambda: any(key.startswith(f"{task.id}:{step}:") for key in moving.nodes.sent))
     await moving.runner.cancel(task.id)
-    ended = await moving.ended(task.id)
+    return await moving.ended(task.id)
+
+
+@pytest.mark.parametrize("step", ["0_pre_copy", "1_export_data", "4_restore_data"])
+async def test_a_cancelled_move_is_undone(moving: Office, step: str) -> None:
+    before = await moving.store.epoch("my-app")
+    ended = await cancelled_in(moving, step)
     assert ended.status is Status.CANCELLED
-    assert "main: undo_source" in moving.nodes.done
+    assert "edge: undo_target" in moving.nodes.done
+    assert ("main: undo_source" in moving.nodes.done) == (step != "0_pre_copy")
+    # Begun and ended: whatever is asked from now on may pass a fence of this move.
+    assert await moving.store.epoch("my-app") == before + 2
+
+
+@pytest.mark.parametrize("step", ["0_pre_copy", "4_restore_data"])
+async def test_a_cancelled_rollback_leaves_the_move_open(moving: Office, step: str) -> None:
+    moving.nodes.on("9_retire_source", fails)
+    task = await moving.ended((await moving.submit(plan())).id)
+    back = {"of_task": task.id, "source": "edge", "target": "main"}
+    ended = await cancelled_in(moving, step, **back)
+    assert "main: undo_target" in moving.nodes.done
+    assert "rollback" in ended.actions
+    with pytest.raises(Conflict, match="has ended half-way"):
+        await moving.submit(deploy("edge"))
+
+
+async def test_a_target_that_cannot_be_cleared_was_never_started(moving: Office) -> None:
+    moving.nodes.on("1_export_data", fails)
+    moving.nodes.on("undo_target", fails)
+    before = await moving.store.epoch("my-app")
+    ended = await moving.ended((await moving.submit(plan())).id)
+    assert ended.actions == ("retry",)
+    assert await moving.store.epoch("my-app") == before + 2
 
 
 async def test_an_undo_waits_for_its_node(moving: Office) -> None:

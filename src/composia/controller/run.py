@@ -109,10 +109,17 @@ class TaskRun:
             question.abandoned.set()
 
     async def on(
-        self, node: str, step: str, operation: Operation[Result], *, insist: bool = False
+        self,
+        node: str,
+        step: str,
+        operation: Operation[Result],
+        *,
+        insist: bool = False,
+        patience: float | None = None,
     ) -> Result:
         """Ask a node; see `Run.on`."""
-        return await self._on(node, step, operation, self._reserve(step), insist=insist)
+        place = self._reserve(step)
+        return await self._on(node, step, operation, place, insist=insist, patience=patience)
 
     async def on_both(self, step: str, operations: Mapping[str, Operation[Any]]) -> dict[str, Any]:
         """Ask nodes that work with one another; see `Run.on_both`."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import ComposiaError, Interrupted, NodeLost
+from composia.errors import ComposiaError, Interrupted
 from composia.model.dns import DnsTarget
 from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.arriving import (
@@ -42,6 +42,8 @@ from composia.workflows.plan import Hold, LeftOpen, Plan, Run, instance, placeme
 
 #: Seconds that names wait for the source, once the target has answered.
 SOON = 5.0
+#: Seconds that an undo waits for a target on which nothing was ever started.
+PATIENCE = 60.0
 
 
 class Kept(BaseModel):
@@ -309,10 +311,11 @@ class MigratePlan(Plan):
         await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
 
     async def _clear(self, run: Run, clear: ClearTarget) -> None:
+        """Of a target on which nothing was ever started: whatever comes of it, all is undone."""
         try:
-            await run.on(self.target, "undo_target", clear)
-        except NodeLost as error:
-            # Nothing was ever started there; what lies aside is removed by its agent in a day.
+            await run.on(self.target, "undo_target", clear, insist=True, patience=PATIENCE)
+        except ComposiaError as error:
+            # What lies aside is removed by its agent in a day, and the next deploy may pass.
             run.log(f"{self.target} was not cleared: {error.message}")
 
     def _left_open(self, error: ComposiaError, facts: dict[str, Any]) -> LeftOpen:

@@ -32,13 +32,20 @@ class Run(Protocol):
         ...
 
     async def on(
-        self, node: str, step: str, operation: Operation[Result], *, insist: bool = False
+        self,
+        node: str,
+        step: str,
+        operation: Operation[Result],
+        *,
+        insist: bool = False,
+        patience: float | None = None,
     ) -> Result:
         """Ask a node, and wait as long as it takes; shown as a step of the task.
 
         Raises what the operation raised; NodeLost when the node did not take the question in time;
         Cancelled when a person cancelled the task (never after the operation has succeeded). With
         `insist` neither: an undo is asked for until the node has done it, or a person gives it up.
+        `patience`: see `on_each`; with it a node that is away is lost to one who insists too.
         """
         ...
 
