@@ -223,6 +223,33 @@ def test_a_target_that_burns_while_the_move_is_open_can_be_given_up(world: World
     world.ok(f"{app.path}/deploy")
 
 
+def test_promise_18_an_engine_that_restarts_starts_nothing_that_had_exited_before(
+    world: World, app: App
+) -> None:
+    app.deploy(
+        more_compose="""
+  job:
+    image: busybox:lab
+    pull_policy: never
+    restart: always
+    command: ["sleep", "600"]
+    stop_signal: SIGKILL
+"""
+    )
+    job = world.container(app.name, "job")
+    world.docker("stop", job)
+    world.lab.fail("9_retire_source:before", "error")
+    task = world.fails(f"{app.path}/migrate", wanted())
+    world.lab.kill("docker:main")
+    world.lab.start("docker:main")
+    assert world.policy(job) == "no"
+    assert app.active() == ["edge"]
+
+    back = world.do(f"/tasks/{task['id']}/rollback", {"data": "carry"})
+    assert back["status"] == "succeeded", back
+    assert world.policy(job) == "always"
+
+
 def test_promise_18_nobody_is_given_up_who_is_there(world: World, app: App) -> None:
     app.deploy()
     answer = world.post(f"{app.path}/migrate", wanted(source_is_gone=True))

@@ -35,6 +35,7 @@ services:
       - ./app:/app:ro
       - ./data:/data
       - pages:/pages
+{more_compose}
 volumes:
   pages:
 """
@@ -85,9 +86,12 @@ class App:
         strategy: str = "files.copy",
         health: str = HEALTH,
         more: str = "",
+        more_compose: str = "",
     ) -> dict[str, str | None]:
-        """Its folder in the catalog."""
-        compose = COMPOSE.format(restart=restart, health=health, port=self.port)
+        """Its folder in the catalog; `more_compose`: further compose services."""
+        compose = COMPOSE.format(
+            restart=restart, health=health, port=self.port, more_compose=more_compose
+        )
         return {
             f"{self.name}/docker-compose.yaml": compose,
             f"{self.name}/composia-meta.yaml": META.format(

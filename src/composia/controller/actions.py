@@ -21,14 +21,12 @@ def actions_of(
     cancel_asked: bool,
     waiting: bool,
     holds: bool = False,
-    superseded: bool = False,
     begun: Collection[str] = (),
     finished_at: str | None = None,
 ) -> tuple[str, ...]:
-    """`plan` is None for one that this version cannot read any more.
+    """`plan` is None for what this version cannot read any more, or must not be carried on.
 
-    `superseded`: what it moved has been moved on by another one since. `begun`: the names of
-    steps, of whichever attempt.
+    `begun`: the names of steps, of whichever attempt.
     """
     if not status.ended:
         # Only a person can know that a node will never answer again.
@@ -39,7 +37,7 @@ def actions_of(
         return ("retry", *back, "abandon")
     if status is Status.SUCCEEDED:
         return ("rollback",) if isinstance(plan, RestorePlan) and _kept(plan, result) else ()
-    again = ("retry",) if plan is not None and plan.may_retry and not superseded else ()
+    again = ("retry",) if plan is not None and plan.may_retry else ()
     # A node that was given up may have finished its work: only it knows.
     replaced = isinstance(plan, RestorePlan) and EXCHANGE in begun and _is_young(finished_at)
     return (*again, "rollback") if replaced else again

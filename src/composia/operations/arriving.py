@@ -60,7 +60,7 @@ class PrepareTarget(Operation[Nothing]):
             task=site.task,
             side="target",
             epoch=self.epoch,
-            held=before.held if before else None,
+            held=before.held if before and not before.open else None,
             kept_until=before.kept_until if before else None,
             volumes_left=before.volumes_left if before else (),
             paths_left=before.paths_left if before else (),
@@ -177,7 +177,7 @@ class StartOnTarget(Operation[Started]):
         found = fence.read(site.state)
         await site.notes.note("starting")
         if found and found.held:
-            await fence.give_back_policies(found.held, site)
+            await hold.give_back_policies(found.held.every, site)
         await site.compose.up()
         await site.notes.note("started")
         answered = await answering.wait_until_it_answers(site)

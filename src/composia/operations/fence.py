@@ -13,9 +13,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict
+from composia.operations import hold
 from composia.operations.cargo import Cargo
-from composia.operations.hold import Held
-from composia.operations.project import containers_of
+from composia.operations.held import Held
 from composia.strategies.base import Site
 from composia.tools import durable
 
@@ -52,7 +52,8 @@ class Fence(BaseModel):
     #: The move, and what this node is in it; `left`: the service has gone from here for good.
     task: str
     side: Literal["source", "target", "left"]
-    #: The service has been started behind it: it only tells what the move made here.
+    #: The service has been started behind it, or may be: it only tells what the move made here, or
+    #: what it stopped and could not start again.
     open: bool = False
     #: Of the question that put it up: one of a newer placement may start the service again.
     epoch: int
@@ -94,11 +95,11 @@ async def pass_by(site: Site, epoch: int) -> None:
     Conflict.
     """
     fence = read(site.state)
-    if fence is None or fence.open:
+    if fence is None or (fence.open and fence.side != "source"):
         return
-    if epoch > fence.epoch:
+    if fence.open or epoch > fence.epoch:
         if fence.held:
-            await give_back_policies(fence.held, site)
+            await hold.give_back_policies(fence.held.every, site)
         take_down(site.state)
         return
     raise Conflict(
@@ -106,12 +107,3 @@ async def pass_by(site: Site, epoch: int) -> None:
         " away",
         hint=f"See `composia task show {fence.task}`: retry it, roll it back or abandon it.",
     )
-
-
-async def give_back_policies(held: Held, site: Site) -> None:
-    """Let what a move has stopped, and is still there, start by itself again as it did."""
-    present = {one.id for one in await containers_of(site)}
-    kept = [one for one in held.containers if one.id in present]
-    for policy in sorted({one.policy for one in kept}):
-        ids = [one.id for one in kept if one.policy == policy]
-        await site.docker.set_restart_policy(ids, policy)

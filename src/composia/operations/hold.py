@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
-from composia.errors import Conflict, Failure
-from composia.operations.project import AT_WORK, SERVICE, containers_of, is_one_off
+from composia.errors import Failure
+from composia.operations.held import Held, Kept, idle, in_order, to_keep
+from composia.operations.project import AT_WORK, containers_of, is_one_off
 from composia.strategies.base import Site
 from composia.tools.docker import ContainerInfo
 
@@ -20,37 +28,13 @@ from composia.tools.docker import ContainerInfo
 POLL = 0.1
 #: Seconds between two tries to reach an engine that is away.
 AWAY_POLL = 0.5
-DEPENDS_ON = "com.docker.compose.depends_on"
 
 Result = TypeVar("Result")
+Work = Callable[[Sequence[Kept], Site], Awaitable[Any]]
 
 
 class NotStartedAgain(Failure):
     """What a hold has stopped did not start again; its context is what had failed before."""
-
-
-class Kept(BaseModel):
-    """A container that a hold has stopped, and what it was like."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    name: str
-    project: str
-    compose_service: str
-    policy: str
-    #: Compose services to be started before it, those that must be healthy by then in `healthy`.
-    after: tuple[str, ...]
-    healthy: tuple[str, ...]
-
-
-class Held(BaseModel):
-    """The note of a hold: all that is needed to end it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    hold: str
-    containers: tuple[Kept, ...]
 
 
 @asynccontextmanager
@@ -63,7 +47,7 @@ async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIt
     what was done under the hold does not count. NotStartedAgain instead where they did not start.
     """
     there = await _there(site, containers)
-    note = Held(hold=secrets.token_hex(8), containers=_to_keep(there, site))
+    note = Held(hold=secrets.token_hex(8), containers=to_keep(there, site))
     await site.notes.note("held", **note.model_dump(mode="json"))
     try:
         await _stop(note, site)
@@ -76,21 +60,22 @@ async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIt
         await _uninterrupted(_end(note, site))
 
 
-async def leave_stopped(site: Site) -> Held:
-    """Stop the project as `held` does, and leave it so; `start_again` with the note ends it.
-
-    Raises Failure where something did not stop; then, as after a cancellation, all runs again.
-    """
+async def to_leave_stopped(site: Site) -> Held:
+    """Note what a stop of the whole project is about, which is left so: also what does not run."""
     there = await _there(site, None)
-    note = Held(hold=secrets.token_hex(8), containers=_to_keep(there, site))
+    running = to_keep(there, site)
+    note = Held(hold=secrets.token_hex(8), containers=running, idle=idle(there))
     await site.notes.note("held", **note.model_dump(mode="json"))
-    try:
-        await _stop(note, site)
-        _refuse_at_work(await _there(site, None), site)
-    except BaseException:
-        await start_again(note, site)
-        raise
     return note
+
+
+async def leave_stopped(note: Held, site: Site) -> None:
+    """Stop what is noted as `held` does, and leave it so until `start_again`.
+
+    Raises Failure where something did not stop.
+    """
+    await _stop(note, site)
+    _refuse_at_work(await _there(site, None), site)
 
 
 async def start_again(note: Held, site: Site) -> None:
@@ -134,58 +119,12 @@ def _is_ours(container: ContainerInfo) -> bool:
     return is_one_off(container) and container.name.startswith("composia-")
 
 
-def _to_keep(there: Iterable[ContainerInfo], site: Site) -> tuple[Kept, ...]:
-    at_work = [container for container in there if container.state in AT_WORK]
-    for container in at_work:
-        if container.state == "paused":
-            raise Conflict(
-                f"container {container.name} of {site.service} is paused, so it cannot be stopped",
-                hint=f"Wake it up (docker unpause {container.name}) or stop it, then try again.",
-            )
-        if is_one_off(container):
-            raise Conflict(
-                f"container {container.name} was started by `docker compose run`, and a stop would"
-                " end it for good",
-                hint="Wait until it has ended, then try again.",
-            )
-    return tuple(_kept(container) for container in at_work)
-
-
-def _kept(container: ContainerInfo) -> Kept:
-    # As compose writes it: `postgres:service_healthy:true,cache:service_started:false`.
-    told = [word.split(":") for word in container.labels.get(DEPENDS_ON, "").split(",") if word]
-    return Kept(
-        id=container.id,
-        name=container.name,
-        project=container.labels.get("com.docker.compose.project", ""),
-        compose_service=container.labels.get(SERVICE, ""),
-        policy=container.restart_policy,
-        after=tuple(words[0] for words in told),
-        healthy=tuple(words[0] for words in told if "service_healthy" in words[1:]),
-    )
-
-
-def in_order(containers: Iterable[Kept]) -> list[list[Kept]]:
-    """The containers in rounds: whatever one depends on is in a round before its own."""
-    left, rounds = list(containers), list[list[Kept]]()
-    while left:
-        waiting = {(one.project, one.compose_service) for one in left}
-        ready = [
-            one for one in left if not any((one.project, name) in waiting for name in one.after)
-        ]
-        # Compose refuses circles; labels that somebody wrote may hold one.
-        rounds.append(ready or left)
-        left = [one for one in left if one not in rounds[-1]]
-    return rounds
-
-
 async def _stop(note: Held, site: Site) -> None:
-    if not note.containers:
-        return
-    site.notes.log(f"Stopping {', '.join(one.name for one in note.containers)}")
-    ids = [one.id for one in note.containers]
+    if note.containers:
+        site.notes.log(f"Stopping {', '.join(one.name for one in note.containers)}")
     # Before the stop: an engine that restarts starts what has a policy, stopped or not.
-    await site.docker.set_restart_policy(ids, "no")
+    if ids := [one.id for one in (*note.containers, *note.idle)]:
+        await site.docker.set_restart_policy(ids, "no")
     for together in reversed(in_order(note.containers)):
         await site.docker.stop([one.id for one in together])
 
@@ -220,7 +159,9 @@ async def _end(note: Held, site: Site) -> None:
     failed: dict[str, Failure] = {}
     for together in in_order(note.containers):
         await _wait_for_health(together, note, site)
-        failed |= await _start_round(together, site)
+        failed |= await _by_ones(_start_once, together, site)
+    if note.idle:
+        failed |= await _by_ones(give_back_policies, note.idle, site)
     await site.notes.note("released", hold=note.hold)
     if failed:
         reasons = "; ".join(f"{name}: {error.message}" for name, error in failed.items())
@@ -230,24 +171,25 @@ async def _end(note: Held, site: Site) -> None:
         )
 
 
-async def _start_round(together: Sequence[Kept], site: Site) -> dict[str, Failure]:
-    """Start them at once, and where that fails one by one: one's failure keeps no other down."""
+async def _by_ones(work: Work, together: Sequence[Kept], site: Site) -> dict[str, Failure]:
+    """Do it to all at once, and where that fails one by one: one's failure hinders no other."""
     try:
-        await _start(together, site)
+        await _persistently(work, together, site)
     except Failure as error:
         if len(together) == 1:
             return {together[0].name: error}
         failed: dict[str, Failure] = {}
         for one in together:
-            failed |= await _start_round([one], site)
+            failed |= await _by_ones(work, [one], site)
         return failed
     return {}
 
 
-async def _start(together: Sequence[Kept], site: Site) -> None:
+async def _persistently(work: Work, together: Sequence[Kept], site: Site) -> None:
     while True:
         try:
-            return await _start_once(together, site)
+            await work(together, site)
+            return
         except Failure:
             if await _engine_answers(site):
                 raise
@@ -256,15 +198,22 @@ async def _start(together: Sequence[Kept], site: Site) -> None:
 
 
 async def _start_once(together: Sequence[Kept], site: Site) -> None:
+    # The policies first: if the engine dies between the two, it starts the containers itself.
+    present = await give_back_policies(together, site)
+    await site.docker.start([one.id for one in present])
+
+
+async def give_back_policies(kept: Sequence[Kept], site: Site) -> Sequence[Kept]:
+    """Let what is still there start by itself again as it did; answers what that is."""
     there = {container.id for container in await site.docker.containers()}
-    for one in together:
+    for one in kept:
         if one.id not in there:
             site.notes.log(f"{one.name} was removed or made anew meanwhile; it is left as it is")
-    # The policies first: if the engine dies between the two, it starts the containers itself.
-    for policy in sorted({one.policy for one in together}):
-        ids = [one.id for one in together if one.policy == policy and one.id in there]
+    present = [one for one in kept if one.id in there]
+    for policy in sorted({one.policy for one in present}):
+        ids = [one.id for one in present if one.policy == policy]
         await site.docker.set_restart_policy(ids, policy)
-    await site.docker.start([one.id for one in together if one.id in there])
+    return present
 
 
 async def wait_for_engine(site: Site) -> None:

@@ -19,6 +19,7 @@ from composia.operations.caddy import RemoveFragment
 from composia.operations.cargo import Cargo, dump_of
 from composia.operations.carrying import LastSend
 from composia.operations.fence import Fence, Left
+from composia.operations.hold import NotStartedAgain
 from composia.operations.project import containers_of, stop_for_good
 from composia.strategies.base import Site
 from composia.strategies.pgdumpall import PgDumpAll
@@ -73,33 +74,27 @@ class ExportData(Operation[DataExported]):
             return await self._stop_and_export(site, last)
 
     async def _stop_and_export(self, site: Site, last: LastSend | None) -> DataExported:
-        there = Fence(task=site.task, side="source", epoch=self.epoch)
+        held = await hold.to_leave_stopped(site)
+        there = Fence(task=site.task, side="source", epoch=self.epoch, held=held)
         fence.put_up(site.state, there)
         began = time.monotonic()
         try:
-            held = await hold.leave_stopped(site)
+            await hold.leave_stopped(held, site)
             starts = await hold.starts(site)
-            there = there.model_copy(update={"held": held, "starts": starts})
+            there = there.model_copy(update={"starts": starts})
             fence.put_up(site.state, there)
-            try:
-                exported = await self._export(site, began, last)
-                await hold.prove_stopped(site, starts)
-                left = Left(task=site.task, at=time.time_ns(), cargo=self.cargo)
-                fence.put_up(site.state, there.model_copy(update={"left": left}))
-            except BaseException:
-                await hold.start_again(held, site)
-                raise
+            exported = await self._export(site, began, last)
+            await hold.prove_stopped(site, starts)
+            left = Left(task=site.task, at=time.time_ns(), cargo=self.cargo)
+            fence.put_up(site.state, there.model_copy(update={"left": left}))
         except BaseException:
-            fence.take_down(site.state)
+            await _resume(site)
             raise
         return exported
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         """Start again what was stopped: nobody was told that it was."""
-        try:
-            await hold.release(site, notes)
-        finally:
-            fence.take_down(site.state)
+        await _resume(site)
 
     async def _export(self, site: Site, began: float, last: LastSend | None) -> DataExported:
         stopped = time.monotonic()
@@ -145,14 +140,26 @@ class ResumeSource(Operation[Nothing]):
     op: Literal["resume_source"] = "resume_source"
 
     async def perform(self, site: Site) -> Nothing:
-        found = fence.read(site.state)
-        if found and found.task == site.task:
-            try:
-                if found.held:
-                    await hold.start_again(found.held, site)
-            finally:
-                fence.take_down(site.state)
+        await _resume(site)
         return Nothing()
+
+
+async def _resume(site: Site) -> None:
+    """Start what this move has stopped here, then take its fence down.
+
+    Raises NotStartedAgain, as often as it is asked: until all runs again the fence stays, and is
+    open, so that a person may start the service.
+    """
+    found = fence.read(site.state)
+    if found is None or found.task != site.task or found.side != "source":
+        return
+    try:
+        if found.held:
+            await hold.start_again(found.held, site)
+    except NotStartedAgain:
+        fence.put_up(site.state, found.model_copy(update={"open": True}))
+        raise
+    fence.take_down(site.state)
 
 
 class SourceRetired(BaseModel):

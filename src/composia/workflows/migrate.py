@@ -303,8 +303,12 @@ class MigratePlan(Plan):
                 await run.on(self.source, "undo_caddy", place, insist=True)
         except ComposiaError as second:
             message = f"{error.message}; and it could not be undone: {second.message}"
+            hint = f"Nobody else may start it before `composia task abandon {run.task}`."
             raise LeftOpen(
-                message, keeps=placement(self.service.name), result={}, hint=second.hint
+                message,
+                keeps=placement(self.service.name),
+                result={},
+                hint=" ".join(filter(None, (second.hint, hint))),
             ) from second
         if reached.prepared and not reached.started:
             await self._clear(run, clear)

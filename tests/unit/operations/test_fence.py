@@ -43,6 +43,14 @@ async def test_a_newer_placement_takes_it_down(twins: Twins) -> None:
 
 
 async def test_an_open_one_only_tells_what_was_made(twins: Twins) -> None:
-    put_up(twins, open=True)
+    put_up(twins, side="target", open=True)
     await fence.pass_by(twins.site, epoch=3)
     assert fence.read(twins.site.state)
+
+
+async def test_one_that_was_opened_because_nothing_started_again_goes(
+    twins: Twins,
+) -> None:
+    put_up(twins, side="source", open=True)
+    await fence.pass_by(twins.site, epoch=3)
+    assert fence.read(twins.site.state) is None

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from composia.errors import Conflict, Failure
-from composia.operations.hold import NotStartedAgain, held, in_order, release
+from composia.operations.held import in_order
+from composia.operations.hold import NotStartedAgain, held, release
 from tests.twins.site import Twins
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from composia.errors import Failure
+from composia.errors import Conflict, Failure
 from composia.model.service import ServiceRef
 from composia.operations import fence
-from composia.operations.leaving import ExportData, StopSource
+from composia.operations.hold import NotStartedAgain
+from composia.operations.leaving import ExportData, ResumeSource, StopSource
 from tests.twins.site import Twins
 
 SERVICE = ServiceRef(
@@ -22,6 +24,7 @@ SERVICE = ServiceRef(
 )
 EXPORT = ExportData(service=SERVICE, wire="w", cargo=(), epoch=2)
 STOP = StopSource(service=SERVICE, epoch=2)
+RESUME = ResumeSource(service=SERVICE, epoch=2)
 
 
 @pytest.fixture
@@ -72,3 +75,69 @@ async def test_without_its_fence_nothing_is_proven(twins: Twins) -> None:
     fence.take_down(twins.site.state)
     with pytest.raises(Failure, match="not fenced on main by this move"):
         await STOP.perform(twins.site)
+
+
+async def does_not_resume(twins: Twins) -> None:
+    with pytest.raises(NotStartedAgain, match="web: docker start"):
+        await RESUME.perform(twins.site)
+
+
+async def test_what_an_undo_cannot_start_is_an_error_however_often_it_is_asked(
+    twins: Twins,
+) -> None:
+    await EXPORT.perform(twins.site)
+    with pytest.raises(Conflict):
+        await fence.pass_by(twins.site, EXPORT.epoch)
+    twins.docker.does_not_start = {"web"}
+    await does_not_resume(twins)
+    await does_not_resume(twins)
+    twins.docker.does_not_start = set()
+    await RESUME.perform(twins.site)
+    assert twins.docker.running() == {"web"}
+    assert fence.read(twins.site.state) is None
+
+
+async def test_what_an_undo_cannot_start_a_person_may(twins: Twins) -> None:
+    await EXPORT.perform(twins.site)
+    twins.docker.does_not_start = {"web"}
+    await does_not_resume(twins)
+    await fence.pass_by(twins.site, EXPORT.epoch)
+
+
+@pytest.mark.parametrize("broken", ["the export", "the stop", "the agent"])
+async def test_an_undo_tells_of_what_did_not_start_before_it_too(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    twins.docker.does_not_start = {"web"}
+    if broken == "the agent":
+        await EXPORT.perform(twins.site)
+        with pytest.raises(NotStartedAgain):
+            await EXPORT.put_right(twins.site, twins.notes.noted)
+    else:
+        twins.docker.add("db")
+        twins.docker.does_not_stop = {"db"} if broken == "the stop" else set()
+        if broken == "the export":
+            monkeypatch.setattr(twins.notes, "note", unless_exported(twins.notes.note))
+        with pytest.raises(NotStartedAgain):
+            await EXPORT.perform(twins.site)
+    await does_not_resume(twins)
+
+
+def unless_exported(note: Any) -> Any:
+    """Notes on a disk that is full by then."""
+
+    async def noted(name: str, **facts: Any) -> None:
+        if name == "exported":
+            raise Failure("the disk is full")
+        await note(name, **facts)
+
+    return noted
+
+
+async def test_what_had_exited_before_is_started_by_nobody_either(twins: Twins) -> None:
+    twins.docker.add("job", state="exited", policy="unless-stopped")
+    await EXPORT.perform(twins.site)
+    assert set(twins.docker.policies().values()) == {"no"}
+    await RESUME.perform(twins.site)
+    assert twins.docker.policies() == {"web": "always", "job": "unless-stopped"}
+    assert twins.docker.running() == {"web"}

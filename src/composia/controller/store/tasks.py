@@ -354,12 +354,11 @@ def _task(
         result=result,
         actions=actions_of(
             status,
-            _readable(row.plan),
+            None if superseded else _readable(row.plan),
             result,
             cancel_asked=row.cancel_asked,
             waiting=row.waiting is not None,
             holds=holds,
-            superseded=superseded,
             begun=begun,
             finished_at=row.finished_at,
         ),

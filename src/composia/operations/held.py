@@ -1,0 +1,98 @@
+"""The note of a hold: which containers it is about, and what they were like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict
+
+from composia.errors import Conflict
+from composia.operations.project import AT_WORK, SERVICE, is_one_off
+from composia.strategies.base import Site
+from composia.tools.docker import ContainerInfo
+
+DEPENDS_ON = "com.docker.compose.depends_on"
+
+
+class Kept(BaseModel):
+    """A container that a hold has stopped, and what it was like."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    project: str
+    compose_service: str
+    policy: str
+    #: Compose services to be started before it, those that must be healthy by then in `healthy`.
+    after: tuple[str, ...]
+    healthy: tuple[str, ...]
+
+
+class Held(BaseModel):
+    """The note of a hold: all that is needed to end it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    hold: str
+    containers: tuple[Kept, ...]
+    #: What did not run and has a policy: an engine that restarts would start it. Only of a stop
+    #: that is left so.
+    idle: tuple[Kept, ...] = ()
+
+    @property
+    def every(self) -> tuple[Kept, ...]:
+        """All whose policies were taken away."""
+        return (*self.containers, *self.idle)
+
+
+def to_keep(there: Iterable[ContainerInfo], site: Site) -> tuple[Kept, ...]:
+    """What is at work. Raises Conflict for what could not be stopped and started again."""
+    at_work = [container for container in there if container.state in AT_WORK]
+    for container in at_work:
+        if container.state == "paused":
+            raise Conflict(
+                f"container {container.name} of {site.service} is paused, so it cannot be stopped",
+                hint=f"Wake it up (docker unpause {container.name}) or stop it, then try again.",
+            )
+        if is_one_off(container):
+            raise Conflict(
+                f"container {container.name} was started by `docker compose run`, and a stop would"
+                " end it for good",
+                hint="Wait until it has ended, then try again.",
+            )
+    return tuple(_kept(container) for container in at_work)
+
+
+def idle(there: Iterable[ContainerInfo]) -> tuple[Kept, ...]:
+    """What does not run, and could be started by an engine that restarts."""
+    resting = [one for one in there if one.state in ("exited", "created")]
+    return tuple(_kept(one) for one in resting if one.restart_policy != "no")
+
+
+def _kept(container: ContainerInfo) -> Kept:
+    # As compose writes it: `postgres:service_healthy:true,cache:service_started:false`.
+    told = [word.split(":") for word in container.labels.get(DEPENDS_ON, "").split(",") if word]
+    return Kept(
+        id=container.id,
+        name=container.name,
+        project=container.labels.get("com.docker.compose.project", ""),
+        compose_service=container.labels.get(SERVICE, ""),
+        policy=container.restart_policy,
+        after=tuple(words[0] for words in told),
+        healthy=tuple(words[0] for words in told if "service_healthy" in words[1:]),
+    )
+
+
+def in_order(containers: Iterable[Kept]) -> list[list[Kept]]:
+    """The containers in rounds: whatever one depends on is in a round before its own."""
+    left, rounds = list(containers), list[list[Kept]]()
+    while left:
+        waiting = {(one.project, one.compose_service) for one in left}
+        ready = [
+            one for one in left if not any((one.project, name) in waiting for name in one.after)
+        ]
+        # Compose refuses circles; labels that somebody wrote may hold one.
+        rounds.append(ready or left)
+        left = [one for one in left if one not in rounds[-1]]
+    return rounds
