@@ -130,7 +130,11 @@ def test_promise_19_after_the_answer_rollback_goes_back(world: World, app: App, 
     world.lab.fail("8_write_back:before", "error")
     task = world.fails(f"{app.path}/migrate", wanted())
     app.write("edge", "since")
-    world.ok(f"{app.path}/backup", {"nodes": ["edge"]})
+    stale = world.post(f"{app.path}/backup", {"nodes": ["main"]})
+    assert stale.status_code == 409
+    assert task["id"] in stale.text
+    saved = world.ok(f"{app.path}/backup")
+    assert world.backup_of(saved, "data")["node"] == "edge"
 
     back = world.ok(f"/tasks/{task['id']}/rollback", {"data": data})
     assert back["type"] == "migrate"

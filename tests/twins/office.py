@@ -26,12 +26,11 @@ from composia.model.schedule import Overdue
 from composia.model.service import ServiceRef
 from composia.model.session import Session
 from composia.model.shown import ScheduleView
-from composia.model.task import Status, Task, TaskError
+from composia.model.task import OpenMove, Status, Task, TaskError
 from composia.operations.readings import ContainerLogs, ListSnapshot, Reading
 from composia.operations.surveying import SourceSeen, SurveySource, SurveyTarget, TargetSeen
 from composia.tools.git import Commit, Person
 from composia.workflows import AnyPlan
-from composia.workflows.known import OpenMove
 from composia.workflows.plan import Plan
 
 NOW = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
@@ -186,16 +185,12 @@ class MemoryStore:
     copied: dict[str, CopyState] = field(default_factory=dict)
     notices: dict[str, Notification] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
-    moves_left_open: dict[str, OpenMove] = field(default_factory=dict)
 
     async def task(self, task: str) -> Task | None:
         return self.admitted[task][0] if task in self.admitted else None
 
     async def way_of(self, service: str, node: str) -> Sequence[str]:
         return ()
-
-    async def open_moves(self) -> Mapping[str, OpenMove]:
-        return self.moves_left_open
 
     async def plan(self, task: str) -> AnyPlan | None:
         return self.admitted[task][1] if task in self.admitted else None  # type: ignore[return-value]  # all plans are of the union
@@ -254,6 +249,9 @@ class MemoryStore:
 
     async def read_part(self) -> ReadPart | None:
         return None
+
+    async def open_moves(self) -> Sequence[OpenMove]:
+        return ()
 
     async def notification(self, notification: str) -> Notification | None:
         return self.notices.get(notification)

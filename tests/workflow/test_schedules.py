@@ -15,7 +15,7 @@ from composia.controller.scheduler import PER_NODE, Scheduler
 from composia.controller.store.schedules import DueRun
 from composia.errors import CommandFailed
 from composia.model.catalog import Broken, CatalogView
-from composia.model.config import ControllerConfig
+from composia.model.config import ControllerConfig, RusticConfig
 from composia.model.node import Container, NodeState
 from composia.model.shown import ScheduleView
 from composia.model.task import Status, Task
@@ -208,6 +208,19 @@ async def test_one_node_that_is_away_does_not_keep_the_other_from_its_backup(hou
 
     assert [task.nodes for task in tasks] == [("main",)]
     assert [run.node for run in (await house.view_of()).waiting] == ["edge"]
+
+
+async def test_while_a_move_is_open_the_active_instance_is_saved(house: House) -> None:
+    move = await house.ended((await house.submit(deploy("edge"))).id)
+    await house.store.begin_move(move.id, "my-app", "main", "edge")
+    await house.store.note_move(move.id, "answered", {})
+    house.offline = {"main"}
+    house.config = house.config.model_copy(update={"rustic": RusticConfig(main_nodes=("edge",))})
+
+    [task] = await house.at(TWO)
+
+    assert task.nodes == ("edge",)
+    assert task.status is Status.SUCCEEDED, task.error
 
 
 async def test_what_still_waits_when_the_next_comes_is_missed_with_its_reason(

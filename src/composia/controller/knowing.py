@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
 from composia.model.node import NodeState
 from composia.model.offsite import CopyState, ReadPart
-from composia.workflows.known import Known, OpenMove
+from composia.model.task import OpenMove
+from composia.workflows.known import Known
 
 
 class KnownStore(Protocol):
@@ -19,7 +20,7 @@ class KnownStore(Protocol):
 
     async def read_part(self) -> ReadPart | None: ...
 
-    async def open_moves(self) -> Mapping[str, OpenMove]: ...
+    async def open_moves(self) -> Sequence[OpenMove]: ...
 
 
 class KnownNodes(Protocol):
@@ -45,5 +46,5 @@ async def known(
         offsite=config.offsite,
         copies=await store.copies(),
         read_part=await store.read_part(),
-        open_moves=await store.open_moves(),
+        moves={move.service: move for move in await store.open_moves()},
     )

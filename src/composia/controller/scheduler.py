@@ -237,7 +237,7 @@ class Scheduler:
     async def _try(self, unit: str, runs: Sequence[DueRun], work: Work, busy: Counter[str]) -> None:
         try:
             await self._submit(_batch(unit, runs), runs, work, _possible(work, busy))
-            busy.update([work.node] if work.first.kind is Kind.BACKUP else [])
+            busy.update([work.place] if work.first.kind is Kind.BACKUP else [])
         except ComposiaError as error:
             await self._store.put_runs_off(runs, error.message)
         except Exception as error:
@@ -341,9 +341,9 @@ def _by_unit(runs: Sequence[DueRun], schedules: Mapping[str, Schedule]) -> dict[
 def _possible(work: Work, busy: Counter[str]) -> Planned:
     """What can be begun now. Raises ComposiaError with what it waits for."""
     if work.first.kind is Kind.BACKUP:
-        _refuse_offline(work.known, [work.node])
-        if busy[work.node] >= PER_NODE:
-            raise Waits(f"{PER_NODE} scheduled backups run on {work.node}, which is the limit")
+        _refuse_offline(work.known, [work.place])
+        if busy[work.place] >= PER_NODE:
+            raise Waits(f"{PER_NODE} scheduled backups run on {work.place}, which is the limit")
     planned = plans_for(work)
     _refuse_offline(work.known, [node for plan in planned.plans for node in plan.nodes])
     return planned

@@ -57,6 +57,15 @@ class Waiting(Noun):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
 
+class OpenMove(Noun):
+    """A move whose target has answered, and that is not over: the service runs on the target."""
+
+    task: str
+    service: str
+    source: str
+    target: str
+
+
 class TaskError(Noun):
     step: str | None = None
     message: str

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import ComposiaError, Failure, Told, told
+from composia.operations import fence
 from composia.operations.base import Operation
 from composia.operations.hold import NotStartedAgain, held, release
 from composia.operations.project import containers_of
@@ -65,6 +66,7 @@ class SaveData(Operation[DataSaved]):
 
     async def perform(self, site: Site) -> DataSaved:
         await containers_of(site)
+        fence.refuse_left(site)
         notes = _Sum(site.notes)
         save = _Save(replace(site, notes=notes, empty_is_fine=self.empty_is_fine), notes)
         began = datetime.now(UTC)

@@ -88,6 +88,17 @@ def take_down(state: Path) -> None:
     durable.remove(state / FILE)
 
 
+def refuse_left(site: Site) -> None:
+    """Whatever takes what lies here for the service's data asks here first. Raises Conflict."""
+    fence = read(site.state)
+    if fence and fence.side != "target" and not fence.open:
+        raise Conflict(
+            f"{site.service} does not run on {site.node} any more: task {fence.task} moves it, or"
+            " has moved it away, and its data here is not what it works with",
+            hint=f"Ask for the node where it runs; see `composia task show {fence.task}`.",
+        )
+
+
 async def pass_by(site: Site, epoch: int) -> None:
     """Whatever starts the service asks here first.
 

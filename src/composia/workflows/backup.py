@@ -188,7 +188,9 @@ def plan_backup(
     """Raises ComposiaError, with all that stands in the way."""
     found, wrong = known.service(service), Objections()
     repository = known.repository()
-    on = known.nodes_with_instances(found, request.nodes, wrong)
+    wanted = known.active_nodes(found) if request.nodes is None else request.nodes
+    on = known.nodes_with_instances(found, wanted, wrong)
+    known.object_to_what_has_left(found, on, wrong)
     items = _items(found, request.data_items, wrong)
     known.object_to_a_disabled(found, wrong)
     places: dict[Place, str] = {("nodes", number): node for number, node in enumerate(on)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from composia.errors import Conflict, Invalid
 from composia.model.catalog import CatalogView, Service
@@ -14,17 +13,10 @@ from composia.model.meta import Keep
 from composia.model.node import Container, NodeState
 from composia.model.offsite import CopyState, ReadPart
 from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
+from composia.model.task import OpenMove
 from composia.workflows.objections import Objections, Place, not_found
 
 RUNNING = frozenset({"running", "restarting", "paused"})
-
-
-class OpenMove(NamedTuple):
-    """A move whose target has answered, and which was never ended: the service runs there."""
-
-    task: str
-    source: str
-    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +39,10 @@ class Known:
     copies: Mapping[str, CopyState] = field(default_factory=dict)
     #: The part of the repository's data that was read last.
     read_part: ReadPart | None = None
-    #: Moves that were left open, by service.
-    open_moves: Mapping[str, OpenMove] = field(default_factory=dict)
     #: In which days, weeks and months begin.
     timezone: str = "UTC"
+    #: The moves that are open, by their services.
+    moves: Mapping[str, OpenMove] = field(default_factory=dict)
 
     def service(self, name: str) -> Service:
         """Raises NotFound, or Invalid with its problems for one that is broken."""
@@ -181,9 +173,31 @@ class Known:
                 wrong.unknown(("nodes", place), "node", node, self.nodes)
         return on
 
+    def active(self, service: str, node: str) -> str:
+        """The node where an instance is that belongs on this one: an open move has carried it."""
+        move = self.moves.get(service)
+        return move.target if move and move.source == node else node
+
+    def active_nodes(self, service: Service) -> tuple[str, ...]:
+        """The service's nodes, while a move is open with its target instead of its source."""
+        return tuple(self.active(service.name, node) for node in service.meta.nodes)
+
+    def object_to_what_has_left(
+        self, service: Service, on: Sequence[str], wrong: Objections
+    ) -> None:
+        """What an open move has left behind is not the service's data any more."""
+        move = self.moves.get(service.name)
+        if move and move.source in on:
+            wrong.conflict(
+                (),
+                f"{service.name} runs on {move.target}: task {move.task} has moved it away from"
+                f" {move.source}, and is open",
+                f"Name {move.target} instead, or settle it: `composia task show {move.task}`.",
+            )
+
     def _may_have(self, service: Service, node: str) -> bool:
         state = self.nodes[node]
-        return node in service.meta.nodes or bool(
+        return node in self.active_nodes(service) or bool(
             state and any(one.service == service.name for one in state.instances)
         )
 

@@ -15,6 +15,7 @@ from composia.model.meta import DataItem
 from composia.model.names import Name
 from composia.model.node import Instance
 from composia.model.service import CaddyRef, ServiceRef
+from composia.model.task import OpenMove
 from composia.operations.arriving import DumpToLoad
 from composia.operations.cargo import Cargo
 from composia.operations.leaving import DumpToTake
@@ -26,7 +27,7 @@ from composia.workflows.backup import BackupPlan, BackupRequest, plan_backup
 from composia.workflows.check import expected, problems_of
 from composia.workflows.choice import is_good
 from composia.workflows.dns import dns_targets, object_to_dns
-from composia.workflows.known import Known, OpenMove
+from composia.workflows.known import Known
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.objections import Objections
 from composia.workflows.rescue import RescuePlan
@@ -103,7 +104,7 @@ def begin(known: Known, service: str, request: MigrateRequest) -> tuple[Move, Ob
 
 def _left_open(known: Known, service: Service, request: MigrateRequest) -> OpenMove | None:
     """The open move on whose target the service was when that burnt."""
-    left = known.open_moves.get(service.name) if request.source_is_gone else None
+    left = known.moves.get(service.name) if request.source_is_gone else None
     return left if left and request.source_node in (None, left.target) else None
 
 

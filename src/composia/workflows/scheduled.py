@@ -40,6 +40,11 @@ class Work:
     def first(self) -> Schedule:
         return self.schedules[0]
 
+    @property
+    def place(self) -> str:
+        """The node to work on: where the service's instance of that node is now."""
+        return self.known.active(str(self.first.service), self.node)
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -58,7 +63,7 @@ def plans_for(work: Work) -> Planned:
 
 def _backup(work: Work) -> Plan:
     items = tuple(dict.fromkeys(str(one.data_item) for one in work.schedules))
-    request = BackupRequest(data_items=items, nodes=(work.node,))
+    request = BackupRequest(data_items=items, nodes=(work.place,))
     return plan_backup(work.known, str(work.first.service), request, BackupKind.SCHEDULED)
 
 

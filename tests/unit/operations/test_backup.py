@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from composia.errors import Conflict, Failure
 from composia.model.service import ServiceRef
+from composia.operations import fence
 from composia.operations.backup import DataSaved, ItemToSave, SaveData
+from composia.operations.fence import Fence
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.files_tar_after_stop import FilesTarAfterStop
 from composia.tools import manifest
@@ -64,6 +67,21 @@ async def test_live_items_come_first_and_the_service_stops_once(twins: Twins) ->
     assert order == [(1, 1), (0, 2), (0, 3)]
     assert [line for line in twins.docker.done if "stop" in line] == ["stop web"]
     assert [item.name for item in done.items] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("side", ["source", "left"])
+async def test_what_a_move_has_left_behind_is_not_saved(
+    twins: Twins, side: Literal["source", "left"]
+) -> None:
+    fence.put_up(twins.site.state, Fence(task="01MOVE", side=side, epoch=1))
+    with pytest.raises(Conflict, match="task 01MOVE moves it, or has moved it away"):
+        await save(twins, live("a"))
+    assert twins.engine.kept == {}
+
+
+async def test_what_a_move_has_brought_is_saved(twins: Twins) -> None:
+    fence.put_up(twins.site.state, Fence(task="01MOVE", side="target", epoch=1, open=True))
+    assert errors(await save(twins, live("a"))) == {"a": None}
 
 
 async def test_a_backup_of_live_items_stops_nothing(twins: Twins) -> None:

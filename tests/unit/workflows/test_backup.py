@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from composia.errors import Cancelled, Conflict, Failure, NotFound, Told
+from composia.model.task import OpenMove
 from composia.operations.backup import DataSaved, ItemSaved, SaveData
 from composia.operations.base import Operation
 from composia.operations.repository import RepositoryOpened
@@ -89,6 +90,16 @@ def test_everything_wrong_with_a_request_is_named_at_once(world: World) -> None:
 def test_an_item_that_cannot_be_saved_says_what_it_needs(world: World) -> None:
     with pytest.raises(Conflict, match="legacy has no way to be saved"):
         planned(world, BackupRequest(data_items=("legacy",)))
+
+
+def test_while_a_move_is_open_the_active_instance_is_saved(world: World) -> None:
+    world.has(TWICE, INFRA)
+    away = OpenMove(task="01MOVE", service="my-app", source="main", target="cellar")
+    world.sees(cellar=node_state())
+    world.change(moves={"my-app": away})
+    assert planned(world).on == ("cellar", "edge")
+    with pytest.raises(Conflict, match="runs on cellar: task 01MOVE has moved it away from main"):
+        planned(world, BackupRequest(nodes=("main",)))
 
 
 async def test_a_node_without_the_repository_goes_through_one_with_it(world: World) -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from composia.errors import Conflict, Failure, NodeLost
 from composia.model.backup import Backup, BackupStatus
+from composia.model.task import OpenMove
 from composia.operations.arriving import Started
 from composia.operations.base import Nothing, Operation
 from composia.operations.leaving import StaleStopped
 from composia.operations.surveying import TargetSeen
-from composia.workflows.known import OpenMove
 from composia.workflows.move import MigrateRequest, begin, plan_rescue
 from composia.workflows.plan import LeftOpen
 from composia.workflows.rescue import RescuePlan, StopStalePlan
@@ -52,7 +52,8 @@ def chosen(plan: RescuePlan) -> list[str]:
 def burnt_after_a_move(world: World) -> None:
     """Edge, to which it had been moved; the catalog still says main."""
     world.has(MOVING, INFRA)
-    world.change(open_moves={"my-app": OpenMove("01MOVE", "main", "edge")})
+    left = OpenMove(task="01MOVE", service="my-app", source="main", target="edge")
+    world.change(moves={"my-app": left})
 
 
 def test_it_comes_from_the_backups_of_the_lost_node(world: World) -> None:

@@ -20,11 +20,10 @@ from composia.model.offsite import CopyState, ReadPart
 from composia.model.schedule import Overdue
 from composia.model.session import Session
 from composia.model.shown import ScheduleView
-from composia.model.task import Task
+from composia.model.task import OpenMove, Task
 from composia.operations.readings import Reading
 from composia.tools.git import Commit
 from composia.workflows import AnyPlan
-from composia.workflows.known import OpenMove
 from composia.workflows.plan import Plan
 
 
@@ -64,8 +63,6 @@ class Store(Protocol):
     async def plan(self, task: str) -> AnyPlan | None: ...
 
     async def way_of(self, service: str, node: str) -> Sequence[str]: ...
-
-    async def open_moves(self) -> Mapping[str, OpenMove]: ...
 
     async def tasks(
         self,
@@ -126,6 +123,8 @@ class Store(Protocol):
     async def copies(self) -> Mapping[str, CopyState]: ...
 
     async def read_part(self) -> ReadPart | None: ...
+
+    async def open_moves(self) -> Sequence[OpenMove]: ...
 
     async def keep_session(self, session: Session) -> None: ...
 

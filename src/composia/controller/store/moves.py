@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from composia.controller.store.database import Database
 from composia.controller.store.schema import EPOCHS, MOVES, STEPS
 from composia.errors import Conflict
-from composia.workflows.known import OpenMove
+from composia.model.task import OpenMove
 
 BEGUN, ANSWERED, GIVEN_UP, DONE, UNDONE = "begun", "answered", "given_up", "done", "undone"
 #: A move that is over: questions of an older placement are refused from then on.
@@ -113,16 +113,16 @@ class Moves:
                 way.append(node)
         return way
 
-    async def open_moves(self) -> dict[str, OpenMove]:
-        """By service: the move that has arrived last, where it was never ended."""
-        query = select(MOVES).where(MOVES.c.stage.in_(ARRIVED)).order_by(MOVES.c.task)
+    async def open_moves(self) -> list[OpenMove]:
+        """Moves whose target has answered, and that neither are over nor were taken back since."""
+        this = MOVES.alias()
+        later = _later_than(this.c.task, this.c.service).exists()
+        query = select(this).where(this.c.stage == ANSWERED, ~later)
         async with self._db.read() as db:
-            newest = {row.service: row for row in await db.execute(query)}
-        return {
-            name: OpenMove(row.task, row.source, row.target)
-            for name, row in newest.items()
-            if row.stage == ANSWERED
-        }
+            return [
+                OpenMove(task=row.task, service=row.service, source=row.source, target=row.target)
+                for row in await db.execute(query)
+            ]
 
     async def between_ends(self, task: str, first: str, second: str) -> float:
         """Seconds from the end of one step on the source to the end of another one."""

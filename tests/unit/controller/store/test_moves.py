@@ -8,7 +8,6 @@ from composia.controller.store.moves import ANSWERED, BEGUN, DONE, GIVEN_UP, UND
 from composia.controller.store.store import Store
 from composia.controller.store.tasks import NewTask
 from composia.errors import Conflict
-from composia.workflows.known import OpenMove
 from tests.workflow.office import deploy
 
 
@@ -47,6 +46,30 @@ async def test_its_end_is_a_new_placement_once(store: Store) -> None:
     await store.note_move("01A", DONE, {})
     await store.note_move("01A", DONE, {})
     assert await store.epoch("my-app") == 2
+
+
+async def open_now(store: Store) -> list[tuple[str, str]]:
+    return [(move.task, move.target) for move in await store.open_moves()]
+
+
+async def test_a_move_is_open_from_its_answer_to_its_end(store: Store) -> None:
+    await begun(store)
+    assert await open_now(store) == []
+    await store.note_move("01A", ANSWERED, {})
+    assert await open_now(store) == [("01A", "edge")]
+    await store.note_move("01A", DONE, {})
+    assert await open_now(store) == []
+
+
+async def test_a_move_is_open_until_it_was_taken_back(store: Store) -> None:
+    await begun(store)
+    await store.note_move("01A", ANSWERED, {})
+    await begun(store, "01B")
+    await store.note_move("01B", UNDONE, {})
+    assert await open_now(store) == [("01A", "edge")]
+    await begun(store, "01B")
+    await store.note_move("01B", DONE, {})
+    assert await open_now(store) == []
 
 
 async def test_a_node_knows_more_than_a_lost_store(store: Store) -> None:
@@ -101,17 +124,6 @@ async def test_what_has_been_moved_on_is_not_carried_on(store: Store) -> None:
     with pytest.raises(Conflict, match="has been moved since"):
         await begun(store)
     assert (await begun(store, "01B", "edge", "main"))[0] == DONE
-
-
-async def test_an_open_move_is_known_until_another_one_arrives(store: Store) -> None:
-    await begun(store)
-    assert await store.open_moves() == {}
-    await store.note_move("01A", ANSWERED, {})
-    assert await store.open_moves() == {"my-app": OpenMove("01A", "main", "edge")}
-    await begun(store, "01B", "edge", "third")
-    assert await store.open_moves() == {"my-app": OpenMove("01A", "main", "edge")}
-    await store.note_move("01B", DONE, {})
-    assert await store.open_moves() == {}
 
 
 async def test_the_way_of_a_service_goes_back_to_where_it_came_from(store: Store) -> None:
