@@ -51,6 +51,23 @@ def test_promise_17_no_acknowledged_write_is_lost_by_a_move(world: World, app: A
     assert "nodes:\n  - edge   # the first one\n" in app.meta
 
 
+def test_promise_16_nothing_stops_before_step_1(world: World, app: App) -> None:
+    app.deploy(strategy="files.tar_after_stop")
+    app.write("main", "before")
+    container = app.container()
+    started = world.docker("inspect", "-f", "{{.State.StartedAt}}", container)
+    world.lab.fail("1_export_data:before", "error")
+    task = world.fails(f"{app.path}/migrate", wanted())
+    assert world.docker("inspect", "-f", "{{.State.StartedAt}}", container) == started
+    copies = [one for one in world.backups(service=app.name) if one["task_id"] == task["id"]]
+    assert {one["data_item"]: one["status"] for one in copies} == {
+        "data": "partial",
+        "pages": "success",
+    }
+    world.ok(f"{app.path}/migrate", wanted())
+    assert app.read("edge") == ["before"]
+
+
 @pytest.mark.parametrize("step", UNDONE)
 def test_promise_19_a_failure_before_the_answer_is_undone_by_itself(
     world: World, app: App, step: str

@@ -26,6 +26,11 @@ from composia.workflows.sides import errors_of, names
 
 #: An error quotes so many paths; the record's warnings have them all.
 QUOTED = 5
+#: Why a move's safety copy of an item that is saved stopped is not whole: it counts for nothing.
+TAKEN_LIVE = (
+    "taken while the service ran, for a move stops nothing for its safety copy: the item's own"
+    " strategy stops the service first"
+)
 #: What to do about paths that could not be read.
 UNREAD = (
     "They are missing in the backup. Look at them on the node (who may read them: rustic reads as "
@@ -54,6 +59,8 @@ class NamedItem(BaseModel):
 
     name: str
     strategy: AnyBackupStrategy
+    #: The item's own strategy stops the service, and this one does not.
+    taken_live: bool = False
 
 
 class BackupPlan(Plan):
@@ -149,13 +156,16 @@ class BackupPlan(Plan):
         return records
 
     def _record(self, task: str, node: str, item: ItemSaved) -> Backup:
-        strategy = next(one.strategy for one in self.items if one.name == item.name)
-        common = self._common(task, node, NamedItem(name=item.name, strategy=strategy))
+        named = next(one for one in self.items if one.name == item.name)
+        common = self._common(task, node, named)
         common |= {"time": item.started_at, "duration": item.duration}
         if item.saved is None:
             error = item.error.message if item.error else "nothing was said about it"
             return Backup(**common, snapshot_id=None, status=BackupStatus.FAILED, error=error)
-        return Backup(**common, **_of_snapshot(item.saved))
+        found = _of_snapshot(item.saved)
+        if named.taken_live and not item.saved.unread:
+            found |= {"status": BackupStatus.PARTIAL, "error": TAKEN_LIVE}
+        return Backup(**common, **found)
 
     def _failures(self, task: str, node: str, error: ComposiaError, now: Any) -> list[Backup]:
         return [
@@ -264,7 +274,7 @@ def _result(
     wrong = [
         f"{record.data_item} on {record.node}: {record.status}: {record.error}"
         for record in records
-        if record.status is not BackupStatus.SUCCESS
+        if record.status is not BackupStatus.SUCCESS and record.error != TAKEN_LIVE
     ]
     wrong += [f"{node}: {problem.message}" for node, problem in _problems(outcomes).items()]
     if wrong:

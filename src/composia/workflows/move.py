@@ -21,9 +21,10 @@ from composia.operations.cargo import Cargo
 from composia.operations.leaving import DumpToTake
 from composia.operations.surveying import Size, SourceSeen, TargetSeen
 from composia.strategies.files_copy import FilesCopy
+from composia.strategies.files_tar_after_stop import FilesTarAfterStop
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.pgimport import PgImport
-from composia.workflows.backup import BackupPlan, BackupRequest, plan_backup
+from composia.workflows.backup import BackupPlan, BackupRequest, NamedItem, plan_backup
 from composia.workflows.check import expected, problems_of
 from composia.workflows.choice import is_good
 from composia.workflows.dns import dns_targets, object_to_dns
@@ -320,11 +321,20 @@ def _bytes(sizes: Mapping[str, Size], dumps: Mapping[str, int | None]) -> Mappin
 def _safety_copy(
     known: Known, service: str, node: str, items: tuple[str, ...]
 ) -> BackupPlan | None:
-    """None where nothing moves."""
+    """None where nothing moves. Nothing stops for it: not for as long as rustic takes."""
     if not items:
         return None
     request = BackupRequest(nodes=(node,), data_items=items)
-    return plan_backup(known, service, request, BackupKind.MIGRATION)
+    found = plan_backup(known, service, request, BackupKind.MIGRATION)
+    return found.model_copy(update={"items": tuple(map(_while_it_runs, found.items))})
+
+
+def _while_it_runs(item: NamedItem) -> NamedItem:
+    match item.strategy:
+        case FilesTarAfterStop(include=include, exclude=exclude):
+            live = FilesCopy(include=include, exclude=exclude)
+            return NamedItem(name=item.name, strategy=live, taken_live=True)
+    return item
 
 
 def _dumps_out(items: Sequence[DataItem]) -> tuple[DumpToTake, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,20 @@ import pytest
 from composia.errors import Conflict, Failure, Invalid, NodeLost
 from composia.model.service import CaddyRef
 from composia.operations.arriving import DataRestored, Started
+from composia.operations.backup import DataSaved, ItemSaved, SaveData
 from composia.operations.base import Nothing, Operation
 from composia.operations.carrying import Received, Rounds
 from composia.operations.certificates import CertificatesReceived, CertificatesSent
 from composia.operations.fragments import Placed
 from composia.operations.leaving import DataExported, SourceRetired
+from composia.operations.repository import RepositoryOpened
 from composia.operations.surveying import Size, SourceSeen, TargetSeen
+from composia.strategies.base import Needs, Saved
+from composia.tools.rustic import Snapshot
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.move import MigrateRequest, begin, plan_migrate, plan_move_back
 from composia.workflows.plan import LeftOpen
-from tests.twins.office import INFRA, MY_APP
+from tests.twins.office import INFRA, MY_APP, NOW, REPOSITORY, SNAPSHOT
 from tests.twins.run import Answer, MemoryRun
 from tests.unit.workflows.conftest import World
 
@@ -208,6 +213,33 @@ async def test_a_rollback_without_the_data_carries_none(world: World) -> None:
     assert "pre_copy" not in asked
     assert "restore_data" not in asked
     assert back.takes_over == "01TASK"
+
+
+async def test_nothing_stops_for_the_safety_copy(world: World) -> None:
+    text = copy.deepcopy(MOVING)
+    text["data_protect"]["data"][0]["backup"]["strategy"] = "files.tar_after_stop"
+    world.has(text, INFRA)
+    move, wrong = begin(world.known, "my-app", MigrateRequest(target_node="edge"))
+    plan = plan_migrate(world.known, move, wrong, (SOURCE, TARGET)).backup
+    assert plan
+    assert Needs.STOPPED not in [item.strategy.needs for item in plan.items]
+
+    run = MemoryRun(saving)
+    await plan.carry_out(run)
+    cold, dump = run.told["record_backups"]["backups"]
+    assert (cold["status"], cold["strategy"]) == ("partial", "files.copy")
+    assert "while the service ran" in cold["error"]
+    assert dump["status"] == "success"
+
+
+def saving(node: str, operation: Operation[Any]) -> Answer:
+    """A node that saves all that it is asked to."""
+    if not isinstance(operation, SaveData):
+        return RepositoryOpened(repository_id=REPOSITORY, made=False)
+    saved = Saved(snapshot=Snapshot(id=SNAPSHOT, size=5, added=3, files=2, duration=1.0))
+    common = {"started_at": NOW, "duration": 1.0, "saved": saved}
+    items = [ItemSaved(name=one.name, backup_id=one.backup_id, **common) for one in operation.items]
+    return DataSaved(items=tuple(items))
 
 
 def test_what_no_item_covers_is_refused_by_name(world: World) -> None:
