@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from composia.operations.restore import ExchangeBack
 from composia.strategies.files_copy import FilesCopyBack
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.pgimport import PgImport
+from tests.e2e.disks import disk
 from tests.e2e.node import NodeService, clean, lab_of, make_repository
 from tests.lab import Lab
 
@@ -107,6 +109,21 @@ def test_an_import_beside_a_folder_in_a_subfolder_with_a_user_of_its_own(node: L
     service.restore(wanted, BACK)
     assert rows(service) == "first"
     assert (service.folder / "pg/beside").read_text() == "stays"
+
+
+def test_an_import_into_a_volume_that_is_a_disk_of_its_own(node: Lab) -> None:
+    volumes = "volumes: {pg: {name: own_pg, external: true}}"
+    node.docker("main", "volume", "create", "own_pg")
+    place = node.docker("main", "volume", "inspect", "-f", "{{.Mountpoint}}", "own_pg")
+    with disk(Path(place.strip())):
+        service = a_database(node, "own", port="5436", volumes=volumes)
+        wanted = service.save("database", SAVE)
+        sql(service, "DROP TABLE t", "app")
+        task = service.restore(wanted, BACK)
+        assert rows(service) == "first"
+        service.perform(ExchangeBack(service=service.ref, of_task=task))
+        assert sql(service, "SELECT count(*) FROM pg_class WHERE relname = 't'", "app") == "0"
+        service.compose("down")
 
 
 def test_an_import_where_the_data_folder_and_the_containers_are_gone(node: Lab) -> None:
