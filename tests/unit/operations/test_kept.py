@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -113,3 +114,12 @@ async def test_what_a_task_at_work_has_fetched_stays_however_long_it_takes(tmp_p
         Aside(aside, task).beside(tmp_path / "app/data", "item").mkdir()
     assert await kept.expire(aside, MemoryDocker(), later, at_work={"slow"}) == ["ended"]
     assert (aside / "slow/item-data").is_dir()
+
+
+async def test_others_go_on_while_what_lies_aside_is_removed(tmp_path: Path) -> None:
+    aside = Aside(tmp_path / ".composia", "one")
+    aside.beside(tmp_path / "app/data", "item").mkdir()
+    other = asyncio.create_task(asyncio.sleep(0))
+    await aside.discard(MemoryDocker())
+    assert other.done()
+    assert not aside.folder.exists()
