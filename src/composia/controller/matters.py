@@ -14,6 +14,7 @@ from composia.workflows.backup import BackupPlan
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.offsite import CopyPlan
 from composia.workflows.plan import Plan
+from composia.workflows.repository import CheckRepositoryPlan
 from composia.workflows.verify import VerifyPlan
 
 
@@ -23,6 +24,8 @@ class Over:
 
     subject: str
     by: str
+    #: Whatever there was about a subject that begins so.
+    below: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,31 @@ def _care(event: EventName, what: str) -> Callable[[Ended], News]:
     return tells
 
 
+def _check(ended: Ended) -> News:
+    """Damaged data is mended when the same data, or all of it, was read again and is whole."""
+    plan = ended.plan
+    reads = plan.reads if isinstance(plan, CheckRepositoryPlan) else None
+    damaged = reads is not None and bool((ended.task.result or {}).get("damaged"))
+    if not ended.failed:
+        yield from _settled(ended, "check")
+        if reads and ended.task.status is Status.SUCCEEDED:
+            every = reads == "all"
+            subject = _DATA if every else f"{_DATA}{reads}"
+            yield Over(subject, f"task {ended.task.id}", below=every)
+        return
+    again = "composia repo check --read-data" if damaged else f"composia task show {ended.task.id}"
+    yield _matter(
+        ended,
+        EventName.CHECK_FAILED,
+        f"{_DATA}{reads}" if damaged else "check",
+        f"Check of the repository failed: {ended.task.title}",
+        hint=_also(ended.hint, again),
+    )
+
+
+#: What is about data that was read.
+_DATA = "check:data:"
+
 _TELLS: Mapping[str, Callable[[Ended], News]] = {
     "backup": _backup,
     "restore": _restore,
@@ -223,7 +251,7 @@ _TELLS: Mapping[str, Callable[[Ended], News]] = {
     "migrate": _migrate,
     "rescue": _migrate,
     "verify": _verify,
-    "check_repository": _care(EventName.CHECK_FAILED, "Check of the repository"),
+    "check_repository": _check,
     "forget": _care(EventName.FORGET_FAILED, "Retention"),
     "prune": _care(EventName.PRUNE_FAILED, "Prune"),
     "copy": _copy,

@@ -38,6 +38,7 @@ LOSES_DATA = frozenset(
         EventName.BACKUP_FAILED,
         EventName.BACKUP_OVERDUE,
         EventName.VERIFY_FAILED,
+        EventName.CHECK_FAILED,
         EventName.MIGRATE_LEFT_OPEN,
     }
 )
@@ -49,6 +50,7 @@ GOOD_NEWS = frozenset(
 USUAL = (
     EventName.BACKUP_FAILED,
     EventName.BACKUP_OVERDUE,
+    EventName.BACKUP_MISSED,
     EventName.VERIFY_FAILED,
     EventName.CHECK_FAILED,
     EventName.COPY_FAILED,

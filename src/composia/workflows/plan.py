@@ -135,7 +135,7 @@ class Control(Protocol):
         ...
 
     async def note_read_part(self, number: int, of: int) -> None:
-        """Note which part of the repository's data was read and found whole."""
+        """Note which part of the repository's data was read, whatever was found."""
         ...
 
     async def update_dns(self, records: Sequence[DnsTarget], ours: Sequence[str]) -> DnsUpdated:

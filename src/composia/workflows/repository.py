@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from composia.errors import Conflict
+from composia.errors import Conflict, Damaged
 from composia.model.backup import Backup
 from composia.model.offsite import ReadPart
 from composia.model.retention import last_verified
@@ -100,6 +100,11 @@ class CheckRepositoryPlan(RepositoryPlan):
         data = f" and read part {self.part} of its data" if self.part else data
         return f"Check the repository on {names(self.on)}{data}"
 
+    @property
+    def reads(self) -> str | None:
+        """The part of the data that is read, or `all`."""
+        return str(self.part) if self.part else ("all" if self.read_data else None)
+
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Check", under the same numbers."""
         compared = await compare(run, self.repository, self.on[0])
@@ -109,16 +114,22 @@ class CheckRepositoryPlan(RepositoryPlan):
             read_data=self.read_data,
             part=self.part,
         )
-        settle(await run.on_each("check_repository", dict.fromkeys(self.on, operation)))
+        outcomes = await run.on_each("check_repository", dict.fromkeys(self.on, operation))
+        damage = next((one for one in outcomes.values() if isinstance(one, Damaged)), None)
+        if damage is None:
+            settle(outcomes)
         if self.part:
-            # Only what was found whole: a part that is damaged is read again, and told again.
+            # A damaged one too, which stays told: the others must not wait until it is mended.
             await run.control("note_read_part", "note_read_part", **self.part.model_dump())
         result = {
             "snapshots": compared.listed.snapshots,
             "snapshots_without_a_record": compared.listed.unknown,
             "missing": list(compared.missing),
-            "read": str(self.part) if self.part else ("all" if self.read_data else None),
+            "read": self.reads,
+            "damaged": damage is not None,
         }
+        if damage:
+            raise PartlyDone(damage.message, result=result, hint=damage.hint)
         if compared.missing:
             raise PartlyDone(
                 f"rustic finds no fault, but has no snapshot of {quoted(compared.missing)}",

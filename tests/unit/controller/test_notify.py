@@ -17,10 +17,13 @@ from composia.model.config import ServiceNotifications
 from composia.model.names import Noun
 from composia.model.node import Disk
 from composia.model.notification import EventName, Matter, NotificationState
+from composia.model.service import RepositoryRef
 from composia.model.task import Status
+from composia.tools.rustic import Part
+from composia.workflows.repository import CheckRepositoryPlan
 from tests.twins.notify import MAIL, PHONE, START, MemoryWorld, Telling, record
 from tests.twins.office import NOW, node_state
-from tests.workflow.office import backup, deploy
+from tests.workflow.office import backup, deploy, ref
 
 GOOD, BAD = BackupStatus.SUCCESS, BackupStatus.FAILED
 OVERDUE = Matter(
@@ -418,6 +421,56 @@ async def test_the_ping_says_whether_all_is_well(telling: Telling, world: Memory
     await telling.pass_(minutes=5)
 
     assert telling.pings == [True, True, False, True, False]
+
+
+async def test_a_clock_that_is_set_back_does_not_keep_the_ping_waiting(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    _notifications(world, ping_url=SecretStr("https://hc.example.com/secret"))
+    await telling.turn()
+
+    telling.now -= timedelta(hours=3)
+    await telling.turn()
+
+    assert telling.pings == [True, True]
+
+
+async def test_only_reading_damaged_data_again_ends_its_alarm(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    _notifications(world, ping_url=SecretStr("https://hc.example.com/secret"))
+    await telling.task(_check(part=3), result={"read": "3/4", "damaged": True})
+    [told] = await telling.pass_(minutes=1)
+
+    for good in (_check(), _check(part=4)):
+        await telling.task(good, Status.SUCCEEDED)
+        assert await telling.pass_(minutes=5) == []
+    again = await telling.pass_(hours=6)
+    assert "composia repo check --read-data" in told.body
+    assert len(again) == 1
+    assert not any(telling.pings)
+
+    await telling.task(_check(read_data=True), Status.SUCCEEDED)
+    [well] = await telling.pass_(minutes=6)
+
+    assert "all well again" in well.title
+    assert telling.pings[-1]
+
+
+async def test_the_same_part_that_is_whole_again_ends_it_too(telling: Telling) -> None:
+    await telling.task(_check(part=3), result={"read": "3/4", "damaged": True})
+    await telling.pass_(minutes=1)
+    await telling.task(_check(part=3), Status.SUCCEEDED)
+
+    [well] = await telling.pass_(minutes=1)
+
+    assert "all well again" in well.title
+
+
+def _check(part: int | None = None, *, read_data: bool = False) -> CheckRepositoryPlan:
+    repository = RepositoryRef(service=ref("infra"), compose_service="rustic", profile="default")
+    read = Part(number=part, of=4) if part else None
+    return CheckRepositoryPlan(repository=repository, on=("main",), part=read, read_data=read_data)
 
 
 async def test_a_test_message_says_which_target_is_down(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from composia.errors import Conflict, Failure
+from composia.errors import ComposiaError, Conflict, Damaged, Failure
 from composia.model.backup import BackupStatus
 from composia.model.offsite import ReadPart
 from composia.operations.base import Nothing, Operation
@@ -65,16 +65,24 @@ async def test_a_check_reads_the_next_part_and_remembers_it_once_it_is_whole(wor
     assert result["read"] == "3/4"
 
 
-async def test_a_part_that_is_damaged_is_not_remembered(world: World) -> None:
-    def damaged(name: str, operation: Operation[Any]) -> Answer:
-        return (
-            Failure("damaged") if isinstance(operation, CheckRepository) else node(name, operation)
-        )
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(Damaged("a bad pack"), {"number": 1, "of": 9}), (Failure("the node is gone"), None)],
+    ids=["damaged", "not read"],
+)
+async def test_a_damaged_part_fails_and_the_next_check_reads_the_next_one(
+    world: World, error: Failure, told: dict[str, int] | None
+) -> None:
+    def fails(name: str, operation: Operation[Any]) -> Answer:
+        return error if isinstance(operation, CheckRepository) else node(name, operation)
 
-    run = MemoryRun(damaged)
-    with pytest.raises(Failure, match="damaged"):
+    run = MemoryRun(fails)
+    with pytest.raises(ComposiaError, match=error.message) as caught:
         await plan_check_repository(world.known, CheckRequest(parts=9)).carry_out(run)
-    assert "note_read_part" not in run.told
+    assert run.told.get("note_read_part") == told
+    if isinstance(caught.value, PartlyDone):
+        assert caught.value.result["damaged"]
+        assert caught.value.result["read"] == "1/9"
 
 
 async def test_a_check_that_finds_damage_fails(world: World) -> None:

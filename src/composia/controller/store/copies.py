@@ -80,14 +80,14 @@ class Copies(Backups):
         return await self._change_records(noted, [backup])
 
     async def read_part(self) -> ReadPart | None:
-        """The part of the repository's data that was read last, and found whole."""
+        """The part of the repository's data that was read last."""
         query = select(FACTS.c.value).where(FACTS.c.name == _READ_PART)
         async with self._db.read() as db:
             found = await db.scalar(query)
         return ReadPart.model_validate_json(found) if found is not None else None
 
     async def note_read_part(self, part: ReadPart) -> None:
-        """This one was read, and is whole."""
+        """This one was read."""
         await self._keep(_READ_PART, part.model_dump_json())
 
     async def _keep(self, name: str, value: str) -> None:

@@ -56,6 +56,8 @@ class Settled(BaseModel):
 
     subject: str
     by: str
+    #: Of all subjects that begin so.
+    below: bool = False
     to: tuple[Addressee, ...] = ()
 
 
@@ -256,9 +258,13 @@ class _Desk:
         await self.queue(known or told.id, told.to)
 
     async def settle(self, settled: Settled) -> None:
-        query = select(NOTIFICATIONS.c.id).where(
-            _UNSETTLED, NOTIFICATIONS.c.subject == settled.subject
+        subject = NOTIFICATIONS.c.subject
+        meant = (
+            subject.startswith(settled.subject, autoescape=True)
+            if settled.below
+            else subject == settled.subject
         )
+        query = select(NOTIFICATIONS.c.id).where(_UNSETTLED, meant)
         for known in (await self._db.scalars(query)).all():
             await self._update(
                 known,
