@@ -47,8 +47,15 @@ class MemoryControl:
     async def note_missing(self, looked_for: Sequence[str], missing: Sequence[str]) -> None:
         """See `Control`."""
         for backup_id in set(looked_for) & self.backups.keys():
-            update = {"missing": backup_id in missing}
-            self.backups[backup_id] = self.backups[backup_id].model_copy(update=update)
+            known, gone = self.backups[backup_id], backup_id in missing
+            update = {"missing": gone, "going": known.going and gone}
+            self.backups[backup_id] = known.model_copy(update=update)
+
+    async def begin_forgetting(self, backup_ids: Sequence[str]) -> None:
+        """See `Control`."""
+        for backup_id in backup_ids:
+            known = self.backups[backup_id]
+            self.backups[backup_id] = known.model_copy(update={"going": True})
 
     async def note_copy(
         self,

@@ -77,6 +77,10 @@ class StoreControl:
         """Of the records that were looked for: these have no snapshot any more, the others do."""
         self._tell(await self._store.note_missing(looked_for, missing))
 
+    async def begin_forgetting(self, backup_ids: Sequence[str]) -> None:
+        """The snapshots of these are about to be taken out."""
+        self._tell(await self._store.begin_forgetting(backup_ids))
+
     async def remember_repository(self, repository_id: str) -> None:
         """Write down the repository's id when it is seen for the first time. Raises Failure."""
         await self._store.remember_repository(repository_id)

@@ -84,6 +84,8 @@ class Backup(BaseModel):
     copies: tuple[str, ...] = ()
     #: True when the repository was listed and its snapshot is not there any more.
     missing: bool = False
+    #: True from when retention began to take its snapshot out until that was seen to be there.
+    going: bool = False
 
     @property
     def is_whole(self) -> bool:

@@ -27,6 +27,7 @@ NO_POLICY = "no `keep` is set: everything stays"
 NOT_OURS = "no task of ours saved it"
 MISSING = "its snapshot is missing: only a person drops the record"
 DROPPED = "its snapshot is missing"
+BEGUN = "its snapshot is missing: a forget that broke off has taken it out"
 UNPROVEN = "unproven: nobody knows whether all was saved, and it counts for nothing"
 LAST_VERIFIED = "the last verified one"
 NEWEST = "the newest whole one"
@@ -57,7 +58,8 @@ def verdicts(
 
     Without a policy all stay, for the reason `otherwise`.
 
-    `drop_missing` is a person's word that what is missing will not come back.
+    `drop_missing` is a person's word that what is missing will not come back. What a forget of ours
+    has begun to take out needs no such word.
     """
     newest_first = sorted(backups, key=lambda one: one.id, reverse=True)
     reasons = _Reasons(newest_first, keep, zone, now, otherwise)
@@ -75,8 +77,8 @@ def _is_ours(backup: Backup) -> bool:
 
 
 def _verdict(backup: Backup, reasons: _Reasons, *, drop_missing: bool) -> Verdict:
-    if backup.missing and drop_missing:
-        return Verdict(backup_id=backup.id, keeps=False, why=(DROPPED,))
+    if backup.missing and (drop_missing or backup.going):
+        return Verdict(backup_id=backup.id, keeps=False, why=(DROPPED if drop_missing else BEGUN,))
     why = tuple(reasons.to_keep(backup))
     return Verdict(backup_id=backup.id, keeps=bool(why), why=why or (reasons.to_go(backup),))
 

@@ -102,6 +102,10 @@ class Control(Protocol):
         """Of the records that were looked for: these have no snapshot any more, the others do."""
         ...
 
+    async def begin_forgetting(self, backup_ids: Sequence[str]) -> None:
+        """Note that the snapshots of these are about to be taken out."""
+        ...
+
     async def remember_repository(self, repository_id: str) -> None:
         """Write down the repository's id when it is seen for the first time."""
         ...

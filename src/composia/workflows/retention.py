@@ -14,7 +14,7 @@ from composia.errors import Told
 from composia.model.backup import Backup, BackupStatus
 from composia.model.meta import Keep
 from composia.model.names import Name
-from composia.model.retention import DROPPED, NO_POLICY, Verdict, states_of, verdicts
+from composia.model.retention import BEGUN, DROPPED, NO_POLICY, Verdict, states_of, verdicts
 from composia.operations.tidying import ForgetSnapshots, TagOfOurs
 from composia.workflows.comparing import MISSING_HINT, Compared, compare, quoted
 from composia.workflows.known import Known
@@ -133,6 +133,9 @@ class ForgetPlan(RepositoryPlan):
         )
         if not snapshots:
             return set(), None
+        # What breaks off may have taken them out: the next forget settles their records.
+        ids = [one.backup_id for one in going if one.snapshot_id]
+        await run.control("begin_forgetting", "begin_forgetting", backup_ids=ids)
         operation = ForgetSnapshots(
             service=self.repository.service, repository=self.repository, snapshots=snapshots
         )
@@ -254,7 +257,7 @@ def _going(items: Iterable[JudgedItem], compared: Compared) -> Iterator[Judged]:
     missing = set(compared.missing)
     for item in items:
         for one in item.backups:
-            came_back = one.why == (DROPPED,) and one.backup_id not in missing
+            came_back = one.why in ((DROPPED,), (BEGUN,)) and one.backup_id not in missing
             if not one.keeps and not came_back:
                 yield one
 

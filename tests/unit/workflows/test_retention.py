@@ -146,7 +146,8 @@ async def test_the_snapshots_go_first_and_then_their_records(world: World) -> No
     run = a_run(OLD, NEW)
     result = await planned(world, OLD, NEW).carry_out(run)
     assert [step for step, _ in run.steps] == [
-        "look_again", "read_records", "compare_repository", "note_missing", "forget_snapshots",
+        "look_again", "read_records", "compare_repository", "note_missing",
+        "begin_forgetting", "forget_snapshots",
         "forget_backups",
     ]  # fmt: skip
     assert asked_to_forget(run) == [_hex("b_old")]
@@ -210,6 +211,21 @@ async def test_missing_records_are_dropped_by_a_persons_word(world: World) -> No
     run = a_run(NEW, missing, node=Repository(NEW))
     await planned(world, NEW, missing, drop_missing=True).carry_out(run)
     assert run.told["forget_backups"] == {"backup_ids": ["d_gone"]}
+
+
+async def test_what_a_forget_that_broke_off_has_taken_out_is_settled_by_the_next(
+    world: World,
+) -> None:
+    """A check has looked in between, and found the snapshot missing."""
+    begun = a_run(OLD, NEW)
+    await planned(world, OLD, NEW).carry_out(begun)
+    missing = OLD.model_copy(update={"missing": True, "going": True})
+    run = a_run(NEW, missing, node=Repository(NEW))
+
+    await planned(world, NEW, missing).carry_out(run)
+
+    assert begun.told["begin_forgetting"] == {"backup_ids": [OLD.id]}
+    assert run.told["forget_backups"] == {"backup_ids": [OLD.id]}
 
 
 async def test_a_missing_one_that_came_back_is_not_dropped(world: World) -> None:

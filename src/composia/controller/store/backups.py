@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 
@@ -16,6 +16,8 @@ from composia.controller.store.times import stored
 from composia.model.backup import Backup, BackupStatus, Counted
 
 _REPOSITORY = "repository_id"
+#: So many are looked for by their ids; for more of them all are read.
+FEW = 500
 _COUNTED = text("""
     SELECT sum(missing IS NOT 1), sum(added * (missing IS NOT 1)), sum(missing IS 1),
            sum(missing IS NOT 1 AND status = 'unproven' AND NOT proven)
@@ -71,18 +73,33 @@ class Backups:
         self, looked_for: Sequence[str], missing: Sequence[str]
     ) -> Sequence[Backup]:
         """Of the records looked for: these have no snapshot any more. Those that changed."""
-        wanted, gone, changed = set(looked_for), set(missing), []
+        gone = set(missing)
+
+        def noted(record: Backup) -> Backup:
+            is_gone = record.id in gone
+            update = {"missing": is_gone, "going": record.going and is_gone}
+            return record.model_copy(update=update)
+
+        return await self._change_records(noted, looked_for)
+
+    async def begin_forgetting(self, backups: Sequence[str]) -> Sequence[Backup]:
+        """The snapshots of these are about to be taken out. Those that changed."""
+        return await self._change_records(
+            lambda record: record.model_copy(update={"going": True}), backups
+        )
+
+    async def _change_records(
+        self, noted: Callable[[Backup], Backup], only: Iterable[str] | None = None
+    ) -> Sequence[Backup]:
+        query, wanted = select(BACKUPS.c.record), None if only is None else set(only)
+        if wanted is not None and len(wanted) <= FEW:
+            query = query.where(BACKUPS.c.id.in_(wanted))
         async with self._changing_records() as db:
-            for kept in (await db.scalars(select(BACKUPS.c.record))).all():
-                record = Backup.model_validate_json(kept)
-                if record.id in wanted and record.missing != (record.id in gone):
-                    changed.append(record.model_copy(update={"missing": record.id in gone}))
+            records = [Backup.model_validate_json(text) for text in await db.scalars(query)]
+            meant = [one for one in records if wanted is None or one.id in wanted]
+            changed = [new for old in meant if (new := noted(old)) != old]
             for record in changed:
-                await db.execute(
-                    update(BACKUPS)
-                    .where(BACKUPS.c.id == record.id)
-                    .values(record=record.model_dump_json())
-                )
+                await _write(record, db)
         return changed
 
     async def backup(self, backup: str) -> Backup | None:
@@ -187,3 +204,11 @@ class Backups:
                 .values(name=_REPOSITORY, value=repository_id)
                 .on_conflict_do_update(index_elements=["name"], set_={"value": repository_id})
             )
+
+
+async def _write(record: Backup, db: AsyncConnection) -> None:
+    await db.execute(
+        update(BACKUPS)
+        .where(BACKUPS.c.id == record.id)
+        .values(status=record.status, record=record.model_dump_json())
+    )

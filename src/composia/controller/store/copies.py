@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from composia.controller.store.backups import Backups
-from composia.controller.store.schema import BACKUPS, FACTS
+from composia.controller.store.schema import FACTS
 from composia.model.backup import Backup, BackupStatus
 from composia.model.offsite import CopyState, ReadPart
 
@@ -97,24 +96,3 @@ class Copies(Backups):
                 .values(name=name, value=value)
                 .on_conflict_do_update(index_elements=["name"], set_={"value": value})
             )
-
-    async def _change_records(
-        self, noted: Callable[[Backup], Backup], only: Iterable[str] | None = None
-    ) -> Sequence[Backup]:
-        query = select(BACKUPS.c.record)
-        if only is not None:
-            query = query.where(BACKUPS.c.id.in_(list(only)))
-        async with self._changing_records() as db:
-            records = [Backup.model_validate_json(text) for text in await db.scalars(query)]
-            changed = [new for old in records if (new := noted(old)) != old]
-            for record in changed:
-                await _write(record, db)
-        return changed
-
-
-async def _write(record: Backup, db: AsyncConnection) -> None:
-    await db.execute(
-        update(BACKUPS)
-        .where(BACKUPS.c.id == record.id)
-        .values(status=record.status, record=record.model_dump_json())
-    )

@@ -60,3 +60,18 @@ async def test_each_day_tells_what_came_of_its_backups(store: Store) -> None:
     ]
     assert every == await MemoryStore(records=records).backup_days(since)
     assert await store.backup_days(since, ["wiki"]) == [BackupDay(day=today, good=1)]
+
+
+async def test_a_forget_that_has_begun_is_remembered_until_the_snapshot_is_seen(
+    store: Store,
+) -> None:
+    await store.keep_backups([backup("01B1"), backup("01B2"), backup("01B3")])
+
+    await store.begin_forgetting(["01B1", "01B2"])
+    changed = await store.note_missing(["01B1", "01B2", "01B3"], ["01B1", "01B3"])
+
+    assert {one.id: (one.missing, one.going) for one in changed} == {
+        "01B1": (True, True),
+        "01B2": (False, False),
+        "01B3": (True, False),
+    }
