@@ -33,7 +33,7 @@ from composia.agent.sites import ASIDE, CHECKED, Doors, Sites
 from composia.agent.wires import Wires
 from composia.errors import ComposiaError, Conflict, Failure
 from composia.model.config import AgentConfig
-from composia.operations import leaving
+from composia.operations import left_behind
 from composia.operations.kept import expire
 from composia.tools.compose_program import find_compose
 from composia.tools.docker import Docker
@@ -161,8 +161,10 @@ async def _without_replaced(journal: Journal, sites: Sites) -> None:
 
 async def _without_left(journal: Journal, sites: Sites) -> None:
     repo_dir, now = sites.checkouts.repo_dir, datetime.now(UTC)
-    if left := await leaving.expire(sites.instances, repo_dir, sites.docker, now):
-        log.info("removed what services had left behind", services=left)
+    for left in await left_behind.expire(sites.instances, repo_dir, sites.docker, now):
+        log.info("removed what a service had left behind", service=left.service)
+        if left.changed:
+            log.warning("changed since it was left: it stays", places=list(left.changed))
 
 
 async def _without_old_readings(docker: Docker) -> None:

@@ -64,6 +64,7 @@ class PrepareTarget(Operation[Nothing]):
             kept_until=before.kept_until if before else None,
             volumes_left=before.volumes_left if before else (),
             paths_left=before.paths_left if before else (),
+            spared_left=before.spared_left if before else (),
             volumes_before=tuple(await _volumes(site)),
             left=before.left if before else None,
         )

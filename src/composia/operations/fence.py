@@ -67,6 +67,8 @@ class Fence(BaseModel):
     kept_until: datetime | None = None
     volumes_left: tuple[str, ...] = ()
     paths_left: tuple[str, ...] = ()
+    #: What below these paths was excluded: it has not gone along, and is never removed.
+    spared_left: tuple[str, ...] = ()
     left: Left | None = None
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import ComposiaError, Failure
+from composia.errors import Failure
 from composia.operations import fence, hold
 from composia.operations.base import Files, Nothing, Operation
 from composia.operations.caddy import RemoveFragment
@@ -20,16 +18,13 @@ from composia.operations.cargo import Cargo, dump_of
 from composia.operations.carrying import LastSend
 from composia.operations.fence import Fence, Left
 from composia.operations.hold import NotStartedAgain
+from composia.operations.left_behind import KEPT
 from composia.operations.project import containers_of, stop_for_good
 from composia.strategies.base import Site
 from composia.strategies.pgdumpall import PgDumpAll
-from composia.strategies.put_back import target
-from composia.tools.docker import Docker
-from composia.tools.mounts import remove
+from composia.strategies.put_back import Target, is_at_or_below, target
+from composia.strategies.sources import key_of
 from composia.tools.paths import parse_include
-
-#: How long the data stays that a service has left behind.
-KEPT = timedelta(days=7)
 
 
 class DumpToTake(BaseModel):
@@ -182,7 +177,7 @@ class RetireSource(Operation[SourceRetired]):
     async def perform(self, site: Site) -> SourceRetired:
         await containers_of(site)
         await hold.prove_stopped(site, await hold.starts(site))
-        paths, volumes = await self._left(site)
+        paths, volumes, spared = await self._left(site)
         before = fence.read(site.state)
         left = Fence(
             task=site.task,
@@ -191,6 +186,7 @@ class RetireSource(Operation[SourceRetired]):
             kept_until=datetime.now(UTC) + KEPT,
             volumes_left=volumes,
             paths_left=paths,
+            spared_left=spared,
             left=before.left if before and before.task == site.task else None,
         )
         fence.put_up(site.state, left)
@@ -200,16 +196,27 @@ class RetireSource(Operation[SourceRetired]):
             kept_until=left.kept_until, kept=(*left.paths_left, *left.volumes_left)
         )
 
-    async def _left(self, site: Site) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The paths and volumes that have arrived elsewhere: nothing else is ever removed."""
-        named = [parse_include(text) for one in self.cargo for text in one.include]
-        found = [await target(one, site) for one in named]
+    async def _left(self, site: Site) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """The paths and volumes that have arrived elsewhere, and what of them has not.
+
+        Nothing else is ever removed.
+        """
+        found, spared = list[Target](), list[str]()
+        for one in self.cargo:
+            left_out = [key_of(parse_include(text)) for text in one.exclude]
+            for named in map(parse_include, one.include):
+                place = await target(named, site)
+                if any(is_at_or_below(place.key, key) for key in left_out):
+                    continue
+                found.append(place)
+                below = [key for key in left_out if is_at_or_below(key, place.key)]
+                spared += [str(place.part(key).path) for key in below]
         shared = {
             one.name for one in (await site.compose.config()).volumes.values() if one.external
         }
         paths = tuple(str(one.path) for one in found if one.volume is None)
         volumes = tuple(one.volume for one in found if one.volume and one.volume not in shared)
-        return paths, volumes
+        return paths, volumes, tuple(spared)
 
 
 class StaleStopped(BaseModel):
@@ -238,50 +245,3 @@ class StopStale(Operation[StaleStopped]):
         fence.put_up(site.state, Fence(task=self.of_task, side="left", epoch=self.epoch))
         ran = {one.name: one.started_at for one in await stop_for_good(site)}
         return StaleStopped(ran=ran, stopped_at=datetime.now(UTC))
-
-
-async def expire(instances: Path, repo_dir: Path, docker: Docker, now: datetime) -> list[str]:
-    """Remove what services have left behind, when its time is over; their names.
-
-    Raises what went wrong with one service after all the others.
-    """
-    ended: list[str] = []
-    wrong: list[Exception] = []
-    for state in sorted(instances.glob("*")):
-        found = fence.read(state)
-        if found is None or found.side != "left" or not found.kept_until:
-            continue
-        if found.kept_until < now and not await _is_used(found, docker):
-            try:
-                await _remove_left(found, repo_dir, docker)
-            except (ComposiaError, OSError) as error:
-                wrong.append(error)
-                continue
-            cleared = {"kept_until": None, "volumes_left": (), "paths_left": ()}
-            fence.put_up(state, found.model_copy(update=cleared))
-            ended.append(state.name)
-    if wrong:
-        raise wrong[0]
-    return ended
-
-
-async def _remove_left(found: Fence, repo_dir: Path, docker: Docker) -> None:
-    for volume in found.volumes_left:
-        await docker.remove_volume(volume)
-    for path in map(Path, found.paths_left):
-        if path.is_relative_to(repo_dir) and path != repo_dir:
-            await asyncio.to_thread(remove, path)
-
-
-async def _is_used(found: Fence, docker: Docker) -> bool:
-    """Whether any container knows a place of it: then it is not ours to remove."""
-    mounts = [mount for one in await docker.containers() for mount in one.mounts]
-    return any(
-        mount.name in found.volumes_left
-        or any(_meet(Path(mount.source), Path(path)) for path in found.paths_left if mount.source)
-        for mount in mounts
-    )
-
-
-def _meet(one: Path, other: Path) -> bool:
-    return one.is_relative_to(other) or other.is_relative_to(one)

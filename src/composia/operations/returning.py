@@ -60,7 +60,7 @@ def _is_as_it_was_left(swaps: Sequence[Swap], left: Left, site: Site) -> bool:
         # An attempt that was cut off: nobody knows how far it came.
         return False
     seen = {one.staged: _look(one) for one in swaps}
-    if any(_was_touched(found, left) for found in seen.values()):
+    if any(was_touched(found, left.at) for found in seen.values()):
         site.notes.log(f"what {site.service} left was changed since: it is not used")
         return False
     return all(_has_room(found, place, site) for place, found in seen.items())
@@ -71,10 +71,11 @@ def _look(swap: Swap) -> Manifest:
     return manifest.take(swap.live, leave_out=leave_out, ours=sources.OURS)
 
 
-def _was_touched(seen: Manifest, left: Left) -> bool:
+def was_touched(seen: Manifest, since: int) -> bool:
+    """Whether anything in it has changed since a time, as far as can be told."""
     # A folder's root may be: the engine looks after the folders of volumes.
     return bool(seen.unread) or any(
-        entry.ctime > left.at for path, entry in seen.entries.items() if path or entry.type != "dir"
+        entry.ctime > since for path, entry in seen.entries.items() if path or entry.type != "dir"
     )
 
 

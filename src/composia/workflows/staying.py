@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from composia.model.catalog import Service
 from composia.model.meta import DataItem
 from composia.model.node import Mount
+from composia.strategies.files_copy import FilesCopy
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.workflows.coverage import Covered, same_source
 from composia.workflows.known import Known
@@ -53,10 +54,15 @@ class Places:
     @property
     def staying(self) -> tuple[Kept, ...]:
         """What stays, and why."""
-        return tuple(
-            Kept(source=mount.source, how=self._left(mount) or "")
-            for mount in self.mounts
-            if self._item(mount) is None
+        mounts = (mount for mount in self.mounts if self._item(mount) is None)
+        return (
+            *(Kept(source=mount.source, how=self._left(mount) or "") for mount in mounts),
+            *(
+                Kept(source=path, how=f"left behind: excluded from {item.name}")
+                for item in self.items
+                if isinstance(item.backup, FilesCopy)
+                for path in item.backup.exclude
+            ),
         )
 
     def _item(self, mount: Mount) -> DataItem | None:

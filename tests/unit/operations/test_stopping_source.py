@@ -11,8 +11,9 @@ import pytest
 from composia.errors import Conflict, Failure
 from composia.model.service import ServiceRef
 from composia.operations import fence
+from composia.operations.cargo import Cargo
 from composia.operations.hold import NotStartedAgain
-from composia.operations.leaving import ExportData, ResumeSource, StopSource
+from composia.operations.leaving import ExportData, ResumeSource, RetireSource, StopSource
 from tests.twins.site import Twins
 
 SERVICE = ServiceRef(
@@ -141,3 +142,23 @@ async def test_what_had_exited_before_is_started_by_nobody_either(twins: Twins) 
     await RESUME.perform(twins.site)
     assert twins.docker.policies() == {"web": "always", "job": "unless-stopped"}
     assert twins.docker.running() == {"web"}
+
+
+async def test_what_did_not_go_along_is_no_part_of_what_goes_in_a_week(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down() -> None:
+        for name in list(twins.docker.there):
+            del twins.docker.there[name]
+
+    monkeypatch.setattr(twins.compose, "down", down)
+    twins.volume("cache", twins.folder / "volumes/cache")
+    left_out = ("./data/temp", "./other", "cache")
+    cargo = Cargo(item="data", include=("./data", "./other", "cache"), exclude=left_out)
+    await EXPORT.perform(twins.site)
+    await RetireSource(service=SERVICE, epoch=2, cargo=(cargo,)).perform(twins.site)
+    found = fence.read(twins.site.state)
+    assert found
+    assert found.side == "left"
+    assert (found.paths_left, found.volumes_left) == ((f"{twins.folder}/data",), ())
+    assert found.spared_left == (f"{twins.folder}/data/temp",)

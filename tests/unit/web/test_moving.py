@@ -80,7 +80,7 @@ async def test_a_confirmed_plan_is_a_task(admin: Visitor, office: MemoryOffice) 
     assert answer.headers["hx-redirect"] == f"/tasks/{task.id}"
     assert isinstance(plan, MigratePlan)
     assert [one.item for one in plan.cargo] == ["uploads", "database"]
-    assert [one.source for one in plan.stays] == ["cache"]
+    assert [one.source for one in plan.stays] == ["cache", "./data/uploads/temp"]
 
 
 async def test_a_plan_that_is_another_by_now_is_not_carried_out(

@@ -253,7 +253,10 @@ def test_what_no_item_covers_is_refused_by_name(world: World) -> None:
     with pytest.raises(Invalid, match="`cache` of my-app would not move"):
         planned(world)
     plan = planned(world, leave_behind=("cache",))
-    assert [one.source for one in plan.stays] == ["cache"]
+    assert {one.source: one.how for one in plan.stays} == {
+        "cache": "left behind, as asked for",
+        "./data/uploads/temp": "left behind: excluded from uploads",
+    }
 
 
 def test_everything_on_the_nodes_is_named_at_once(world: World) -> None:

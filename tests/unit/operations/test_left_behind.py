@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from composia.operations import fence, leaving
-from composia.operations.fence import Fence
+from composia.operations import fence, left_behind
+from composia.operations.cargo import Cargo
+from composia.operations.fence import Fence, Left
 from tests.twins.docker import MemoryDocker, a_volume
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+#: Nanoseconds: the kernel's clock is coarse.
+SOON = 20_000_000
+CARGO = (Cargo(item="data", include=("./data",)),)
 
 
 class Node:
@@ -25,21 +30,38 @@ class Node:
         (folder / "volume/_data").mkdir(parents=True)
         self.docker = MemoryDocker()
         self.docker.volumes["my-app_db"] = a_volume("my-app_db", folder / "volume/_data")
+        (folder / "volume/_data/row").write_text("as it was")
+        (self.data / "temp").mkdir()
+        for name in ("old", "temp/cache"):
+            (self.data / name).write_text("as it was")
         self.keep()
 
-    def keep(self, *paths: Path, until: datetime = NOW) -> None:
+    def keep(self, *paths: Path, spared: tuple[str, ...] = ()) -> None:
         left = Fence(
             task="01TASK",
             side="left",
             epoch=1,
-            kept_until=until,
+            kept_until=NOW,
             volumes_left=("my-app_db",),
             paths_left=tuple(map(str, paths or (self.data,))),
+            spared_left=spared,
+            left=Left(task="01TASK", at=time.time_ns() + SOON, cargo=CARGO),
         )
         fence.put_up(self.instances / "my-app", left)
 
     async def expire(self, now: datetime) -> list[str]:
-        return await leaving.expire(self.instances, self.repo_dir, self.docker, now)
+        return [one.service for one in await self.expired(now)]
+
+    async def expired(self, now: datetime) -> list[left_behind.Expired]:
+        return await left_behind.expire(self.instances, self.repo_dir, self.docker, now)
+
+    def since(self, path: Path) -> None:
+        """Somebody writes it now, which is later than the data was left."""
+        found = fence.read(self.instances / "my-app")
+        assert found
+        assert found.left
+        while not path.exists() or path.stat().st_ctime_ns <= found.left.at:
+            path.write_text("since")
 
     @property
     def is_there(self) -> tuple[bool, bool]:
@@ -88,3 +110,38 @@ async def test_a_service_that_is_back_loses_nothing(node: Node) -> None:
     fence.put_up(state, found.model_copy(update={"side": "target", "open": True}))
     assert await node.expire(NOW + timedelta(days=30)) == []
     assert node.is_there == (True, True)
+
+
+async def test_what_was_excluded_stays(node: Node) -> None:
+    node.keep(spared=(f"{node.data}/temp", f"{node.data}/never-there"))
+    node.since(node.data / "temp/cache")
+    [ended] = await node.expired(NOW + timedelta(days=1))
+    assert ended.changed == ()
+    left = [path.relative_to(node.data) for path in sorted(node.data.rglob("*"))]
+    assert left == [Path("temp"), Path("temp/cache")]
+
+
+async def test_a_place_that_was_changed_since_stays_and_is_named(node: Node) -> None:
+    node.since(node.data / "mine")
+    [ended] = await node.expired(NOW + timedelta(days=1))
+    assert ended.changed == (str(node.data),)
+    assert (node.data / "old").read_text() == "as it was"
+    assert node.is_there == (True, False)
+    assert await node.expire(NOW + timedelta(days=30)) == []
+
+
+async def test_a_volume_that_was_changed_since_stays_and_is_named(node: Node) -> None:
+    node.since(node.docker.volumes["my-app_db"].mountpoint / "row")
+    [ended] = await node.expired(NOW + timedelta(days=1))
+    assert ended.changed == ("my-app_db",)
+    assert node.is_there == (False, True)
+
+
+async def test_a_link_is_not_followed_to_what_is_spared(node: Node, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "temp").mkdir(parents=True)
+    (elsewhere / "other").write_text("not ours")
+    (node.data / "link").symlink_to(elsewhere)
+    node.keep(spared=(f"{node.data}/link/temp",))
+    await node.expire(NOW + timedelta(days=1))
+    assert (elsewhere / "other").exists()

@@ -1,0 +1,128 @@
+"""What services have left behind on a node, and its end: after 7 days it is removed.
+
+Only what has arrived elsewhere, and only as it was left: what was excluded, and whatever somebody
+has changed or put there since, is nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from composia.errors import ComposiaError
+from composia.operations import fence
+from composia.operations.fence import Fence
+from composia.operations.returning import was_touched
+from composia.strategies import sources
+from composia.tools import manifest
+from composia.tools.docker import Docker
+from composia.tools.mounts import remove
+
+#: How long the data stays that a service has left behind.
+KEPT = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What a service had left behind, and whose time is over."""
+
+    service: str
+    #: Paths and volumes that stay all the same: they are not as they were left.
+    changed: tuple[str, ...]
+
+
+async def expire(instances: Path, repo_dir: Path, docker: Docker, now: datetime) -> list[Expired]:
+    """Remove what services have left behind, when its time is over.
+
+    Raises what went wrong with one service after all the others.
+    """
+    ended: list[Expired] = []
+    wrong: list[Exception] = []
+    for state in sorted(instances.glob("*")):
+        found = fence.read(state)
+        if found is None or found.side != "left" or not found.kept_until:
+            continue
+        if found.kept_until < now and not await _is_used(found, docker):
+            try:
+                changed = await _remove(found, repo_dir, docker)
+            except (ComposiaError, OSError) as error:
+                wrong.append(error)
+                continue
+            gone: tuple[str, ...] = ()
+            cleared = {"volumes_left": gone, "paths_left": gone, "spared_left": gone}
+            fence.put_up(state, found.model_copy(update={**cleared, "kept_until": None}))
+            ended.append(Expired(state.name, changed))
+    if wrong:
+        raise wrong[0]
+    return ended
+
+
+async def _remove(found: Fence, repo_dir: Path, docker: Docker) -> tuple[str, ...]:
+    """Remove what is as it was left; what is not."""
+    changed = []
+    for name in found.volumes_left:
+        volume = await docker.volume(name)
+        if volume is None:
+            continue
+        if await asyncio.to_thread(_is_as_it_was, volume.mountpoint, found):
+            await docker.remove_volume(name)
+        else:
+            changed.append(name)
+    for path in map(Path, found.paths_left):
+        if not path.is_relative_to(repo_dir) or path == repo_dir:
+            continue
+        if await asyncio.to_thread(_is_as_it_was, path, found):
+            await asyncio.to_thread(_remove_but, path, [*map(Path, found.spared_left)])
+        else:
+            changed.append(str(path))
+    return tuple(changed)
+
+
+def _is_as_it_was(place: Path, found: Fence) -> bool:
+    if not os.path.lexists(place):
+        return True
+    spared = [Path(one) for one in found.spared_left]
+    below = [os.fsencode(one.relative_to(place)) for one in spared if one.is_relative_to(place)]
+    seen = manifest.take(place, leave_out=below, ours=sources.OURS)
+    return not was_touched(seen, _left_at(found))
+
+
+def _left_at(found: Fence) -> int:
+    """When it was left, by this node's clock, in nanoseconds."""
+    if found.left:
+        return found.left.at
+    assert found.kept_until
+    return int((found.kept_until - KEPT).timestamp() * 1e9)
+
+
+def _remove_but(place: Path, spared: Collection[Path]) -> None:
+    """Remove it, and leave what is spared where it is."""
+    if place in spared:
+        return
+    if place.is_symlink() or not any(_is_in(one, place) for one in spared):
+        remove(place)
+        return
+    for child in list(place.iterdir()):
+        _remove_but(child, spared)
+
+
+def _is_in(spared: Path, place: Path) -> bool:
+    return spared.is_relative_to(place) and os.path.lexists(spared)
+
+
+async def _is_used(found: Fence, docker: Docker) -> bool:
+    """Whether any container knows a place of it: then it is not ours to remove."""
+    mounts = [mount for one in await docker.containers() for mount in one.mounts]
+    return any(
+        mount.name in found.volumes_left
+        or any(_meet(Path(mount.source), Path(path)) for path in found.paths_left if mount.source)
+        for mount in mounts
+    )
+
+
+def _meet(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
