@@ -141,15 +141,73 @@ def test_the_engine_killed_while_it_saves(world: World, uploads: Path) -> None:
     big = uploads / "big"
     big.write_bytes(os.urandom(300_000_000))
     task = world.start("/services/days/backup")
-    until(lambda: bool(ours(world)), "rustic's container")
+    until(lambda: "Saving uploads" in world.log(task) and bool(ours(world)), "rustic's container")
     world.lab.kill("docker:main")
     world.lab.start("docker:main")
 
-    world.wait(task)
+    ended = world.wait(task)
 
     until(lambda: runs(world), "the service")
     until(lambda: not ours(world), "the end of our containers")
     big.unlink()
+    assert ended["status"] == "failed", ended
+    assert ended["error"]["message"].startswith("uploads on main: failed: "), ended
+    records = {one["data_item"]: one for one in world.backups() if one["task_id"] == task}
+    assert records.keys() == {"uploads", "cache"}
+    assert records["uploads"]["status"] == "failed"
+    for record in records.values():
+        told = (record["snapshot_id"] is None, bool(record["error"]))
+        assert told == ((True, True) if record["status"] == "failed" else (False, False)), record
+    # No record is without its snapshot, whatever the repository went through.
+    world.ok("/repository/check")
+
+
+def stubborn(restart: str) -> str:
+    """A service that takes three seconds to stop."""
+    compose = services.files_compose(f'"{restart}"')
+    slow = (
+        "command: [sh, -c, \"trap '' TERM; httpd -f -p 8080 -h /srv\"]\n    stop_grace_period: 3s"
+    )
+    return compose.replace("command: httpd -f -p 8080 -h /srv", slow)
+
+
+@pytest.mark.parametrize("moment", ["held", "exchanged"])
+@pytest.mark.parametrize("restart", ["unless-stopped", "on-failure"])
+def test_the_engine_killed_in_the_middle_of_a_restore(
+    world: World, restart: str, moment: str
+) -> None:
+    name = f"engine-{restart}-{moment}"
+    world.service(name, stubborn(restart), services.files_meta(name))
+    world.ok(f"/services/{name}/deploy")
+    found, container = world.folder(name) / "data/uploads", world.container(name, "web")
+    fill(found)
+    (world.volume(f"{name}_cache") / "x").write_text("x")
+    world.ok(f"/services/{name}/backup")
+    before = look(found)
+    (found / "new").write_text("new")
+    changed = look(found)
+
+    if moment == "held":
+        task = world.start(f"/services/{name}/restore")
+        until(lambda: world.policy(container) == "no", "the stop")
+    else:
+        # Both die: the agent at that very point, and the engine with it.
+        world.lab.fail(f"exchange_data:{moment}", "kill-agent:main")
+        task = world.start(f"/services/{name}/restore")
+        until(lambda: world.lab.pid("agent:main") is None, "the end of the agent")
+    world.lab.kill("docker:main")
+    world.lab.start("docker:main")
+    if moment != "held":
+        world.lab.start("agent:main")
+    ended = world.wait(task)
+
+    assert ended["status"] == ("failed" if moment == "held" else "succeeded"), ended
+    assert look(found) == (changed if moment == "held" else before)
+    until(lambda: world.containers(name, running=True) == [container], "the service")
+    assert world.policy(container) == restart
+    assert not ours(world)
+    world.ok(f"/services/{name}/restore")
+    assert look(found) == before
 
 
 def test_a_clock_set_back_an_hour_mixes_nothing_up(world: World, uploads: Path) -> None:
