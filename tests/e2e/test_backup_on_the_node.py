@@ -191,6 +191,26 @@ async def test_a_container_started_under_the_hold_makes_the_item_fail(hand: ByHa
     assert "did not stay" in done.items[0].error.message
 
 
+async def test_a_cancelled_backup_leaves_nothing_that_has_no_record(hand: ByHand) -> None:
+    a_web(hand, "given-up")
+    async with a_site(hand, "given-up") as site:
+        recorded = await save(site, item("c", FilesCopy(include=("cache",))))
+        before = await ids(site)
+
+        def cancel(line: str) -> None:
+            if line.startswith("Saved u"):
+                saving.cancel()
+
+        site.notes.log = cancel  # type: ignore[method-assign]  # somebody's doing
+        both = (item("u", cold("./data/uploads")), item("c", cold("cache")))
+        saving = asyncio.create_task(save(site, *both))
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+        assert await ids(site) == before
+    assert recorded.items[0].saved
+    assert recorded.items[0].saved.snapshot.id in before
+
+
 async def test_a_restarted_engine_does_not_start_what_is_held(hand: ByHand) -> None:
     a_web(hand, "engine", "always")
     container = hand.container("engine", "web")
