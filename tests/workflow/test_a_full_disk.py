@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -107,11 +108,10 @@ async def waits_not(question: Question) -> dict[str, Any]:
 
 
 def test_the_log_of_the_process_stops_nobody() -> None:
-    full = Path("/dev/full").open("w")  # noqa: SIM115  # it cannot be closed either
-    lines = Lossy(full)
+    with io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full:
+        with pytest.raises(OSError, match="No space left"):
+            full.write("something happened\n")
 
-    lines.write("something happened\n")
-    lines.flush()
-
-    with pytest.raises(OSError, match="No space left"):
-        full.close()
+        lines = Lossy(full)
+        lines.write("something happened\n")
+        lines.flush()

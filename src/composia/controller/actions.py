@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +9,7 @@ from composia.model.task import Status
 from composia.operations.kept import KEPT
 from composia.workflows.plan import Plan
 from composia.workflows.rescue import RescuePlan
-from composia.workflows.restore import EXCHANGE, RestorePlan
+from composia.workflows.restore import RestorePlan
 
 
 def actions_of(
@@ -21,12 +20,13 @@ def actions_of(
     cancel_asked: bool,
     waiting: bool,
     holds: bool = False,
-    begun: Collection[str] = (),
-    finished_at: str | None = None,
+    superseded: bool = False,
+    replacing_until: str | None = None,
 ) -> tuple[str, ...]:
-    """`plan` is None for what this version cannot read any more, or must not be carried on.
+    """`plan` is None for one that this version cannot read any more.
 
-    `begun`: the names of steps, of whichever attempt.
+    `superseded`: what it moved has been moved on by another one since. `replacing_until`: its end,
+    where in any attempt it had begun to replace data.
     """
     if not status.ended:
         # Only a person can know that a node will never answer again.
@@ -37,9 +37,10 @@ def actions_of(
         return ("retry", *back, "abandon")
     if status is Status.SUCCEEDED:
         return ("rollback",) if isinstance(plan, RestorePlan) and _kept(plan, result) else ()
-    again = ("retry",) if plan is not None and plan.may_retry else ()
+    may_retry = plan is not None and plan.may_retry and not superseded
+    again = ("retry",) if may_retry else ()
     # A node that was given up may have finished its work: only it knows.
-    replaced = isinstance(plan, RestorePlan) and EXCHANGE in begun and _is_young(finished_at)
+    replaced = isinstance(plan, RestorePlan) and _is_young(replacing_until)
     return (*again, "rollback") if replaced else again
 
 
@@ -50,6 +51,6 @@ def _kept(plan: RestorePlan, result: dict[str, Any] | None) -> bool:
     return until is None or datetime.fromisoformat(str(until)) > datetime.now(UTC)
 
 
-def _is_young(finished_at: str | None) -> bool:
-    """Whether what it may have replaced may be kept still."""
-    return finished_at is None or datetime.fromisoformat(finished_at) + KEPT > datetime.now(UTC)
+def _is_young(end: str | None) -> bool:
+    """Whether what may have been replaced until then may be kept still."""
+    return end is not None and datetime.fromisoformat(end) + KEPT > datetime.now(UTC)

@@ -20,6 +20,7 @@ from composia.errors import Conflict
 from composia.model.task import Status, Step, Task, TaskError, Waiting
 from composia.workflows import PLANS, AnyPlan
 from composia.workflows.plan import Hold, Plan
+from composia.workflows.restore import EXCHANGE
 
 NOT_ENDED = (Status.PENDING, Status.RUNNING)
 
@@ -219,16 +220,6 @@ class Tasks:
             row = (await db.execute(query)).first()
         return (row.id, row.request_hash) if row else None
 
-    async def tasks_of(self, created_by: str, prefix: str) -> Mapping[str, str]:
-        """The tasks whose idempotency keys begin so, by what follows."""
-        key = TASKS.c.idempotency_key
-        query = select(key, TASKS.c.id).where(
-            TASKS.c.created_by == created_by, key.startswith(prefix, autoescape=True)
-        )
-        async with self._db.read() as db:
-            rows = await db.execute(query.order_by(TASKS.c.id))
-            return {row[0].removeprefix(prefix): row.id for row in rows}
-
     async def statuses(self, tasks: Collection[str]) -> Mapping[str, Status]:
         """How each of these is."""
         query = select(TASKS.c.id, TASKS.c.status).where(TASKS.c.id.in_(tasks))
@@ -265,16 +256,18 @@ class Tasks:
         of_task: dict[tuple[str, int], list[Step]] = {}
         for step in steps:
             of_task.setdefault((step.task, step.attempt), []).append(_step(step))
-        begun: dict[str, set[str]] = {}
-        for (task, _), of_attempt in of_task.items():
-            begun.setdefault(task, set()).update(step.name for step in of_attempt)
+        replacing = {
+            task
+            for (task, _), of_attempt in of_task.items()
+            if any(step.name == EXCHANGE for step in of_attempt)
+        }
         return [
             _task(
                 row,
                 of_task.get((row.id, row.attempt), []),
                 holds=row.id in holding,
                 superseded=row.id in moved_on,
-                begun=begun.get(row.id, set()),
+                replacing=row.id in replacing,
             )
             for row in rows
         ]
@@ -328,12 +321,7 @@ def _not_before(stamp: Any, earlier: Any) -> Any:
 
 
 def _task(
-    row: Row[Any],
-    steps: Sequence[Step],
-    *,
-    holds: bool,
-    superseded: bool,
-    begun: Collection[str],
+    row: Row[Any], steps: Sequence[Step], *, holds: bool, superseded: bool, replacing: bool
 ) -> Task:
     status, result = Status(row.status), json.loads(row.result) if row.result else None
     return Task(
@@ -354,13 +342,13 @@ def _task(
         result=result,
         actions=actions_of(
             status,
-            None if superseded else _readable(row.plan),
+            _readable(row.plan),
             result,
             cancel_asked=row.cancel_asked,
             waiting=row.waiting is not None,
             holds=holds,
-            begun=begun,
-            finished_at=row.finished_at,
+            superseded=superseded,
+            replacing_until=row.finished_at if replacing else None,
         ),
     )
 
