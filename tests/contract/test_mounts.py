@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from composia.errors import Conflict
+from composia.errors import Conflict, Damaged
 from composia.operations import exchanging, kept
 from composia.operations.kept import Replaced
 from composia.operations.replacing import Replacing
+from composia.operations.restore import FetchData, ItemToRestore
 from composia.strategies import put_back
 from composia.strategies.aside import Aside
 from composia.strategies.base import Swap, Wanted
@@ -27,6 +28,7 @@ from tests.contract.repository import small_disk
 from tests.twins.site import Twins
 from tests.unit.operations.carried import TwoNodes
 from tests.unit.operations.test_leaving import NOW, Node
+from tests.workflow.office import ref
 
 WANTED = Wanted(item="data", backup_id="01B", snapshot_id="5" * 64, saved_by="files.copy")
 
@@ -81,15 +83,23 @@ def test_nothing_is_removed_from_a_mount_on(data: Path, disk: Path, at: bool) ->
     assert (data / "other").exists()
 
 
-async def test_a_restore_is_refused_before_anything_is_fetched(twins: Twins, disk: Path) -> None:
+async def test_a_restore_is_refused_before_any_of_its_items_is_fetched(
+    twins: Twins, disk: Path, data: Path
+) -> None:
     async def read(backup_id: str) -> bytes | None:
-        return manifest.join({"files/data": manifest.take(twins.folder / "data")}).write()
+        return manifest.join({"files/data": manifest.take(data)}).write()
 
+    (data / "other").mkdir()
     site = replace(twins.site, read_manifest=read)
-    with pytest.raises(Conflict, match=r"^\./data cannot be put in place: .*is mounted in it"):
-        # The twin of the repository could not fetch anything.
-        await FilesCopyBack(include=("./data",)).fetch(WANTED, site)
-    assert not list(site.aside.glob("*/*"))
+    other, media = (
+        ItemToRestore(wanted=WANTED, strategy=FilesCopyBack(include=(path,)))
+        for path in ("./data/other", "./data/media")
+    )
+    # Nothing comes out of the twin of a repository.
+    with pytest.raises(Conflict, match=r"^\./data/media cannot be put in place: .*mounted in it"):
+        await FetchData(service=ref(), items=(other, media)).perform(site)
+    with pytest.raises(Damaged, match="did not come back"):
+        await FetchData(service=ref(), items=(other,)).perform(site)
 
 
 async def test_a_move_is_refused_before_anything_is_received(tmp_path: Path) -> None:

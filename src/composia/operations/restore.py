@@ -101,6 +101,8 @@ class FetchData(Operation[DataFetched]):
         return self.model_copy(update={"items": items})
 
     async def _in_place(self, site: Site) -> DataFetched:
+        for item in self.items:
+            await item.strategy.check(self._only(item), site)
         staged = [await item.strategy.fetch(self._only(item), site) for item in self.items]
         swaps = tuple(swap for one in staged for swap in one.swaps)
         _refuse_overlap(swaps)

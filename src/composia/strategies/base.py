@@ -216,6 +216,10 @@ class Wanted(BaseModel):
 class RestoreStrategy(Strategy):
     """How one data item is brought back."""
 
+    async def check(self, wanted: Wanted, site: Site) -> None:
+        """Raise Conflict for what can be seen to stand in the way before anything is fetched."""
+        return
+
     @abstractmethod
     async def fetch(self, wanted: Wanted, site: Site) -> Staged:
         """Fetch the snapshot whole, check it, and leave it beside the live data.

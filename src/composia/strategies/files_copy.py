@@ -202,5 +202,8 @@ class FilesCopyBack(RestoreStrategy):
         examples=[["./data/uploads"], ["./restore/"]],
     )
 
+    async def check(self, wanted: Wanted, site: Site) -> None:
+        await put_back.refuse_mounts(self.include, wanted, site)
+
     async def fetch(self, wanted: Wanted, site: Site) -> Staged:
         return await put_back.put_back(self.include, wanted, site)

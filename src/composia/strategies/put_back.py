@@ -17,7 +17,7 @@ from composia.strategies.contents import Contents, Copy
 from composia.strategies.sources import key_of, known_as
 from composia.tools import exchange
 from composia.tools.exchange import existing
-from composia.tools.mounts import mount_of, refuse_mounts_below
+from composia.tools.mounts import below, mount_of, refuse_mounts_below
 from composia.tools.paths import Included, IncludedPath, overlapping, parse_include
 
 SCRATCH_HINT = "Restore to scratch instead, and copy what you need."
@@ -67,6 +67,17 @@ async def put_back(include: Sequence[str], wanted: Wanted, site: Site) -> Staged
         files=fetched.files,
         warnings=(*fetched.warnings, *(_not_in(key, wanted) for key in missing)),
     )
+
+
+async def refuse_mounts(include: Sequence[str], wanted: Wanted, site: Site) -> None:
+    """Raise Conflict where something is mounted in what would be replaced."""
+    targets = [await target(named, site) for named in _parsed(include)]
+    found = [await asyncio.to_thread(below, one.path) for one in targets]
+    if wanted.saved_by in dump.SAVED_BY or not any(found):
+        return
+    chosen, _ = _chosen(targets, await contents.look(wanted, site), wanted)
+    for part in chosen:
+        await asyncio.to_thread(refuse_mounts_below, part.path, known_as(part.key))
 
 
 def _parsed(include: Sequence[str]) -> list[Included]:
@@ -187,7 +198,6 @@ async def _stage(
     number: int, part: Target, held: Contents, wanted: Wanted, site: Site
 ) -> tuple[Swap, Copy]:
     """A place for one target beside the live data, and what the exchange will be."""
-    await asyncio.to_thread(refuse_mounts_below, part.path, known_as(part.key))
     folder, staging = await beside(part, f"{wanted.item}-{number}", site)
     copy = contents.copy_of(part.key, held, folder)
     swap = Swap(
