@@ -22,7 +22,8 @@ from composia.controller.store.store import Store
 from composia.controller.store.tasks import NewTask
 from composia.model.backup import Backup, BackupStatus
 from composia.model.catalog import CatalogView
-from composia.model.config import BackupConfig, ControllerConfig
+from composia.model.config import BackupConfig, ControllerConfig, Offsite
+from composia.model.offsite import CopyState
 from composia.model.schedule import scheduled
 from composia.model.task import Status
 from tests.twins.notify import START
@@ -92,10 +93,44 @@ async def test_a_missing_damaged_or_failed_backup_is_not_the_last_good_one(
     ])  # fmt: skip
 
     [last] = await store.last_good_backups()
-    [(_, verified)] = await store.last_verified()
+    [verified] = await store.last_verified()
 
     assert last.size == 100
-    assert verified.startswith("2026-11-24T11:00:00")
+    assert verified.proven_at.startswith("2026-11-24T11:00:00")
+
+
+async def test_an_old_backup_that_is_proven_again_is_not_the_newest_proven_one(
+    app: FastAPI, store: Store
+) -> None:
+    await store.keep_backups([_backup(0, verified_at=_at(99)), _backup(1, verified_at=_at(5))])
+    await store.keep_backups([_backup(2), _backup(3, verified_at=_at(6), damaged=True)])
+
+    found = _samples((await metrics(app.state.controller)).decode())
+
+    of = (("data_item", "uploads"), ("node", "main"), ("service", "my-app"))
+    newest = found["composia_backup_newest_verified_timestamp_seconds", of]
+    assert newest == _at(1).timestamp()
+    proven = found["composia_backup_last_verified_timestamp_seconds", of]
+    assert proven == _at(99).timestamp()
+
+
+async def test_only_copies_that_are_configured_are_told_of_those_never_made_too(
+    app: FastAPI, store: Store
+) -> None:
+    controller = app.state.controller
+    copies = (Offsite(name="s3", profile="s3"), Offsite(name="new", profile="new"))
+    controller.config = controller.config.model_copy(update={"offsite": copies})
+    for name in ("s3", "old"):
+        await store.keep_copy(name, CopyState(complete_at=START, snapshots=3))
+
+    found = _samples((await metrics(controller)).decode())
+
+    told = {(name, dict(labels)["copy"]) for name, labels in found if "copy" in dict(labels)}
+    assert told == {
+        ("composia_copy_expected", "s3"), ("composia_copy_expected", "new"),
+        ("composia_copy_snapshots", "s3"), ("composia_copy_snapshots", "new"),
+        ("composia_copy_complete_timestamp_seconds", "s3"),
+    }  # fmt: skip
 
 
 async def test_outages_of_moves_are_added_up(store: Store) -> None:

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from composia import __version__
 from composia.controller.worktree import CatalogState
 from composia.model.notification import EventName
+from composia.model.offsite import CopyState
 from composia.model.schedule import Kind, Schedule, scheduled
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ METRICS: Mapping[str, tuple[str, Sequence[str]]] = {
     "composia_backup_expected": ("A data item that is to be backed up.", _ITEM),
     "composia_backup_last_success_timestamp_seconds": ("The last good backup.", _ITEM),
     "composia_backup_last_verified_timestamp_seconds": ("When one was last proven.", _ITEM),
+    "composia_backup_newest_verified_timestamp_seconds": ("The newest proven backup.", _ITEM),
     "composia_backup_size_bytes": ("Size of the last good backup.", _ITEM),
     "composia_backup_added_bytes": ("What it added to the repository.", _ITEM),
     "composia_backup_files": ("Its files.", _ITEM),
@@ -49,6 +51,7 @@ METRICS: Mapping[str, tuple[str, Sequence[str]]] = {
     "composia_task_last_success_timestamp_seconds": ("When one last succeeded.", ("type",)),
     "composia_repository_snapshots": ("Snapshots with a record.", ()),
     "composia_repository_added_bytes": ("Bytes that those have added.", ()),
+    "composia_copy_expected": ("A copy off site that config.yaml names.", ("copy",)),
     "composia_copy_complete_timestamp_seconds": ("When a copy was last complete.", ("copy",)),
     "composia_copy_snapshots": ("Snapshots of a copy.", ("copy",)),
     "composia_notifications": ("Matters that are not settled.", ("event", "state")),
@@ -114,8 +117,12 @@ async def _backups(controller: Controller) -> list[Sample]:
             ("composia_backup_files", last.of, last.files),
             ("composia_backup_duration_seconds", last.of, last.duration),
         ]
-    for of, at in await controller.store.last_verified():
-        found.append(("composia_backup_last_verified_timestamp_seconds", of, _seconds(at)))
+    for one in await controller.store.last_verified():
+        proven, newest = _seconds(one.proven_at), _seconds(one.newest)
+        found += [
+            ("composia_backup_last_verified_timestamp_seconds", one.of, proven),
+            ("composia_backup_newest_verified_timestamp_seconds", one.of, newest),
+        ]
     return found
 
 
@@ -168,7 +175,10 @@ async def _repository(controller: Controller) -> list[Sample]:
         ("composia_repository_snapshots", [], counted.snapshots),
         ("composia_repository_added_bytes", [], counted.added),
     ]
-    for name, copy in (await controller.store.copies()).items():
+    copies = await controller.store.copies()
+    for name in (one.name for one in controller.config.offsite):
+        copy = copies.get(name, CopyState())
+        found.append(("composia_copy_expected", [name], 1))
         found.append(("composia_copy_snapshots", [name], copy.snapshots))
         if copy.complete_at:
             at = copy.complete_at.timestamp()

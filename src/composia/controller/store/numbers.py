@@ -24,9 +24,11 @@ _LAST_GOOD = text("""
     GROUP BY service, data_item, node
 """)
 _LAST_VERIFIED = text("""
-    SELECT service, data_item, node, max(json_extract(record, '$.verified_at')) AS at FROM backups
+    SELECT service, data_item, node, max(json_extract(record, '$.verified_at')), max(time)
+    FROM backups
     WHERE status = 'success'
       AND json_extract(record, '$.verified_at') IS NOT NULL
+      AND json_extract(record, '$.damaged') IS NOT 1
       AND json_extract(record, '$.missing') IS NOT 1
     GROUP BY service, data_item, node
 """)
@@ -60,6 +62,16 @@ class LastGood(BaseModel):
     added: int
     files: int
     duration: float
+
+
+class LastVerified(BaseModel):
+    """When a backup of an item on a node was last proven, and of when the newest proven one is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    of: tuple[str, str, str]
+    proven_at: str
+    newest: str
 
 
 class Outage(BaseModel):
@@ -99,9 +111,12 @@ class Numbers:
             for row in await self._numbers(query.order_by(day))
         ]
 
-    async def last_verified(self) -> Sequence[tuple[tuple[str, str, str], str]]:
-        """Service, item and node, and when a backup of it was last proven."""
-        return [((row[0], row[1], row[2]), row[3]) for row in await self._numbers(_LAST_VERIFIED)]
+    async def last_verified(self) -> Sequence[LastVerified]:
+        """Of each item on each node that has a proven backup."""
+        return [
+            LastVerified(of=(row[0], row[1], row[2]), proven_at=row[3], newest=row[4])
+            for row in await self._numbers(_LAST_VERIFIED)
+        ]
 
     async def last_tasks(self) -> Sequence[tuple[str, str]]:
         """Of each type, when one last succeeded."""
