@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from composia.controller.matters import item_subject
 from composia.controller.store.schedules import DueRun, RunState
 from composia.model.notification import EventName, Matter
-from composia.model.schedule import Kind, Overdue, Schedule
+from composia.model.schedule import GRACE, Kind, Overdue, Schedule
 
 #: What is done for all backups together, and how to have it done now.
 _CARE = {
@@ -20,14 +21,29 @@ _CARE = {
 
 
 def late(
-    overdue: Iterable[Overdue], schedules: Iterable[Schedule], newest: Iterable[DueRun]
+    overdue: Iterable[Overdue],
+    schedules: Iterable[Schedule],
+    newest: Sequence[DueRun],
+    now: datetime,
+    online: Callable[[str], bool],
 ) -> list[Matter]:
-    """`newest`: the last two runs of each schedule on each node, the newest first."""
+    """`newest`: the last two runs of each schedule on each node, the newest first.
+
+    One that waits for hours is told as if it was missed; but not where its node is away, for that
+    is told by itself.
+    """
     known = {one.key: one for one in schedules}
-    return [
-        *(_overdue(one) for one in overdue),
-        *_missed(known, _decided(newest)),
+    missed = [one for one in _decided(newest) if one.state is RunState.MISSED]
+    places = {(one.schedule, one.node) for one in missed}
+    waiting = [
+        one
+        for one in newest
+        if one.state is RunState.WAITING
+        and now - one.slot >= GRACE
+        and (one.schedule, one.node) not in places
+        and (not one.node or online(one.node))
     ]
+    return [*(_overdue(one) for one in overdue), *_missed(known, [*missed, *waiting])]
 
 
 def _overdue(one: Overdue) -> Matter:
@@ -57,7 +73,7 @@ def _decided(newest: Iterable[DueRun]) -> Iterable[DueRun]:
 def _missed(known: Mapping[str, Schedule], newest: Iterable[DueRun]) -> Iterator[Matter]:
     for run in newest:
         schedule = known.get(run.schedule)
-        if run.state is not RunState.MISSED or schedule is None or run.node not in schedule.places:
+        if schedule is None or run.node not in schedule.places:
             continue
         yield _backup(schedule, run) if schedule.kind is Kind.BACKUP else _care(schedule, run)
 
@@ -67,7 +83,7 @@ def _backup(schedule: Schedule, run: DueRun) -> Matter:
     return Matter(
         event=EventName.BACKUP_MISSED,
         subject=f"missed:{item_subject(service, item, run.node)}",
-        title=f"Backup missed: {item} of {service} on {run.node}",
+        title=f"Backup {_what(run)}: {item} of {service} on {run.node}",
         reason=_reason(run),
         hint=f"composia backup {service} --item {item} --node {run.node}",
         since=run.first,
@@ -83,11 +99,15 @@ def _care(schedule: Schedule, run: DueRun) -> Matter:
     return Matter(
         event=EventName.SCHEDULE_MISSED,
         subject=f"missed:{schedule.key}",
-        title=f"{what}{to} missed",
+        title=f"{what}{to} {_what(run)}",
         reason=_reason(run),
         hint=command,
         since=run.first,
     )
+
+
+def _what(run: DueRun) -> str:
+    return "missed" if run.state is RunState.MISSED else "waits"
 
 
 def _reason(run: DueRun) -> str:

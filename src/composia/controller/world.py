@@ -57,14 +57,15 @@ class ControllerWorld:
     async def late(self, now: datetime) -> Sequence[Matter]:
         """Backups that are overdue, and runs that were missed."""
         if abs(now - self._looked) >= PACE:
-            self._late = await self._look()
+            self._late = await self._look(now)
             self._looked = now
         return self._late
 
-    async def _look(self) -> Sequence[Matter]:
+    async def _look(self, now: datetime) -> Sequence[Matter]:
         scheduler = self._scheduler()
         newest = await self._store.newest_runs(limit=2)
-        return late(await scheduler.overdue(), scheduler.schedules(), newest)
+        overdue = await scheduler.overdue()
+        return late(overdue, scheduler.schedules(), newest, now, self._nodes.online)
 
     def schedules_run(self) -> bool:
         """Whether what has to begin by itself does."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -30,7 +31,7 @@ def found(last_good: datetime | None, *runs: DueRun) -> list[Matter]:
     )
     good = {OF: last_good} if last_good else {}
     missing = overdue([DAILY], good, {DAILY.on("main"): mark.since}, NOW)
-    return late(missing, [DAILY], runs)
+    return late(missing, [DAILY], runs, NOW, lambda node: node == "main")
 
 
 def run(state: RunState, node: str = "main") -> DueRun:
@@ -64,13 +65,31 @@ def test_care_that_was_missed_is_told_too(kind: Kind) -> None:
     care = Schedule(str(kind), kind, "0 6 * * *", "UTC", copy=copy)
     missed = run(RunState.MISSED, node="").model_copy(update={"schedule": care.key})
 
-    [matter] = late([], [care], [missed])
+    [matter] = late([], [care], [missed], NOW, bool)
 
     assert matter.event is EventName.SCHEDULE_MISSED
     assert matter.subject == f"missed:{care.key}"
     assert "node main is offline" in matter.reason
     assert str(matter.hint).startswith("composia ")
-    assert late([], [], [missed]) == []
+    assert late([], [], [missed], NOW, bool) == []
+
+
+def test_one_that_waits_for_hours_is_told_with_what_it_waits_for() -> None:
+    waiting = run(RunState.WAITING).model_copy(update={"reason": "is held by task 01T"})
+    short = waiting.model_copy(update={"slot": NOW - timedelta(hours=1)})
+
+    [matter] = found(SLOT, waiting)
+
+    assert (matter.event, matter.title) == (
+        EventName.BACKUP_MISSED, "Backup waits: uploads of my-app on main",
+    )  # fmt: skip
+    assert "02:00 UTC: is held by task 01T" in matter.reason
+    assert found(SLOT, short) == []
+
+
+def test_one_that_waits_for_a_node_that_is_away_is_not_told_besides_that() -> None:
+    edge = replace(DAILY, nodes=("edge",))
+    assert late([], [edge], [run(RunState.WAITING, "edge")], NOW, lambda node: False) == []
 
 
 def test_one_that_waits_hides_no_missed_one_but_one_that_was_begun_ends_it() -> None:
