@@ -159,6 +159,8 @@ class ForgetBackupPlan(RepositoryPlan):
     async def carry_out(self, run: Run) -> None:
         """The snapshot first: a record without one is shown as such, the other way is a leak."""
         if self.backup.snapshot_id:
+            ids = [self.backup.id]
+            await run.control("begin_forgetting", "begin_forgetting", backup_ids=ids)
             operation = ForgetSnapshot(
                 service=self.repository.service,
                 repository=self.repository,

@@ -114,7 +114,9 @@ def test_without_a_repository_there_is_nothing_to_check(world: World) -> None:
 async def test_the_snapshot_is_forgotten_before_the_record(world: World) -> None:
     run = MemoryRun(node)
     await plan_forget_backup(world.known, backup("a"), [backup("a")]).carry_out(run)
-    assert run.steps == [("forget_snapshot", "main"), ("forget_backups", None)]
+    assert run.steps == [
+        ("begin_forgetting", None), ("forget_snapshot", "main"), ("forget_backups", None),
+    ]  # fmt: skip
 
 
 async def test_a_record_without_a_snapshot_needs_no_node(world: World) -> None:
