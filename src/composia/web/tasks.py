@@ -89,7 +89,7 @@ async def retry(visit: AtVisit, id: Id) -> Response:  # noqa: A002  # see above
     """One attempt more, from the step that failed."""
     task = await visit.task(id)
     visit.caller.must(Scope.OPERATE, task.service)
-    return to_task(await visit.office.runner.retry(task.id))
+    return to_task(await visit.retry(task))
 
 
 @router.post("/{id}/abandon")

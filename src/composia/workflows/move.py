@@ -80,7 +80,7 @@ class Move:
     @property
     def cargo(self) -> tuple[Cargo, ...]:
         """The data of the items."""
-        return tuple(cargo for item in self.items if (cargo := _cargo(item)))
+        return tuple(cargo for item in self.items if (cargo := cargo_of(item)))
 
 
 def begin(known: Known, service: str, request: MigrateRequest) -> tuple[Move, Objections]:
@@ -146,7 +146,8 @@ def _items(service: Service, request: MigrateRequest, wrong: Objections) -> tupl
     return tuple(items)
 
 
-def _cargo(item: DataItem) -> Cargo | None:
+def cargo_of(item: DataItem) -> Cargo | None:
+    """What of an item goes along."""
     match item.backup:
         case FilesCopy():
             return Cargo(item=item.name, include=item.backup.include, exclude=item.backup.exclude)

@@ -22,10 +22,20 @@ from composia.operations.repository import RepositoryOpened
 from composia.operations.surveying import Size, SourceSeen, TargetSeen
 from composia.strategies.base import Needs, Saved
 from composia.tools.rustic import Snapshot
+from composia.workflows.again import refuse_outdated
+from composia.workflows.known import OpenMove
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.move import MigrateRequest, begin, plan_migrate, plan_move_back
 from composia.workflows.plan import LeftOpen
-from tests.twins.office import INFRA, MY_APP, NOW, REPOSITORY, SNAPSHOT
+from tests.twins.office import (
+    INFRA,
+    MY_APP,
+    NOW,
+    REPOSITORY,
+    SNAPSHOT,
+    container,
+    node_state,
+)
 from tests.twins.run import Answer, MemoryRun
 from tests.unit.workflows.conftest import World
 
@@ -215,6 +225,37 @@ async def test_a_rollback_without_the_data_carries_none(world: World) -> None:
     assert back.takes_over == "01TASK"
 
 
+def runs_at(world: World, revision: str) -> None:
+    state = node_state(container("my-app", "web"))
+    (there,) = state.instances
+    there = there.model_copy(update={"revision": revision})
+    world.sees(main=state.model_copy(update={"instances": (there,)}))
+
+
+def test_what_was_undone_may_be_tried_again_while_nothing_has_changed(world: World) -> None:
+    refuse_outdated(world.known, planned(world), "01TASK")
+
+
+def test_what_was_deployed_since_is_no_part_of_an_older_plan(world: World) -> None:
+    plan = planned(world)
+    runs_at(world, "b" * 40)
+    with pytest.raises(Conflict, match="revision bbbbbbb is on main, and not aaaaaaa") as refused:
+        refuse_outdated(world.known, plan, "01TASK")
+    assert "composia migrate my-app --from main --to edge" in str(refused.value.hint)
+    # Behind the answer nothing is carried any more.
+    world.change(open_moves={"my-app": OpenMove("01TASK", "main", "edge")})
+    refuse_outdated(world.known, plan, "01TASK")
+
+
+def test_what_moves_by_now_is_no_part_of_an_older_plan(world: World) -> None:
+    plan = planned(world)
+    text = copy.deepcopy(MOVING)
+    text["data_protect"]["data"][0]["backup"]["include"].append("./data/more")
+    world.has(text, INFRA)
+    with pytest.raises(Conflict, match="data item uploads has been changed"):
+        refuse_outdated(world.known, plan, "01TASK")
+
+
 async def test_nothing_stops_for_the_safety_copy(world: World) -> None:
     text = copy.deepcopy(MOVING)
     text["data_protect"]["data"][0]["backup"]["strategy"] = "files.tar_after_stop"
@@ -244,7 +285,6 @@ def saving(node: str, operation: Operation[Any]) -> Answer:
 
 def test_what_no_item_covers_is_refused_by_name(world: World) -> None:
     from composia.model.node import Instance, Mount
-    from tests.twins.office import container, node_state
 
     mounts = (Mount(kind="volume", source="cache", used_by=("web",)),)
     instance = Instance(service="my-app", folder="my-app", project="my-app", mounts=mounts)

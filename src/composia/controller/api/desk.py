@@ -16,7 +16,9 @@ from composia.model.backup import Backup
 from composia.model.names import NAME_PATTERN
 from composia.model.service import ServiceRef
 from composia.model.task import Status, Task
+from composia.workflows.again import refuse_outdated
 from composia.workflows.known import Known, containers_of
+from composia.workflows.migrate import MigratePlan
 from composia.workflows.objections import not_found
 from composia.workflows.plan import Plan
 from composia.workflows.restore import RollbackPlan
@@ -94,6 +96,13 @@ class Desk:
         if found is None:
             raise not_found("task", task, ())
         return found
+
+    async def retry(self, task: Task) -> Task:
+        """One attempt more of a task. Raises Conflict where that cannot be, or is outdated."""
+        plan = await self.plan(task.id) if "retry" in task.actions else None
+        if isinstance(plan, MigratePlan):
+            refuse_outdated(await self.known_now(plan.service.name), plan, task.id)
+        return await self.office.runner.retry(task.id)
 
     async def brought_back_by(self, task: Task) -> Task | None:
         """The rollback that has brought back what this task replaced."""

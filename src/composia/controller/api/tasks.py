@@ -86,7 +86,7 @@ async def retry(desk: AtDesk, id: Id) -> Response:  # noqa: A002  # as api.md na
     """The same task, one attempt more, from the step that failed."""
     task = await desk.task(id)
     desk.caller.must(Scope.OPERATE, task.service)
-    return accepted(await desk.office.runner.retry(task.id))
+    return accepted(await desk.retry(task))
 
 
 @router.post("/{id}/rollback", **hands_in(RollbackRequest, errors.Failure))

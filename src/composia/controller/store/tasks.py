@@ -220,6 +220,16 @@ class Tasks:
             row = (await db.execute(query)).first()
         return (row.id, row.request_hash) if row else None
 
+    async def tasks_of(self, created_by: str, prefix: str) -> Mapping[str, str]:
+        """The tasks whose idempotency keys begin so, by what follows."""
+        key = TASKS.c.idempotency_key
+        query = select(key, TASKS.c.id).where(
+            TASKS.c.created_by == created_by, key.startswith(prefix, autoescape=True)
+        )
+        async with self._db.read() as db:
+            rows = await db.execute(query.order_by(TASKS.c.id))
+            return {row[0].removeprefix(prefix): row.id for row in rows}
+
     async def statuses(self, tasks: Collection[str]) -> Mapping[str, Status]:
         """How each of these is."""
         query = select(TASKS.c.id, TASKS.c.status).where(TASKS.c.id.in_(tasks))

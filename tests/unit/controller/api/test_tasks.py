@@ -6,7 +6,9 @@ import httpx2
 import pytest
 
 from composia.model.task import Status
-from tests.twins.office import MemoryOffice
+from composia.workflows.check import Downtime
+from composia.workflows.migrate import MigratePlan
+from tests.twins.office import MY_APP, MemoryOffice, service
 
 Client = httpx2.AsyncClient
 
@@ -57,6 +59,27 @@ async def test_only_a_failed_task_is_tried_again(admin: Client, office: MemoryOf
     assert (await admin.post(f"/tasks/{task}/retry")).status_code == 409
     office.admit.end(task, Status.FAILED)
     assert (await admin.post(f"/tasks/{task}/retry")).status_code == 202
+
+
+async def test_a_move_is_not_tried_again_after_another_deploy(
+    admin: Client, office: MemoryOffice
+) -> None:
+    task = await begun(admin)
+    row, _ = office.store.admitted[task]
+    move = MigratePlan(
+        service=service(MY_APP).ref.model_copy(update={"revision": "c" * 40}),
+        source="main",
+        target="edge",
+        nodes_before=("main",),
+        nodes_after=("edge",),
+        cargo=(),
+        downtime=Downtime(),
+    )
+    undone = row.model_copy(update={"status": Status.FAILED, "actions": ("retry",)})
+    office.store.admitted[task] = undone, move
+    answer = await admin.post(f"/tasks/{task}/retry")
+    assert answer.status_code == 409
+    assert "revision aaaaaaa is on main, and not ccccccc" in answer.text
 
 
 async def test_a_restore_is_rolled_back_by_a_task_of_its_own(
