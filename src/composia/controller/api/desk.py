@@ -99,7 +99,9 @@ class Desk:
 
     async def retry(self, task: Task) -> Task:
         """One attempt more of a task. Raises Conflict where that cannot be, or is outdated."""
-        plan = await self.plan(task.id) if "retry" in task.actions else None
+        # One that is open still holds the service: it goes on, or takes back what it has begun.
+        is_over = task.actions == ("retry",)
+        plan = await self.plan(task.id) if is_over else None
         if isinstance(plan, MigratePlan):
             refuse_outdated(await self.known_now(plan.service.name), plan, task.id)
         return await self.office.runner.retry(task.id)

@@ -81,6 +81,10 @@ async def test_a_move_is_not_tried_again_after_another_deploy(
     assert answer.status_code == 409
     assert "revision aaaaaaa is on main, and not ccccccc" in answer.text
 
+    left_open = undone.model_copy(update={"actions": ("retry", "rollback", "abandon")})
+    office.store.admitted[task] = left_open, move
+    assert (await admin.post(f"/tasks/{task}/retry")).status_code == 202
+
 
 async def test_a_restore_is_rolled_back_by_a_task_of_its_own(
     admin: Client, office: MemoryOffice
