@@ -178,6 +178,19 @@ async def test_an_undo_waits_for_its_node(moving: Office) -> None:
     assert "main: undo_source" in moving.nodes.done
 
 
+@pytest.mark.parametrize("step", ["0_pre_copy", "4_restore_data"])
+async def test_a_running_move_keeps_everybody_else_off(moving: Office, step: str) -> None:
+    moving.nodes.on(step, never)
+    task = await moving.submit(plan())
+    await moving.until_asked(step)
+    there = backup().model_copy(update={"on": ("edge",)})
+    others = plan(), plan(source="edge", target="main"), backup(), there, deploy("main")
+    for other in others:
+        with pytest.raises(Conflict, match=f"is held by task {task.id} .migrate., which runs"):
+            await moving.submit(other)
+    assert (await moving.submit(backup(service="other-app"))).id
+
+
 async def test_an_open_move_holds_the_placement_and_nothing_else(moving: Office) -> None:
     moving.nodes.on("9_retire_source", fails)
     task = await moving.ended((await moving.submit(plan())).id)

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from composia.controller.api.problems import status_of
 from composia.errors import Conflict, Failure, Invalid, NodeLost
+from composia.model.node import Instance, Mount
 from composia.model.service import CaddyRef
 from composia.operations.arriving import DataRestored, Started
 from composia.operations.backup import DataSaved, ItemSaved, SaveData
@@ -284,7 +286,6 @@ def saving(node: str, operation: Operation[Any]) -> Answer:
 
 
 def test_what_no_item_covers_is_refused_by_name(world: World) -> None:
-    from composia.model.node import Instance, Mount
 
     mounts = (Mount(kind="volume", source="cache", used_by=("web",)),)
     instance = Instance(service="my-app", folder="my-app", project="my-app", mounts=mounts)
@@ -297,6 +298,35 @@ def test_what_no_item_covers_is_refused_by_name(world: World) -> None:
         "cache": "left behind, as asked for",
         "./data/uploads/temp": "left behind: excluded from uploads",
     }
+
+
+def test_all_that_cannot_be_moved_is_named_at_once(world: World) -> None:
+    text = copy.deepcopy(MOVING)
+    uploads, database, legacy = text["data_protect"]["data"]
+    del uploads["restore"]
+    database["restore"] = {"strategy": "files.copy", "include": ["./dumps"]}
+    del text["migrate"]
+    world.has(text, INFRA)
+    mounts = (
+        Mount(kind="volume", source="cache", used_by=("web",)),
+        Mount(kind="bind", source="./data/mail", used_by=("web",)),
+    )
+    world.sees(main=node_state(container("my-app", "web"), mounts=mounts))
+    asked = ("uploads", "database", legacy["name"])
+    request = MigrateRequest(target_node="edge", data_items=asked)
+    move, wrong = begin(world.known, "my-app", request)
+    with pytest.raises(Invalid) as refused:
+        plan_migrate(world.known, move, wrong, (SOURCE, TARGET))
+    named = [problem.msg for problem in refused.value.problems]
+    for word in (
+        "uploads has no `restore`",
+        "legacy has no `backup`",
+        "database is saved as a dump",
+        "`cache` of my-app would not move",
+        "`./data/mail` of my-app would not move",
+    ):
+        assert any(word in one for one in named), word
+    assert status_of(type(refused.value)) == 422
 
 
 def test_everything_on_the_nodes_is_named_at_once(world: World) -> None:
