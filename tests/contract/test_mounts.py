@@ -27,7 +27,7 @@ from composia.tools.paths import parse_include
 from tests.contract.repository import small_disk
 from tests.twins.site import Twins
 from tests.unit.operations.carried import TwoNodes
-from tests.unit.operations.test_leaving import NOW, Node
+from tests.unit.operations.test_left_behind import NOW, Node
 from tests.workflow.office import ref
 
 WANTED = Wanted(item="data", backup_id="01B", snapshot_id="5" * 64, saved_by="files.copy")

@@ -159,7 +159,7 @@ def test_promise_19_after_the_answer_rollback_goes_back(world: World, app: App, 
     assert world.policy(app.container()) == "always"
     assert app.read("main") == (["before", "since"] if data == "carry" else ["before"])
     assert "- main " in app.meta
-    assert world.task(task["id"])["actions"] == ["retry"]
+    assert world.task(task["id"])["actions"] == []
     world.ok(f"{app.path}/deploy")
 
 
