@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
@@ -67,6 +68,10 @@ PAGES = {
 }
 
 
+#: Seconds in which a window closes.
+CLOSING = 15
+
+
 @asynccontextmanager
 async def browser() -> AsyncIterator[Browser]:
     """A browser that asks nobody but us."""
@@ -94,7 +99,10 @@ async def person(
     try:
         yield await context.new_page()
     finally:
-        await context.close()
+        # It has been seen to wait for ever; what is left of it goes with the browser.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING):
+                await context.close()
 
 
 async def sign_in(page: Page, path: str = "/", token: str = TOKEN) -> None:

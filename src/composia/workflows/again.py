@@ -12,7 +12,7 @@ from composia.workflows.move import cargo_of
 
 def refuse_outdated(known: Known, plan: MigratePlan, task: str) -> None:
     """Raise Conflict for one that would bring an old revision, or leave data behind unsaid."""
-    move = known.open_moves.get(plan.service.name)
+    move = known.moves.get(plan.service.name)
     if move and move.task == task:
         # Its target has answered: what is left carries nothing.
         return

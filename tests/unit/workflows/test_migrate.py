@@ -13,6 +13,7 @@ from composia.controller.api.problems import status_of
 from composia.errors import Conflict, Failure, Invalid, NodeLost
 from composia.model.node import Instance, Mount
 from composia.model.service import CaddyRef
+from composia.model.task import OpenMove
 from composia.operations.arriving import DataRestored, Started
 from composia.operations.backup import DataSaved, ItemSaved, SaveData
 from composia.operations.base import Nothing, Operation
@@ -25,7 +26,6 @@ from composia.operations.surveying import Size, SourceSeen, TargetSeen
 from composia.strategies.base import Needs, Saved
 from composia.tools.rustic import Snapshot
 from composia.workflows.again import refuse_outdated
-from composia.workflows.known import OpenMove
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.move import MigrateRequest, begin, plan_migrate, plan_move_back
 from composia.workflows.plan import LeftOpen
@@ -245,7 +245,8 @@ def test_what_was_deployed_since_is_no_part_of_an_older_plan(world: World) -> No
         refuse_outdated(world.known, plan, "01TASK")
     assert "composia migrate my-app --from main --to edge" in str(refused.value.hint)
     # Behind the answer nothing is carried any more.
-    world.change(open_moves={"my-app": OpenMove("01TASK", "main", "edge")})
+    left = OpenMove(task="01TASK", service="my-app", source="main", target="edge")
+    world.change(moves={"my-app": left})
     refuse_outdated(world.known, plan, "01TASK")
 
 
