@@ -69,6 +69,9 @@ class SlowEngine(MemoryEngine):
         self.answers.set()
         self.breaks: Exception | None = None
 
+    async def repository_id(self, *, far: bool = False) -> str:
+        return "ab" * 32
+
     async def snapshots(self) -> Sequence[SnapshotInfo]:
         await self._when_let()
         return []
