@@ -118,5 +118,6 @@ async def pass_by(site: Site, epoch: int) -> None:
     raise Conflict(
         f"{site.service} must not start on {site.node}: task {fence.task} moves it, or has moved it"
         " away",
-        hint=f"See `composia task show {fence.task}`: retry it, roll it back or abandon it.",
+        hint=f"See `composia task show {fence.task}`: while it is open, retry it or roll it back."
+        f" Later: `composia migrate {site.service} --to {site.node}`.",
     )
