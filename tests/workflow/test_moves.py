@@ -226,6 +226,14 @@ async def test_a_rollback_takes_the_hold_over(moving: Office) -> None:
         await moving.runner.retry(task.id)
 
 
+async def test_a_move_that_is_at_work_is_not_taken_over(moving: Office) -> None:
+    moving.nodes.on("9_retire_source", never)
+    task = await moving.submit(plan())
+    await moving.until_asked("9_retire_source")
+    with pytest.raises(Conflict, match="which runs since"):
+        await moving.submit(plan(of_task=task.id))
+
+
 async def test_what_was_abandoned_is_free(moving: Office) -> None:
     moving.nodes.on("9_retire_source", fails)
     task = await moving.ended((await moving.submit(plan())).id)

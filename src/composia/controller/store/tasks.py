@@ -67,10 +67,12 @@ class Tasks:
     async def admit(self, new: NewTask, plan: Plan) -> Holder | None:
         """Store the task with its holds, or tell who holds one of them."""
         async with self._db.write() as db:
-            if holder := await _holder(db, plan.holds, plan.takes_over):
+            # From one that is at work nobody takes anything.
+            over = plan.takes_over if await _has_ended(db, plan.takes_over) else None
+            if holder := await _holder(db, plan.holds, over):
                 return holder
-            if plan.takes_over:
-                await db.execute(delete(HOLDS).where(HOLDS.c.task == plan.takes_over))
+            if over:
+                await db.execute(delete(HOLDS).where(HOLDS.c.task == over))
             await db.execute(insert(TASKS).values(_values(new, plan)))
             await _take(db, new.id, plan.holds)
         return None
@@ -304,6 +306,11 @@ async def _holder(
                 ended=Status(row.status).ended,
             )
     return None
+
+
+async def _has_ended(db: AsyncConnection, task: str | None) -> bool:
+    status = await db.scalar(select(TASKS.c.status).where(TASKS.c.id == task))
+    return status is not None and Status(status).ended
 
 
 async def _take(db: AsyncConnection, task: str, holds: Sequence[Hold]) -> None:
