@@ -541,6 +541,21 @@ async def test_a_node_that_has_joined_is_late_with_nothing_yet(house: House) -> 
     }  # fmt: skip
 
 
+async def test_an_open_move_is_late_with_nothing_that_its_target_has_saved(house: House) -> None:
+    house.serve(app("my-app", "uploads"), INFRA)
+    move = await house.ended((await house.submit(deploy("edge"))).id)
+    await house.store.begin_move(move.id, "my-app", "main", "edge")
+    await house.store.note_move(move.id, "answered", {})
+    house.offline = {"main", "edge"}
+    await house.at(TWO)
+    house.now = TWO + 3 * DAY
+    assert [one.node for one in await house.scheduler.overdue()] == ["main"]
+
+    await house.store.keep_backups([backup("01A", node="edge", time=TWO + 3 * DAY)])
+
+    assert await house.scheduler.overdue() == ()
+
+
 async def test_a_node_that_comes_back_begins_anew(house: House) -> None:
     await house.at(TWO)
     for day, node in enumerate(("edge", "main"), start=1):

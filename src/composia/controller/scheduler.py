@@ -26,7 +26,7 @@ from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
 from composia.model.schedule import Kind, Overdue, Schedule, overdue, scheduled
 from composia.model.shown import ScheduleView
-from composia.model.task import Status
+from composia.model.task import OpenMove, Status
 from composia.workflows.known import Known
 from composia.workflows.plan import Plan
 from composia.workflows.scheduled import Planned, Work, plans_for
@@ -124,12 +124,12 @@ class Scheduler:
     async def overdue(self) -> tuple[Overdue, ...]:
         """Data items whose last good backup is older than their schedule allows."""
         good, schedules = await self._store.newest_backups(good=True), self.schedules()
-        marks = await self._store.marks()
+        marks, moves = await self._store.marks(), await self._store.open_moves()
         now = self._clock().replace(second=0, microsecond=0)
-        known = (good, schedules, marks, now)
+        known = (good, schedules, marks, moves, now)
         if self._late is None or self._late[0] != known:
             since = {key: mark.since for key, mark in marks.items()}
-            last = {(one.service, one.data_item, one.node): one.time for one in good}
+            last = _last_good(good, moves)
             found = await asyncio.to_thread(overdue, schedules, last, since, now)
             self._late = (known, found)
         return self._late[1]
@@ -323,6 +323,19 @@ def _by_batch(runs: Sequence[DueRun]) -> dict[str, list[DueRun]]:
     for run in runs:
         if run.batch:
             found.setdefault(run.batch, []).append(run)
+    return found
+
+
+def _last_good(
+    good: Sequence[Backup], moves: Sequence[OpenMove]
+) -> dict[tuple[str, str, str], datetime]:
+    """By service, item and node; an open move has its target saved in place of its source."""
+    place = {(move.service, move.target): move.source for move in moves}
+    found: dict[tuple[str, str, str], datetime] = {}
+    for one in good:
+        for node in {one.node, place.get((one.service, one.node), one.node)}:
+            key = (one.service, one.data_item, node)
+            found[key] = max(one.time, found.get(key, one.time))
     return found
 
 
