@@ -10,6 +10,8 @@ from typing import Any
 
 from tests.e2e.world import PATIENCE, World, until
 from tests.e2e.writing import NODES, App, ask, wanted
+from tests.lab.dns import ZONE
+from tests.lab.shell import run
 
 #: The steps of a move with a site: by name, and the nodes that work in each.
 STEPS = {
@@ -29,6 +31,8 @@ VICTIMS = (
     "controller", "agent:main", "agent:edge", "docker:main", "docker:edge", "machine:main",
     "machine:edge", "link:main", "link:edge",
 )  # fmt: skip
+#: Whom the controller itself needs in a step.
+OTHERS = {"7_update_dns": ("link:dns",), "8_write_back": ("link:git",)}
 MOMENTS = ("before", "middle", "after")
 #: A step that is over before anybody could have looked.
 GLANCE = 0.02
@@ -48,7 +52,12 @@ class Case:
 
 def every() -> list[Case]:
     """The whole matrix."""
-    return [Case(s, v, m) for s in STEPS for v in VICTIMS for m in MOMENTS]
+    return [Case(s, v, m) for s in STEPS for v in victims_of(s) for m in MOMENTS]
+
+
+def victims_of(step: str) -> tuple[str, ...]:
+    """Who may die in a step, or be cut off."""
+    return (*VICTIMS, *OTHERS.get(step, ()))
 
 
 def some() -> list[Case]:
@@ -60,6 +69,8 @@ def some() -> list[Case]:
             for at, step in enumerate(steps)
         ),
         Case("1_export_data", "agent:edge", "after"),
+        Case("7_update_dns", "link:dns", "before"),
+        Case("8_write_back", "link:git", "middle"),
     ]
 
 
@@ -68,7 +79,7 @@ def table(outcomes: Mapping[str, str]) -> Iterator[str]:
     marks = {"passed": "ok", "failed": "FAILED", "error": "ERROR"}
     yield f"{'step':20}{'who':16}{'before':10}{'middle':10}{'after':10}"
     for step in STEPS:
-        for victim in VICTIMS:
+        for victim in victims_of(step):
             found = [outcomes.get(str(Case(step, victim, moment)), "") for moment in MOMENTS]
             if any(found):
                 cells = "".join(f"{marks.get(one, '-'):10}" for one in found)
@@ -103,7 +114,9 @@ def moved(world: World, app: App, case: Case, restart: str = "always") -> dict[s
 
     Asserts what must hold whatever has happened.
     """
-    app.deploy(restart=restart)
+    name = f"{app.name}.{ZONE}"
+    app.deploy(restart=restart, more=f"network:\n  dns: {{provider: ddns, hostname: {name}}}\n")
+    world.ok(f"{app.path}/dns-update")
     with Both(app) as both, app.client() as client:
         client.wait_for(20)
         task = _struck(world, app, case)
@@ -121,8 +134,15 @@ def moved(world: World, app: App, case: Case, restart: str = "always") -> dict[s
     assert both.seen == [], f"active on both nodes: {case}"
     assert app.lost(client, node) == [], f"lost writes: {case}"
     assert client.kept[-1].address == app.address(node)
+    assert _addresses(world, name) == {world.lab.nodes[node].address}
     assert world.policy(app.container(node), node) == restart.strip('"')
     return first
+
+
+def _addresses(world: World, name: str) -> set[str]:
+    """What the authoritative server answers."""
+    words = ["dig", "+short", "+norecurse", f"@{world.lab.dns.address}", name, "A"]
+    return set(run(*words).split())
 
 
 def _way_out(case: Case) -> str:
@@ -133,12 +153,26 @@ def _way_out(case: Case) -> str:
 def _struck(world: World, app: App, case: Case) -> str:
     kind, _, node = case.victim.partition(":")
     world.lab.clear_failures()
+    if case.victim in OTHERS.get(case.step, ()):
+        return _cut_off(world, app, node, case)
     if kind == "controller" or (kind == "agent" and node in STEPS[case.step]):
         return _killed_at_a_failure_point(world, app, case)
     task = world.start(f"{app.path}/migrate", wanted())
     _wait_for_the_moment(world, task, case)
     _strike(world, kind, node)
     _heal(world, kind, node)
+    return task
+
+
+def _cut_off(world: World, app: App, other: str, case: Case) -> str:
+    """The controller reaches it no more, until the task has ended."""
+    if case.moment == "before":
+        world.lab.cut(other, "controller")
+    task = world.start(f"{app.path}/migrate", wanted())
+    _wait_for_the_moment(world, task, case)
+    world.lab.cut(other, "controller")
+    world.wait(task)
+    world.lab.join(other, "controller")
     return task
 
 
