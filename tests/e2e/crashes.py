@@ -11,7 +11,6 @@ from typing import Any
 from tests.e2e.world import PATIENCE, World, until
 from tests.e2e.writing import NODES, App, ask, wanted
 from tests.lab.dns import ZONE
-from tests.lab.shell import run
 
 #: The steps of a move with a site: by name, and the nodes that work in each.
 STEPS = {
@@ -134,15 +133,9 @@ def moved(world: World, app: App, case: Case, restart: str = "always") -> dict[s
     assert both.seen == [], f"active on both nodes: {case}"
     assert app.lost(client, node) == [], f"lost writes: {case}"
     assert client.kept[-1].address == app.address(node)
-    assert _addresses(world, name) == {world.lab.nodes[node].address}
+    assert world.lab.dns.addresses(name) == {world.lab.nodes[node].address}
     assert world.policy(app.container(node), node) == restart.strip('"')
     return first
-
-
-def _addresses(world: World, name: str) -> set[str]:
-    """What the authoritative server answers."""
-    words = ["dig", "+short", "+norecurse", f"@{world.lab.dns.address}", name, "A"]
-    return set(run(*words).split())
 
 
 def _way_out(case: Case) -> str:

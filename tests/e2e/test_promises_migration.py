@@ -17,6 +17,14 @@ UNDONE = ("0_check", "0_back_up", "0_prepare", "0_pre_copy", "1_export_data", "2
 OPEN = ("7_update_dns", "8_write_back", "9_retire_source")
 
 
+def saved_on_edge(world: World, app: App) -> None:
+    """It has moved there, and was backed up with what was written there."""
+    app.deploy(restart="always")
+    world.ok(f"{app.path}/migrate", wanted())
+    app.write("edge", "saved")
+    world.ok(f"{app.path}/backup")
+
+
 def burn(world: World, node: str) -> None:
     """Machine and all; `reboot` brings it back."""
     world.lab.kill(f"agent:{node}")
@@ -184,10 +192,7 @@ def test_promise_19_a_service_that_is_ill_on_the_target_comes_back(world: World,
 def test_promise_18_a_node_that_was_given_up_is_stopped_when_it_comes_back(
     world: World, app: App
 ) -> None:
-    app.deploy(restart="always")
-    world.ok(f"{app.path}/migrate", wanted())
-    app.write("edge", "saved")
-    world.ok(f"{app.path}/backup")
+    saved_on_edge(world, app)
     world.lab.kill("agent:edge")
     until(lambda: world.get("/nodes/edge").json()["online"] is False, "edge offline")
 
@@ -205,10 +210,7 @@ def test_promise_18_a_node_that_was_given_up_is_stopped_when_it_comes_back(
 def test_promise_18_a_source_that_comes_back_while_its_rescue_is_open_is_stopped(
     world: World, app: App
 ) -> None:
-    app.deploy(restart="always")
-    world.ok(f"{app.path}/migrate", wanted())
-    app.write("edge", "saved")
-    world.ok(f"{app.path}/backup")
+    saved_on_edge(world, app)
     burn(world, "edge")
     world.lab.fail("8_write_back:before", "error")
     rescue = world.fails(f"{app.path}/migrate", wanted("edge", "main", source_is_gone=True))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.processes import Processes, wait_until
+from tests.lab.shell import run
 
 ZONE = "lab.test"
 KEY_NAME = "composia"
@@ -74,6 +75,10 @@ class Dns:
         (self.folder / "zone").write_text(RECORDS.format(**names))
         for path in (self.tsig, self.tsig_secret):
             path.chmod(0o600)
+
+    def addresses(self, name: str) -> set[str]:
+        """What the authoritative server answers for a name."""
+        return set(run("dig", "+short", "+norecurse", f"@{self.address}", name, "A").split())
 
     def start(self) -> None:
         """Start BIND where it does not run, and wait until it answers."""

@@ -19,6 +19,7 @@ from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
 from composia.model.offsite import CopyState, ReadPart
 from composia.model.retention import states_of
+from composia.workflows.rescue import NOT_GONE, not_gone
 
 
 class Writable(Protocol):
@@ -152,10 +153,7 @@ class StoreControl:
     async def refuse_connected(self, task: str, node: str) -> None:
         """Refuse a rescue from a node that is there; see `Control.refuse_connected`."""
         if self._online(node) and not await self._store.source_stopped(task):
-            raise Conflict(
-                f"node {node} is connected: it is not gone",
-                hint="Migrate without `source_is_gone`, or end its agent and engine first.",
-            )
+            raise Conflict(not_gone(node), hint=NOT_GONE)
 
     async def give_up(self, task: str) -> None:
         """A rescue is over; see `Control.give_up`."""

@@ -31,7 +31,7 @@ from composia.workflows.dns import dns_targets, object_to_dns
 from composia.workflows.known import Known
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.objections import Objections
-from composia.workflows.rescue import RescuePlan
+from composia.workflows.rescue import NOT_GONE, RescuePlan, not_gone
 from composia.workflows.restore import RestoreRequest, plan_restore
 from composia.workflows.staying import Places, places
 
@@ -198,11 +198,7 @@ def plan_rescue(
     """
     service, target = move.service, move.target
     if online:
-        wrong.conflict(
-            ("source_is_gone",),
-            f"node {move.source} is connected: it is not gone",
-            "Migrate without it, or end its agent and engine first.",
-        )
+        wrong.conflict(("source_is_gone",), not_gone(move.source), NOT_GONE)
     _places(known, move).object_to_what_is_open(wrong)
     after = move.nodes_after
     object_to_dns(known, service, after, wrong)

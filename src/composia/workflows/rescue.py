@@ -17,6 +17,14 @@ from composia.workflows.nodes import write_back
 from composia.workflows.plan import Hold, LeftOpen, OnOneNode, Plan, Run, instance, placement
 from composia.workflows.restore import RestorePlan
 
+#: What a person does whose node is there after all.
+NOT_GONE = "Migrate without `source_is_gone`, or end its agent and engine first."
+
+
+def not_gone(node: str) -> str:
+    """Why a node that is connected is not given up."""
+    return f"node {node} is connected: it is not gone"
+
 
 class RescuePlan(Plan):
     """A move whose source a person has given up; it is asked nothing."""

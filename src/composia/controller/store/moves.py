@@ -75,7 +75,7 @@ class Moves:
         """Whether the source of a rescue has come back, and been stopped."""
         async with self._db.read() as db:
             facts = await db.scalar(select(MOVES.c.facts).where(MOVES.c.task == task))
-        return bool(facts and json.loads(facts).get(SOURCE_STOPPED))
+        return _says_stopped(facts or "{}")
 
     async def note_source_stopped(self, task: str) -> None:
         """The source of a rescue has come back, and nothing runs there any more."""
@@ -91,15 +91,15 @@ class Moves:
         Only where the service has not come here since, nor was seen to have been stopped here.
         """
         query = select(MOVES).where(MOVES.c.stage != UNDONE).order_by(MOVES.c.task)
-        found: dict[str, str] = {}
+        found: dict[str, Any] = {}
         async with self._db.read() as db:
             rows = (await db.execute(query)).all()
         for row in rows:
             if row.target == node and row.stage in ARRIVED:
                 found.pop(row.service, None)
             elif row.source == node and row.stage in NOT_SETTLED:
-                found[row.service] = row.task
-        return [task for task in found.values() if not await self.source_stopped(task)]
+                found[row.service] = row
+        return [row.task for row in found.values() if not _says_stopped(row.facts)]
 
     async def way_of(self, service: str, node: str) -> list[str]:
         """Where the service was before it came to the node, the latest first."""
@@ -153,6 +153,10 @@ class Moves:
             if epoch > await self.epoch(service):
                 async with self._db.write() as db:
                     await _set(db, service, epoch)
+
+
+def _says_stopped(facts: str) -> bool:
+    return bool(json.loads(facts).get(SOURCE_STOPPED))
 
 
 def superseded(tasks: Collection[str]) -> Select[tuple[str]]:

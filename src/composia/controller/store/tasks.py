@@ -68,7 +68,8 @@ class Tasks:
         """Store the task with its holds, or tell who holds one of them."""
         async with self._db.write() as db:
             # From one that is at work nobody takes anything.
-            over = plan.takes_over if await _has_ended(db, plan.takes_over) else None
+            over = plan.takes_over
+            over = over if over and await _has_ended(db, over) else None
             if holder := await _holder(db, plan.holds, over):
                 return holder
             if over:
@@ -308,7 +309,7 @@ async def _holder(
     return None
 
 
-async def _has_ended(db: AsyncConnection, task: str | None) -> bool:
+async def _has_ended(db: AsyncConnection, task: str) -> bool:
     status = await db.scalar(select(TASKS.c.status).where(TASKS.c.id == task))
     return status is not None and Status(status).ended
 
