@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import shutil
+import socket
 import tarfile
 from pathlib import Path
 
@@ -171,6 +172,22 @@ async def test_a_remote_that_is_gone_leaves_the_last_view_working(world: World) 
     shutil.move(world.root / "elsewhere", world.remote)
     await catalog.refresh()
     assert state(catalog) == "fresh"
+
+
+async def test_a_remote_that_falls_silent_is_not_waited_for_long(
+    alone: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("composia.tools.git.SILENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        config = alone.config()
+        url = f"git://127.0.0.1:{mute.getsockname()[1]}/catalog"
+        git_ = config.git.model_copy(update={"remote_url": url})
+        catalog = Catalog(LocalShell(), config.model_copy(update={"git": git_}))
+        await catalog.open()
+    assert state(catalog) == "unreachable"
+    assert "has said nothing for" in str(catalog.status.message)
+    with pytest.raises(Failure, match="cannot be reached"):
+        await catalog.write_back("app", "app", ["edge"], ["main"])
 
 
 async def test_a_controller_starts_without_its_remote(world: World) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from composia.errors import CommandFailed
-from composia.tools.shell import QUOTED, Command, Finished, LocalShell, Shell
+from composia.tools.shell import QUOTED, Command, Finished, LocalShell, Shell, Silent
 from tests.twins.shell import Answer, MemoryShell
 
 SAYS = Command(("sh", "-c", "echo out; echo err >&2; exit 3"))
@@ -48,6 +49,14 @@ async def test_a_failure_that_was_asked_for_is_an_answer(shell: Shell) -> None:
     finished = await shell.run(SAYS, check=False)
 
     assert (finished.code, finished.stderr) == (3, b"err\n")
+
+
+async def test_a_program_may_take_long_but_not_be_silent_for_long() -> None:
+    shell = LocalShell()
+    slow = Command(("sh", "-c", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.2; done"), silence=0.8)
+    assert (await shell.run(slow)).stdout.split() == [b"1", b"2", b"3", b"4", b"5", b"6"]
+    with pytest.raises(Silent, match=r"sleep 1000 has said nothing for 0\.1 s"):
+        await shell.run(replace(ENDLESS, silence=0.1), check=False)
 
 
 async def test_what_goes_in_comes_out(shell: Shell) -> None:

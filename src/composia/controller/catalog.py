@@ -178,12 +178,14 @@ class Catalog:
         """Commit `nodes` of a service's meta file on top of today's head, and push it.
 
         The revision that has it so. Raises Conflict where they are neither as they were nor as
-        wanted, or the catalog cannot take commits; Failure when the remote does not take it.
+        wanted, or the catalog cannot take commits; Failure when the remote cannot be reached, or
+        does not take it.
         """
         name = _inside(f"{folder}/{META_FILE}")
         edit = partial(move_nodes, name, service, nodes, was)
         message = moved(service, nodes, was)
         await self.refresh()
+        self._tree.refuse_unreachable()
         return await self._tree.undisturbed(self._edit(name, edit, message))
 
     async def history(

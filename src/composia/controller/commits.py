@@ -92,7 +92,7 @@ class Commits:
         except Failure as error:
             raise Failure(
                 f"the catalog's remote does not take the commit: {reason(error)}",
-                hint="Nothing was changed. Check remote_url and auth under controller.git.",
+                hint="Nothing was changed here. Check remote_url and auth under controller.git.",
             ) from error
 
     async def _overtaken(self, head: str | None, parent: str | None, name: str) -> str:

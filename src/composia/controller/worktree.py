@@ -78,6 +78,14 @@ class WorkTree:
                 return
             await self.undisturbed(self._follow_alone(theirs))
 
+    def refuse_unreachable(self) -> None:
+        """Raises Failure where the last pull has not reached the remote."""
+        if self.status.state is CatalogState.UNREACHABLE:
+            raise Failure(
+                self.status.message or "the catalog's remote cannot be reached",
+                hint="Nothing was changed. Check remote_url and auth under controller.git.",
+            )
+
     @property
     def age(self) -> float:
         """Seconds since it was known to be up to date."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
@@ -12,10 +11,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from composia.errors import CommandFailed, Failure, Invalid
-from composia.tools.shell import Command, Finished, Shell
+from composia.tools.shell import Command, Finished, Shell, Silent
 
-#: Seconds that a fetch or push may take before the remote counts as unreachable.
-PATIENCE = 60.0
+#: Seconds for which a remote may say nothing before it counts as unreachable; however much it says.
+SILENCE = 30.0
 REMOTE = "origin"
 LINK = "120000"
 SUBMODULE = "160000"
@@ -30,7 +29,7 @@ _SAFE = (
     "commit.gpgSign=false",
     "gc.autoDetach=false",
     "http.lowSpeedLimit=1000",
-    "http.lowSpeedTime=30",
+    f"http.lowSpeedTime={SILENCE:.0f}",
 )
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -130,7 +129,7 @@ class Git:
     async def fetch(self, branch: str) -> str | None:
         """Fetch a branch; its revision there, None where the remote has no such branch.
 
-        Raises CommandFailed, or Failure when it takes longer than PATIENCE.
+        Raises CommandFailed, or Failure when it says nothing for SILENCE.
         """
         listed = await self._remote("ls-remote", "--heads", REMOTE, f"refs/heads/{branch}")
         if not (found := _text(listed.stdout).split()):
@@ -138,13 +137,20 @@ class Git:
         target = f"refs/remotes/{REMOTE}/{branch}"
         if found[0] == await self.revision(target):
             return found[0]
-        await self._remote("fetch", "-q", "--no-tags", REMOTE, f"+refs/heads/{branch}:{target}")
+        await self._remote(
+            "fetch", "--progress", "--no-tags", REMOTE, f"+refs/heads/{branch}:{target}"
+        )
         return await self.revision(target)
 
     async def push(self, revision: str, branch: str) -> bool:
         """Push a commit as the branch; False where the remote has moved on. Never by force."""
         done = await self._remote(
-            "push", "--porcelain", REMOTE, f"{revision}:refs/heads/{branch}", check=False
+            "push",
+            "--porcelain",
+            "--progress",
+            REMOTE,
+            f"{revision}:refs/heads/{branch}",
+            check=False,
         )
         if done.code == 0:
             return True
@@ -257,10 +263,9 @@ class Git:
 
     async def _remote(self, *words: str, check: bool = True) -> Finished:
         try:
-            async with asyncio.timeout(PATIENCE):
-                return await self._run(*words, check=check, env=self._login())
-        except TimeoutError:
-            raise Failure(f"the remote has not answered within {PATIENCE:.0f} s") from None
+            return await self._run(*words, check=check, env=self._login(), silence=SILENCE)
+        except Silent:
+            raise Failure(f"the remote has said nothing for {SILENCE:g} s") from None
 
     def _login(self) -> dict[str, str]:
         if not (shown := self._credentials):
@@ -281,6 +286,7 @@ class Git:
         check: bool = True,
         env: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
+        silence: float | None = None,
     ) -> Finished:
         options = [
             word for option in (*_SAFE, f"safe.directory={self._folder}") for word in ("-c", option)
@@ -292,6 +298,7 @@ class Git:
             cwd=self._folder,
             env={**_QUIET, **place, **(env or {})},
             stdin=stdin,
+            silence=silence,
         )
         return await self._shell.run(command, check=check)
 

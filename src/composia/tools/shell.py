@@ -7,7 +7,7 @@ import contextlib
 import os
 import shlex
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from composia.errors import CommandFailed
 QUOTED = 2000
 #: A line of output may be this long, in bytes: rustic's lists are one line each.
 LINE_LIMIT = 256 * 1024 * 1024
+#: Bytes that are read at once.
+PIECE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Command:
     stdin: bytes | None = None
     #: A line of its output may be this long; twice as much is read ahead of who reads it slowly.
     line_limit: int = LINE_LIMIT
+    #: Seconds for which it may say nothing before it is given up; None: as long as it likes.
+    silence: float | None = None
 
     def __str__(self) -> str:
         # Values of env never appear: that is where passwords travel.
@@ -57,6 +61,10 @@ class Finished:
     def error(self) -> CommandFailed:
         """The error that this end stands for."""
         return CommandFailed(f"{self.command} ended with code {self.code}: {self.complaint}")
+
+
+class Silent(CommandFailed):
+    """A program that has said nothing for longer than it may."""
 
 
 class Running(Protocol):
@@ -85,7 +93,7 @@ class Shell(Protocol):
 
     async def run(self, command: Command, *, check: bool = True) -> Finished:
         """Run to the end. Raises CommandFailed for a non-zero code when check is set,
-        and for a program that cannot be started always.
+        and for a program that cannot be started always; Silent for one that says nothing.
         """
         ...
 
@@ -168,9 +176,11 @@ class LocalShell:
         self._base_env = dict(os.environ if base_env is None else base_env)
 
     async def run(self, command: Command, *, check: bool = True) -> Finished:
-        async with self.start(command) as process:
+        async with _heard(command) as heard, self.start(command) as process:
             stdout, stderr, _ = await asyncio.gather(
-                process.stdout.read(), process.stderr.read(), _feed(process, command.stdin)
+                _read(process.stdout, heard),
+                _read(process.stderr, heard),
+                _feed(process, command.stdin),
             )
             finished = Finished(command, await process.wait(), stdout, stderr)
         if check and finished.code != 0:
@@ -202,6 +212,28 @@ class LocalShell:
             )
         except OSError as error:
             raise CommandFailed(f"{command} could not be started: {error}") from error
+
+
+@asynccontextmanager
+async def _heard(command: Command) -> AsyncIterator[Callable[[], None]]:
+    """To be called at each word; raises Silent where the next one does not come in time."""
+    if (silence := command.silence) is None:
+        yield lambda: None
+        return
+    now = asyncio.get_running_loop().time
+    try:
+        async with asyncio.timeout(silence) as limit:
+            yield lambda: limit.reschedule(now() + silence)
+    except TimeoutError:
+        raise Silent(f"{command} has said nothing for {silence:g} s") from None
+
+
+async def _read(stream: asyncio.StreamReader, heard: Callable[[], None]) -> bytes:
+    pieces = []
+    while piece := await stream.read(PIECE):
+        pieces.append(piece)
+        heard()
+    return b"".join(pieces)
 
 
 async def _feed(process: Running, stdin: bytes | None) -> None:
