@@ -16,6 +16,7 @@ import pytest
 from composia.errors import Failure, Invalid
 from composia.tools.rustic import SavedTree
 from composia.tools.rustic_engine import RusticEngine
+from composia.tools.shell import Command
 from tests.contract.repository import LABELS, PASSWORD, PROFILE, Place, nothing, small_disk
 
 KEY = "files/data/uploads"
@@ -120,6 +121,29 @@ async def test_a_container_of_ours_never_restarts(place: Place, engine: RusticEn
         await stream.finish()
 
     assert found == "no"
+
+
+@pytest.mark.parametrize(
+    ("more", "alone"), [("", True), ('[global.env]\nPROXY = "x"\n', False)], ids=["plain", "odd"]
+)
+async def test_rustic_has_no_network_where_it_needs_none(
+    place: Place, engine: RusticEngine, more: str, alone: bool
+) -> None:
+    del place.service["network_mode"]
+    place.write_profile(PROFILE + more)
+    async with place.engine().save_stream("dump.sql", LABELS) as stream:
+        await stream.write(b"1")
+        await until_running(place)
+        (name,) = await place.containers()
+        words = ("docker", "inspect", "-f", "{{.HostConfig.NetworkMode}}", name)
+        network = (await place.shell.run(Command(words))).stdout.decode().strip()
+        await stream.finish()
+    project = network.removesuffix("_default")
+    if not alone:
+        await place.shell.run(Command(("docker", "network", "rm", network)))
+
+    assert (network == "none") is alone
+    assert alone or project.startswith("contract-")
 
 
 async def ours(place: Place) -> list[str]:

@@ -19,6 +19,8 @@ INSTALL_HINT = "Install the compose plugin, version 2.26 or newer; `composia doc
 DOCKER_COMPOSE = ComposeProgram()
 #: `docker` without the plugin takes `--ansi` for an option of its own.
 NO_SUCH_COMMAND = 125
+#: The networks of a service that names none.
+USUAL_NETWORK = {"default": None}
 #: What docker compose says, and what to do about it.
 HINTS = (
     (
@@ -80,6 +82,8 @@ class ComposeService(BaseModel):
     environment: Mapping[str, str | None]
     mounts: tuple[ServiceMount, ...]
     user: str | None
+    #: Whether it is in the project's own network and nowhere else, as without a word of networks.
+    usual_network: bool = True
 
 
 class ComposeVolume(BaseModel):
@@ -258,6 +262,8 @@ def _service(name: str, service: Mapping[str, Any]) -> ComposeService:
     return ComposeService(
         name=name,
         image=service.get("image"),
+        usual_network="network_mode" not in service
+        and service.get("networks", USUAL_NETWORK) == USUAL_NETWORK,
         entrypoint=_words(service.get("entrypoint")),
         command=_words(service.get("command")),
         environment=service.get("environment") or {},

@@ -99,9 +99,9 @@ class Container(ABC):
 
     @abstractmethod
     def _call(
-        self, name: str, arguments: Sequence[str], mounts: Sequence[Mount]
+        self, name: str, arguments: Sequence[str], mounts: Sequence[Mount], *, far: bool
     ) -> AbstractAsyncContextManager[Command]:
-        """The call of rustic, good within the context."""
+        """The call of rustic, good within the context; `far`: it needs the network anyhow."""
 
     def new_name(self) -> str:
         """A name for a container, never used before."""
@@ -115,12 +115,19 @@ class Container(ABC):
 
     @asynccontextmanager
     async def start(
-        self, *arguments: str, mounts: Sequence[Mount] = (), name: str | None = None
+        self,
+        *arguments: str,
+        mounts: Sequence[Mount] = (),
+        name: str | None = None,
+        far: bool = False,
     ) -> AsyncIterator[Working]:
-        """Start it; leaving before it has ended kills it and waits until it is gone."""
+        """Start it; leaving before it has ended kills it and waits until it is gone.
+
+        `far`: it reaches other places than its own repository.
+        """
         chosen = name or self.new_name()
         async with (
-            self._call(chosen, arguments, mounts) as command,
+            self._call(chosen, arguments, mounts, far=far) as command,
             self._started(chosen, command) as working,
         ):
             yield working

@@ -216,7 +216,7 @@ class ContainerEngine:
         """Copy all snapshots that the target does not have yet; with `make` it is made first."""
         # Made by the copy, it cuts files where this one does: both have the same pieces for ever.
         words = ("copy", *(("--init",) if make else ()), "--target", await target.place())
-        async with self._container.start(*PROGRESS, *words) as working:
+        async with self._container.start(*PROGRESS, *words, far=True) as working:
             working.stdin.close()
             finished = await working.wait(await _followed(working, on_progress))
         if make and (folder := await target.repository_folder()):

@@ -98,7 +98,7 @@ class GatewayContainer(Container):
 
     @asynccontextmanager
     async def _call(
-        self, name: str, arguments: Sequence[str], mounts: Sequence[Mount]
+        self, name: str, arguments: Sequence[str], mounts: Sequence[Mount], *, far: bool
     ) -> AsyncIterator[Command]:
         way = await self._gateway.way()
         files = [

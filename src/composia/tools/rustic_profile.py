@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -42,6 +42,22 @@ INSTEAD = {
 }
 
 
+#: Settings of these sections under which rustic reaches for nothing but its repository.
+INERT = {
+    "global": {"use-profiles", "log-level", "log-file", "no-progress", "progress-interval"},
+    "repository": {
+        "repository", "password", "password-file", "key", "key-file", "no-cache", "cache-dir",
+        "options",
+    },
+}  # fmt: skip
+#: Settings anywhere under which it may reach for something else.
+REACHING = {"hooks", "metrics", "metrics-job", "metrics-labels", "stdin-command"}
+INERT_VARIABLES = {
+    "RUSTIC_REPOSITORY", "RUSTIC_PASSWORD", "RUSTIC_PASSWORD_FILE", "RUSTIC_KEY",
+    "RUSTIC_KEY_FILE", *KEPT,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A profile's file inside the container, and those it includes."""
@@ -68,6 +84,11 @@ class Profile:
     def filters(self) -> bool:
         """Whether the user leaves anything out of a backup."""
         return any(filters(part) for part in self.parts)
+
+    def stays_here(self, variables: Collection[str]) -> bool:
+        """Whether nothing in it makes rustic reach for anything but its repository."""
+        asks = {name for name in variables if name.startswith(("RUSTIC_", "OPENDAL"))}
+        return not asks - INERT_VARIABLES and all(map(_stays_here, self.parts))
 
     def neutralised(self, names: Sequence[str]) -> list[str]:
         """Those of a container's variables that would silently win over the profile."""
@@ -234,6 +255,18 @@ def _refuse_variables(profile: Profile) -> None:
                 " fill it in for a copy",
                 hint="Write the value itself, or name a `password-file`.",
             )
+
+
+def _stays_here(part: Mapping[str, Any]) -> bool:
+    known = all(section(part, name).keys() <= allowed for name, allowed in INERT.items())
+    return known and not _names(part) & REACHING
+
+
+def _names(value: Any) -> set[str]:
+    """Every key in it, at every depth."""
+    if isinstance(value, Mapping):
+        return set(value).union(*map(_names, value.values()))
+    return set().union(*map(_names, value)) if isinstance(value, list) else set()
 
 
 def filters(part: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,27 @@ def test_variables_that_would_win_over_the_profile_are_unset(
     profile = Profile("/config/rustic.toml", text, ({"repository": settings},))
 
     assert set(profile.neutralised(VARIABLES)) == unset
+
+
+@pytest.mark.parametrize(
+    ("more", "variables", "stays"),
+    [
+        ("", {"PATH", "RUSTIC_REPOSITORY"}, True),
+        ('[backup]\nglobs = ["!*.tmp"]\n[global]\nlog-level = "info"\n', set(), True),
+        ("[copy]\ntargets = ['offsite']\n", set(), True),
+        ("[repository]\nrepo-hot = '/hot'\n", set(), False),
+        ("[repository]\npassword-command = 'pass show x'\n", set(), False),
+        ("[global]\nprometheus = 'http://push:9091'\n", set(), False),
+        ("[backup.hooks]\nrun-before = ['curl https://hc.example.com']\n", set(), False),
+        ("[[backup.snapshots]]\nhooks = {run-after = []}\n", set(), False),
+        ("[repository.hooks]\nrun-failed = ['x']\n", set(), False),
+        ("", {"RUSTIC_PROMETHEUS"}, False),
+        ("", {"RUSTIC_PASSWORD_COMMAND"}, False),
+        ("", {"OPENDAL_ENDPOINT"}, False),
+    ],
+)
+def test_rustic_needs_no_network_only_where_nothing_reaches_out(
+    more: str, variables: set[str], stays: bool
+) -> None:
+    profile = Profile("/config/rustic.toml", more, (tomllib.loads(more),))
+    assert profile.stays_here(variables) is stays
