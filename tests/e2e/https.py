@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Seconds that an answer may take.
-PATIENCE = 20
+PATIENCE = 20.0
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,11 @@ class Answer:
     serial: str | None
 
 
-def get(address: str, host: str, root_ca: Path, path: str = "/") -> Answer:
+def get(
+    address: str, host: str, root_ca: Path, path: str = "/", patience: float = PATIENCE
+) -> Answer:
     """Ask over HTTPS. Raises ssl.SSLError where the certificate is not of the host."""
-    with connect(address, host, root_ca) as secured:
+    with connect(address, host, root_ca, patience) as secured:
         certificate = secured.getpeercert() or {}
         return _ask(secured, host, path, str(certificate["serialNumber"]))
 
@@ -34,10 +36,10 @@ def get_plain(address: str, host: str, path: str = "/") -> Answer:
         return _ask(plain, host, path, None)
 
 
-def connect(address: str, host: str, root_ca: Path) -> ssl.SSLSocket:
+def connect(address: str, host: str, root_ca: Path, patience: float = PATIENCE) -> ssl.SSLSocket:
     """An open connection whose certificate was verified."""
     context = ssl.create_default_context(cafile=str(root_ca))
-    plain = socket.create_connection((address, 443), timeout=PATIENCE)
+    plain = socket.create_connection((address, 443), timeout=patience)
     try:
         return context.wrap_socket(plain, server_hostname=host)
     except BaseException:

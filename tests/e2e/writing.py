@@ -203,12 +203,16 @@ class Client:
             if self._ended.wait(self._pause):
                 return
             for address in list(self._addresses):
-                if ask(address, f"/cgi-bin/write?{number}") is not None:
+                if self.ask(address, f"/cgi-bin/write?{number}") is not None:
                     self.kept.append(Answer(number, time.monotonic(), address))
                     # Whoever answered is asked first from now on.
                     self._addresses.remove(address)
                     self._addresses.insert(0, address)
                     break
+
+    def ask(self, address: tuple[str, int], path: str) -> str | None:
+        """What is answered; None where nobody does."""
+        return ask(address, path)
 
     @property
     def outage(self) -> float:
