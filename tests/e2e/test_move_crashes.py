@@ -18,6 +18,12 @@ from tests.e2e.writing import App
 CASES = crashes.every() if os.environ.get("COMPOSIA_MATRIX") else crashes.some()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def caddy(world: World) -> None:
+    """In front of everything, on both nodes."""
+    world.ok("/services/infra-caddy/deploy")
+
+
 @pytest.fixture
 def app(world: World) -> Iterator[App]:
     """A service that nobody else has; afterwards everything runs and is joined."""

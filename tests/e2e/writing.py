@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-from tests.e2e import trees
+from tests.e2e import https, trees
 from tests.e2e.world import World, until
+from tests.lab.dns import ZONE
 
 NODES = ("main", "edge")
+#: Seconds that a look may take.
+GLANCE = 2.0
 COMPOSE = """
 services:
   web:
@@ -38,6 +41,15 @@ services:
 {more_compose}
 volumes:
   pages:
+"""
+#: Its site: the lab's Caddy reaches the port by the node's own name.
+FRAGMENT = """{host} {{
+\treverse_proxy host.docker.internal:{port}
+}}
+"""
+SITE = """network:
+  caddy: {{source: ./Caddyfile.fragment}}
+  dns: {{provider: ddns, hostname: {host}}}
 """
 HEALTH = '["CMD", "wget", "-qO-", "http://127.0.0.1:8080/cgi-bin/read"]'
 WRITE = """#!/bin/sh
@@ -79,6 +91,7 @@ class App:
         self.number = next(App.numbers)
         self.name = f"app{self.number}"
         self.port = 8080 + self.number
+        self.host = f"{self.name}.{ZONE}"
 
     def files(
         self,
@@ -99,7 +112,22 @@ class App:
             ),
             f"{self.name}/app/write": WRITE,
             f"{self.name}/app/read": READ,
+            f"{self.name}/Caddyfile.fragment": FRAGMENT.format(host=self.host, port=self.port),
         }
+
+    def deploy_with_site(self, **options: str) -> None:
+        """The same with a site in front of it, and a name; `infra-caddy` is deployed already."""
+        self.deploy(more=SITE.format(host=self.host), **options)
+        self.world.ok(f"{self.path}/dns-update")
+        until(lambda: self.serves("main"), "its site")
+
+    def serves(self, node: str) -> bool:
+        """Whether the service answers over HTTPS, by its name, at a node's address."""
+        try:
+            found = https.get(self.address(node)[0], self.host, None, "/cgi-bin/read", GLANCE)
+        except (OSError, HTTPException):
+            return False
+        return found.status == 200
 
     def deploy(self, **options: str) -> None:
         """Start it on main, with some pages."""

@@ -46,7 +46,7 @@ CADDY_COMPOSE = """services:
   caddy:
     image: caddy:2
     init: true
-    restart: unless-stopped
+    restart: always
     ports: ["80:80", "443:443"]
     extra_hosts: ["host.docker.internal:host-gateway"]
     volumes:
