@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -10,6 +14,8 @@ import click
 from composia.cli import tables
 from composia.cli.connect import call
 from composia.cli.options import as_json
+from composia.errors import Conflict, Invalid
+from composia.tools.bundle import ENCRYPTED
 
 if TYPE_CHECKING:
     from composia.client import Client
@@ -26,6 +32,7 @@ def catalog() -> None:
       composia catalog show my-app/composia-meta.yaml
       composia catalog put my-app/composia-meta.yaml < composia-meta.yaml
       composia catalog edit my-app/composia-meta.yaml
+      composia catalog encrypt my-app/.env
     """
 
 
@@ -87,6 +94,117 @@ def edit(path: str) -> None:
         click.echo("Nothing has changed.")
         return
     _committed(call(lambda client: client.write_file(path, edited.encode(), revision)))
+
+
+@catalog.command()
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--recipient", "recipients", multiple=True, help="Whom it is for, as in age1…")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="config.yaml",
+    show_default=True,
+    envvar="COMPOSIA_CONFIG",
+    help="Without --recipient: for the identities of its controller.secrets.  [COMPOSIA_CONFIG]",
+)
+@click.option("--force", is_flag=True, help="Replace FILE.age where it is there already.")
+def encrypt(
+    files: tuple[Path, ...], recipients: tuple[str, ...], config: Path, *, force: bool
+) -> None:
+    """Write FILE.age beside each FILE of this machine, encrypted with age.
+
+    Nothing is committed. Nodes get it decrypted, under its name without .age.
+
+    \b
+    Examples:
+      composia catalog encrypt --config /srv/composia/config.yaml my-app/.env
+      composia catalog encrypt --recipient age1… my-app/.env my-app/secrets/token
+      git add my-app/.env.age && git rm --cached my-app/.env
+    """
+    from composia.tools.age import encrypted
+
+    plain = [_plain(file) for file in files]
+    paths = [_beside(file, force=force) for file in files]
+    wanted = recipients or _recipients(config)
+    try:
+        made = [encrypted(content, wanted) for content in plain]
+    except ValueError as error:
+        raise Invalid(f"--recipient: {error}") from error
+    for path, content in zip(paths, made, strict=True):
+        _replace(path, content)
+        click.echo(f"{path}: written, for {' and '.join(wanted)}")
+    click.echo(f"  git add -- {shlex.join(map(str, paths))}")
+    click.echo(f"  git rm --cached --ignore-unmatch -- {shlex.join(map(str, files))}")
+    click.echo(
+        "Then delete the plain ones, or name them in .gitignore. What was committed in plain"
+    )
+    click.echo("before stays in Git's history: change such secrets.")
+
+
+@catalog.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def new_identity(file: Path) -> None:
+    """Make an age identity, and keep it in FILE: the key to all that is encrypted for it.
+
+    \b
+    Example:
+      composia catalog new-identity /srv/composia/age.key
+    """
+    from composia.tools.age import new_identity as made
+
+    key, recipient = made()
+    try:
+        opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise Conflict(f"{file} is there already", hint="Name another file.") from error
+    except OSError as error:
+        raise Invalid(f"{file} cannot be written: {error.strerror}") from error
+    with os.fdopen(opened, "w") as written:
+        written.write(f"# public key: {recipient}\n{key}\n")
+    click.echo(f"{file}: keep a copy where it is safe; it is for {recipient}")
+    click.echo("In config.yaml, under `controller`:")
+    click.echo(f"  secrets: {{provider: age, identity_file: {file.absolute()}}}")
+
+
+def _recipients(config: Path) -> Sequence[str]:
+    from composia.model.config import load_config
+    from composia.tools.age import Identities
+
+    found = load_config(config).controller
+    if found is None or found.secrets is None:
+        raise Invalid(
+            f"{config} has no controller.secrets",
+            hint="Name whom it is for by --recipient, or make an identity: "
+            "composia catalog new-identity FILE",
+        )
+    return Identities.parse(found.secrets.identity.get_secret_value()).recipients
+
+
+def _beside(file: Path, *, force: bool) -> Path:
+    if file.name.endswith(ENCRYPTED):
+        raise Invalid(f"{file} is encrypted already", hint="Name the file in plain.")
+    beside = file.with_name(file.name + ENCRYPTED)
+    if not force and os.path.lexists(beside):
+        raise Conflict(f"{beside} is there already", hint="--force replaces it.")
+    return beside
+
+
+def _plain(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Invalid(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    except OSError as error:
+        raise Invalid(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _committed(made: Committed) -> None:
