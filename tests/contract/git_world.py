@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from composia.controller.catalog import Catalog
 from composia.model.catalog import CatalogView
-from composia.model.config import ControllerConfig, GitConfig, NodeConfig
+from composia.model.config import ControllerConfig, GitConfig, NodeConfig, SecretsConfig
 from composia.tools.shell import LocalShell
 
 META = "name: {name}\nnodes: [main]\n"
@@ -40,7 +41,7 @@ def write(folder: Path, path: str, text: str | bytes) -> None:
     file.write_bytes(text.encode() if isinstance(text, str) else text)
 
 
-def commit(folder: Path, files: dict[str, str], message: str = "Change") -> str:
+def commit(folder: Path, files: Mapping[str, str | bytes], message: str = "Change") -> str:
     """Write the files and commit everything; the revision."""
     for path, text in files.items():
         write(folder, path, text)
@@ -82,7 +83,7 @@ class World:
         git(folder, "symbolic-ref", "HEAD", "refs/heads/main")
         return folder
 
-    def someone_pushes(self, files: dict[str, str], name: str = "ada") -> str:
+    def someone_pushes(self, files: Mapping[str, str | bytes], name: str = "ada") -> str:
         """Another person's commit on the remote."""
         folder = self.root / name
         git(folder, "pull", "-q", "--ff-only", "origin", "main")
@@ -90,18 +91,24 @@ class World:
         git(folder, "push", "-q", "origin", "HEAD:main")
         return revision
 
-    def config(self, name: str = "catalog", *, remote: bool = True) -> ControllerConfig:
-        """A controller with its own work tree."""
+    def config(
+        self, name: str = "catalog", *, remote: bool = True, identity: str | None = None
+    ) -> ControllerConfig:
+        """A controller with its own work tree, and perhaps with what opens encrypted files."""
         url = str(self.remote) if remote else None
         return ControllerConfig(
             repo_dir=self.root / name,
             nodes=(NodeConfig.model_validate_json('{"id": "main", "token": "t"}'),),
             git=GitConfig(remote_url=url, author_email="composia@example.com"),
+            secrets=SecretsConfig.model_validate({"identity": identity}) if identity else None,
         )
 
-    async def catalog(self, name: str = "catalog", *, remote: bool = True) -> Catalog:
+    async def catalog(
+        self, name: str = "catalog", *, remote: bool = True, identity: str | None = None
+    ) -> Catalog:
         """An open catalog."""
-        catalog = Catalog(LocalShell(_ENV), self.config(name, remote=remote))
+        config = self.config(name, remote=remote, identity=identity)
+        catalog = Catalog(LocalShell(_ENV), config)
         await catalog.open()
         return catalog
 

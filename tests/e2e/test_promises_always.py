@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from composia.tools.age import encrypted, new_identity
 from tests.e2e import services
 from tests.e2e.trees import fill, look
 from tests.e2e.world import World, until
@@ -169,3 +172,47 @@ def test_promise_6_a_stop_holds_over_an_engine_restart_and_a_reboot(world: World
     container = world.container("down", "web")
     assert world.policy(container) == "always"
     assert world.containers("down", running=True) == [container]
+
+
+@pytest.fixture
+def recipient(world: World) -> Iterator[str]:
+    """Of an identity that the controller has meanwhile."""
+    before = world.lab.config.read_text()
+    identity, recipient = new_identity()
+    changed = yaml.safe_load(before)
+    changed["controller"]["secrets"] = {"provider": "age", "identity": identity}
+    world.lab.config.write_text(yaml.safe_dump(changed))
+    assert world.post("/config/reload").status_code == 200
+    yield recipient
+    world.lab.config.write_text(before)
+    assert world.post("/config/reload").status_code == 200
+
+
+def test_a_service_has_its_encrypted_variables(world: World, recipient: str) -> None:
+    def closed(text: str) -> str:
+        return encrypted(text.encode(), [recipient]).decode()
+
+    secret = "planted-in-an-encrypted-file"
+    compose = """
+    services:
+      web: {image: "busybox:lab", init: true, command: sleep 1000000, env_file: .env}
+    """
+    files = {".env.age": closed(f"SECRET={secret}\n")}
+    world.service("closed", compose, "name: closed\nnodes: [main]\n", **files)
+    task = world.ok("/services/closed/deploy")
+    container, file = world.container("closed", "web"), world.folder("closed") / ".env"
+
+    assert world.docker("exec", container, "sh", "-c", "echo $SECRET") == secret
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not file.with_name(".env.age").exists()
+    world.commit({"closed/.env.age": closed(f"SECRET={secret}\n")})
+    world.ok("/services/closed/deploy")
+    assert world.container("closed", "web") == container, "encrypted anew, and no other"
+    world.commit({"closed/.env.age": "rubbish", "closed/new.txt": "new"})
+    failed = world.fails("/services/closed/deploy")
+    assert "closed/.env.age: cannot be decrypted" in failed["error"]["message"]
+    assert "composia catalog encrypt" in failed["error"]["hint"]
+    assert (file.read_text(), file.with_name("new.txt").exists()) == (f"SECRET={secret}\n", False)
+    said = [world.log(task["id"]), json.dumps(task), world.lab.log("controller").read_text()]
+    said += [path.read_text() for path in world.lab.state.glob("logs/*agent*")]
+    assert [text for text in said if secret in text] == []

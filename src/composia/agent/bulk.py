@@ -13,10 +13,10 @@ from typing import IO, TypeVar
 from urllib.parse import quote
 
 import aiohttp
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from composia.agent.repository import Answer
-from composia.errors import Failure, Told
+from composia.errors import Failure, Invalid, Told
 from composia.tools.rustic_way import Way
 
 #: Bytes of a bundle: a service's folder in a catalog is text and small pictures.
@@ -39,6 +39,13 @@ class Refused(Failure):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message, hint="The controller's log says more.")
         self.status = status
+
+
+class _Problem(BaseModel):
+    """What the controller says of an error."""
+
+    detail: str
+    hint: str | None = None
 
 
 class Bulk:
@@ -124,6 +131,7 @@ class Bulk:
 
     async def _bundle(self, url: str) -> IO[bytes]:
         async with self._session.get(url) as answer:
+            await _check_right(answer)
             await _check(answer, "the bundle")
             kept = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
             try:
@@ -191,6 +199,14 @@ async def _check_told(answer: aiohttp.ClientResponse, what: str) -> None:
                 raise Refused(told.message, answer.status)
             raise told.as_error()
     await _check(answer, what)
+
+
+async def _check_right(answer: aiohttp.ClientResponse) -> None:
+    """Raises Invalid for what is wrong in the catalog: asking again would not mend it."""
+    if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        with suppress(ValidationError):
+            said = _Problem.model_validate_json(await answer.read())
+            raise Invalid(said.detail, hint=said.hint)
 
 
 async def _check(answer: aiohttp.ClientResponse, what: str) -> None:

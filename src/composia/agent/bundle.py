@@ -54,7 +54,7 @@ class Bundle:
 
     def _member(self, info: tarfile.TarInfo) -> Member:
         path = _inside(info.name)
-        mode = 0o755 if info.mode & 0o100 else 0o644
+        mode = _mode(info.mode)
         if info.isfile():
             return Member(path, mode, _sha256(self._tar.extractfile(info)), None, info)
         if not info.issym() or not stays_inside(path, info.linkname.encode(errors="replace")):
@@ -62,6 +62,13 @@ class Bundle:
         target = info.linkname
         digest = hashlib.sha256(target.encode(errors="surrogateescape")).hexdigest()
         return Member(path, mode, digest, target, info)
+
+
+def _mode(bits: int) -> int:
+    if not bits & 0o077:
+        # It was decrypted for us.
+        return 0o600
+    return 0o755 if bits & 0o100 else 0o644
 
 
 def _inside(name: str) -> str:

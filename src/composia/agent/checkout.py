@@ -21,6 +21,7 @@ from composia.model.names import FOLDER_PATTERN
 from composia.model.service import ServiceRef
 from composia.operations.base import Files
 from composia.tools import durable
+from composia.tools.bundle import ENCRYPTED
 
 Fetch = Callable[[], Awaitable[IO[bytes]]]
 
@@ -112,6 +113,9 @@ class Checkouts:
 
     def _is_current(self, there: Manifest | None, service: ServiceRef) -> bool:
         if there is None or there.writing or there.service != service:
+            return False
+        if any(path.endswith(ENCRYPTED) for path in there.files):
+            # The controller may have its identity by now.
             return False
         folder = self.folder(service)
         return all(

@@ -20,11 +20,11 @@ from typing import Any
 
 from composia.errors import ComposiaError, Invalid
 from composia.model.config import (
-    NOT_DECRYPTED,
     AgentConfig,
     Config,
     ControllerConfig,
     Scope,
+    SecretsConfig,
     load_config,
 )
 from composia.model.meta import Meta
@@ -262,8 +262,7 @@ def secrecy(path: Path, config: Config) -> Iterator[Check]:
     if weak:
         yield warn("tokens", f"easy to guess: {', '.join(weak)}", "Make one: openssl rand -hex 32")
     if config.controller and config.controller.secrets:
-        hint = "Leave such files out of the catalog, and put them on the node yourself."
-        yield warn("secrets", NOT_DECRYPTED, hint)
+        yield _identities(config.controller.secrets)
     if config.controller:
         yield _somebody(config.controller)
         if config.agent:
@@ -280,6 +279,13 @@ def _tokens(config: Config) -> Iterator[tuple[str, str]]:
             yield f"access token {token.name}", token.token.get_secret_value()
     for node in config.controller.nodes:
         yield f"token of node {node.id}", node.token.get_secret_value()
+
+
+def _identities(config: SecretsConfig) -> Check:
+    from composia.tools.age import Identities
+
+    found = Identities.parse(config.identity.get_secret_value()).recipients
+    return ok("secrets", f"encrypted files of the catalog are for {' or '.join(found)}")
 
 
 def _somebody(config: ControllerConfig) -> Check:

@@ -41,7 +41,7 @@ from composia.controller.wires import Wires
 from composia.controller.world import ControllerWorld
 from composia.errors import ComposiaError, Conflict
 from composia.model.catalog import CatalogView
-from composia.model.config import NOT_DECRYPTED, ControllerConfig, Scope, load_config
+from composia.model.config import ControllerConfig, Scope, load_config
 from composia.tools.shell import LocalShell
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -150,8 +150,6 @@ def create_app(config: ControllerConfig, config_file: Path | None = None) -> Fas
             async with opened(config, config_file) as controller:
                 app.state.controller = controller
                 _log.info("controller starts", version=__version__, state_dir=str(config.state_dir))
-                if config.secrets:
-                    _log.warning(NOT_DECRYPTED)
                 yield
         except ComposiaError as error:
             app.state.failure = error

@@ -18,6 +18,7 @@ from composia.controller.worktree import CatalogStatus, WorkTree
 from composia.errors import Failure, Invalid, NotFound
 from composia.model.catalog import META_FILE, CatalogView
 from composia.model.config import ControllerConfig
+from composia.tools.age import Identities
 from composia.tools.bundle import bundle
 from composia.tools.git import SUBMODULE, Commit, Entry, plain_file
 from composia.tools.paths import relative_path
@@ -58,7 +59,8 @@ class Catalog:
         self._git = self._tree.git
         self._commits = Commits(self._tree)
         self._on_change = on_change
-        self._reader = services.Reader()
+        self._identities = _identities(config)
+        self._reader = services.Reader(self._identities)
         self._asked = Remembered()
         self._view = CatalogView()
         self._looking = asyncio.Lock()
@@ -120,20 +122,27 @@ class Catalog:
         return self._view
 
     async def reconfigure(self, config: ControllerConfig) -> None:
-        """Check the services against the nodes of a new config.yaml."""
-        self._nodes = tuple(node.id for node in config.nodes)
-        revision = self._view.revision
-        self._changed(await self._reader.view(self._git, revision, self._nodes))
+        """Take the nodes and the identities of a new config.yaml."""
+        async with self._looking:
+            self._nodes = tuple(node.id for node in config.nodes)
+            self._identities = _identities(config)
+            self._reader = services.Reader(self._identities)
+            revision = self._view.revision
+            self._changed(await self._reader.view(self._git, revision, self._nodes))
 
     async def bundle(self, folder: str, revision: str) -> bytes:
-        """A service's folder as tar. Raises NotFound, or Invalid for links that leave it."""
+        """A service's folder as tar, encrypted files in plain. They are kept nowhere.
+
+        Raises NotFound, or Invalid for links that leave it and for what cannot be decrypted.
+        """
         await self._known(revision)
         entries = await self._git.tree(revision, folder)
         inside = [entry for entry in entries if entry.path.startswith(f"{folder}/")]
         if not inside:
             raise NotFound(f"there is no folder {folder} in the catalog at {revision[:12]}")
         contents = await self._git.blobs(_shas(inside))
-        return await asyncio.to_thread(bundle, inside, contents, below=folder)
+        decrypt = self._identities.decrypted if self._identities else None
+        return await asyncio.to_thread(bundle, inside, contents, below=folder, decrypt=decrypt)
 
     async def files(self, below: str = "", revision: str | None = None) -> tuple[str, ...]:
         """The paths of all files, or of those in a folder; now, or at a revision."""
@@ -269,6 +278,10 @@ class Catalog:
         is_hex = len(revision) == 40 and set(revision) <= set("0123456789abcdef")
         if not is_hex or await self._git.revision(revision) is None:
             raise NotFound(f"the catalog has no revision {revision[:40] or 'yet'}")
+
+
+def _identities(config: ControllerConfig) -> Identities | None:
+    return Identities.parse(config.secrets.identity.get_secret_value()) if config.secrets else None
 
 
 def _inside(path: str) -> str:

@@ -116,7 +116,7 @@ class Logs:
 
 
 def secrets_of(model: BaseModel) -> set[str]:
-    """Every secret value in a config."""
+    """Every secret value in a config, and the lines of those that have several."""
     found: set[str] = set()
     for name in type(model).model_fields:
         found |= _secrets(getattr(model, name))
@@ -125,7 +125,8 @@ def secrets_of(model: BaseModel) -> set[str]:
 
 def _secrets(value: object) -> set[str]:
     if isinstance(value, SecretStr):
-        return {value.get_secret_value()}
+        whole = value.get_secret_value()
+        return {whole, *(line for line in whole.splitlines() if len(line.strip()) >= _SHORTEST)}
     if isinstance(value, BaseModel):
         return secrets_of(value)
     if isinstance(value, tuple | list):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ from composia.model.meta import Meta
 from composia.model.names import FOLDER_PATTERN
 from composia.model.service import ServiceRef
 from composia.tools import rustic_places
+from composia.tools.age import Identities
+from composia.tools.bundle import deployed_name, is_encrypted
 from composia.tools.git import Entry, Git
 from composia.tools.parsing import parse
 from composia.tools.yaml import MAX_BYTES, Document, Loc, load
@@ -45,6 +48,8 @@ class _Read:
 class Reader:
     """Reads services from Git; what has not changed since is not parsed again."""
 
+    #: What opens encrypted files; without them they are deployed as they are.
+    identities: Identities | None = None
     _known: dict[tuple[str, str], _Read] = field(default_factory=dict)
     #: What rustic profiles name as the repository, by their contents.
     _places: dict[str, str | None] = field(default_factory=dict)
@@ -58,8 +63,13 @@ class Reader:
         }
         read = await self._read(git, metas)
         self._known = {(folder, metas[folder].sha): one for folder, one in read.items()}
-        found = [_service(folder, one, folders[folder], revision) for folder, one in read.items()]
+        decrypts = self.identities is not None
+        found = [
+            _service(folder, one, folders[folder], revision, decrypts=decrypts)
+            for folder, one in read.items()
+        ]
         view = settled(revision, found, nodes, _warnings(entries), _locator(read))
+        view = view.model_copy(update={"decrypts": decrypts})
         remote = await self._is_remote(git, view, folders)
         return view.model_copy(update={"remote_repository": remote})
 
@@ -69,19 +79,26 @@ class Reader:
         holder = next((one for one in view.services.values() if "rustic" in one.infra), None)
         if holder is None or holder.meta.infra.rustic is None:
             return False
-        inside = folders[holder.ref.folder]
-        shas = [
-            inside[path].sha
+        inside = _deployed(folders[holder.ref.folder], decrypts=view.decrypts)
+        profiles = {
+            inside[path].sha: inside[path]
             for path in rustic_places.profiles(inside, holder.meta.infra.rustic.profile)
             if _is_readable(inside[path])
-        ]
-        contents = await git.blobs({*shas} - self._places.keys())
+        }
+        contents = await git.blobs(profiles.keys() - self._places.keys())
         new = {
-            sha: rustic_places.place(content.decode(errors="replace"))
+            sha: rustic_places.place(self._text(profiles[sha], content))
             for sha, content in contents.items()
         }
-        self._places = {sha: {**self._places, **new}[sha] for sha in shas}
+        self._places = {sha: {**self._places, **new}[sha] for sha in profiles}
         return rustic_places.are_remote(self._places.values())
+
+    def _text(self, entry: Entry, content: bytes) -> str:
+        if self.identities and is_encrypted(entry):
+            # One that cannot be decrypted is told when it is to be deployed.
+            with suppress(ValueError):
+                content = self.identities.decrypted(content)
+        return content.decode(errors="replace")
 
     async def _read(self, git: Git, metas: Mapping[str, Entry]) -> dict[str, _Read]:
         new = {
@@ -110,7 +127,7 @@ def faults(
     """
     read = _parsed(f"{folder}/{META_FILE}", content)
     files = {name: Entry("100644", "", 0, name) for name in others}
-    found = _service(folder, read, files, view.revision)
+    found = _service(folder, read, files, view.revision, decrypts=view.decrypts)
     if isinstance(found, Broken):
         return found.problems
     locate = _locator({folder: read})
@@ -146,19 +163,30 @@ def _parsed(file: str, content: bytes) -> _Read:
 
 
 def _service(
-    folder: str, read: _Read, files: Mapping[str, Entry], revision: str
+    folder: str, read: _Read, files: Mapping[str, Entry], revision: str, *, decrypts: bool
 ) -> Service | Broken:
-    problems = (*read.problems, *_misfits(folder, read, files))
+    deployed = _deployed(files, decrypts=decrypts)
+    problems = (*read.problems, *_misfits(folder, read, deployed))
     if read.meta is None or problems:
         return _broken(folder, read, problems)
     ref = ServiceRef(
         name=read.meta.name,
         folder=folder,
         project=read.meta.project,
-        compose_files=_compose_files(read.meta, files),
+        compose_files=_compose_files(read.meta, deployed),
         revision=revision,
     )
-    return Service(ref=ref, meta=read.meta)
+    encrypted = () if decrypts else (name for name, entry in files.items() if is_encrypted(entry))
+    return Service(ref=ref, meta=read.meta, encrypted=tuple(encrypted))
+
+
+def _deployed(files: Mapping[str, Entry], *, decrypts: bool) -> Mapping[str, Entry]:
+    """A folder's files by the names that they have on a node."""
+    if not decrypts:
+        return files
+    return {
+        deployed_name(name) if is_encrypted(entry) else name: entry for name, entry in files.items()
+    }
 
 
 def _misfits(folder: str, read: _Read, files: Mapping[str, Entry]) -> Iterator[Problem]:
@@ -200,6 +228,8 @@ def _warnings(entries: Iterable[Entry]) -> Iterator[str]:
             yield f"{entry.path} is not read: a service is a folder at the top of the catalog"
         if name == "composia-meta.yml":
             yield f"{entry.path} is not read: its name must end in .yaml"
+        if deployed_name(name) == META_FILE != name:
+            yield f"{entry.path} is not read: {META_FILE} must be in plain"
 
 
 def _locator(read: Mapping[str, _Read]) -> Any:

@@ -23,6 +23,8 @@ class Service(BaseModel):
 
     ref: ServiceRef
     meta: Meta
+    #: Files that are deployed encrypted as they are, for there is no identity.
+    encrypted: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,6 +63,8 @@ class CatalogView(BaseModel):
     warnings: tuple[str, ...] = ()
     #: Whether the rustic profile in the catalog names a repository that every node reaches itself.
     remote_repository: bool = False
+    #: Whether encrypted files are deployed in plain, under their names without `.age`.
+    decrypts: bool = False
 
     def service(self, name: str) -> Service:
         """The service of that name. Raises Invalid where it is broken, NotFound where it is not."""

@@ -276,18 +276,21 @@ class DnsConfig(Noun):
     ddns: Ddns | None = Field(None, description="BIND, Knot, PowerDNS and others.")
 
 
-#: What whoever names `controller.secrets` has to know.
-NOT_DECRYPTED = (
-    "controller.secrets is not supported yet: encrypted files of the catalog are deployed as they"
-    " are, encrypted"
-)
+def _identities(secret: SecretStr) -> SecretStr:
+    from composia.tools.age import Identities
+
+    Identities.parse(secret.get_secret_value())
+    return secret
 
 
 class SecretsConfig(Noun):
-    """Not supported yet: files of the catalog are deployed as they are, encrypted ones too."""
+    """Files of a service whose name ends in `.age` are deployed decrypted, without it."""
 
     provider: Literal["age"] = Field("age", description="The format.")
-    identity: Secret = Field(description="The age identity.")
+    identity: Annotated[Secret, AfterValidator(_identities)] = Field(
+        description="One or more age identities, as `composia catalog new-identity` and "
+        "`age-keygen` write them."
+    )
 
 
 def _known_event(name: Any) -> Any:
@@ -379,7 +382,7 @@ class ControllerConfig(Noun):
     git: GitConfig = Field(default_factory=GitConfig, description="The catalog's remote.")
     dns: DnsConfig = Field(default_factory=DnsConfig, description="Who serves the zones.")
     secrets: SecretsConfig | None = Field(
-        None, description="Not supported yet: nothing is decrypted."
+        None, description="Opens encrypted files. Absent: they are deployed as they are."
     )
     notifications: NotificationsConfig = Field(
         default_factory=NotificationsConfig, description="Who hears of what."

@@ -17,7 +17,7 @@ from composia.model.service import RepositoryRef
 from composia.operations import AnyOperation, AnyReading
 
 #: Grows with every change that an older peer would misunderstand.
-PROTOCOL = 3
+PROTOCOL = 4
 
 
 class Message(BaseModel):

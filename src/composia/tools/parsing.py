@@ -44,7 +44,9 @@ def parse(
         # JSON mode: the strict models take lists for tuples and text for enums, and nothing else.
         parsed = model.model_validate_json(json.dumps(document.data), context=context)
     except ValidationError as error:
-        found += _Explained(document, model).all(error)
+        # What stands in for a secret that could not be had is not complained of as well.
+        had = {(*one.loc[:-1], str(one.loc[-1]).removesuffix("_file")) for one in found if one.loc}
+        found += [one for one in _Explained(document, model).all(error) if one.loc not in had]
     else:
         if not found:
             return parsed

@@ -87,7 +87,8 @@ class _Resolving:
                 content = opened.read(MAX_BYTES + 1)
             text = content.decode()
         except OSError as error:
-            self._refuse(loc, f"{file} cannot be read: {error.strerror}")
+            msg = f"{file} cannot be read: {error.strerror}"
+            self._refuse(loc, f"{msg}; mend that, or name another file")
         except UnicodeDecodeError:
             self._refuse(loc, f"{file} is not text")
         else:

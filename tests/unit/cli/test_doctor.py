@@ -7,6 +7,8 @@ import pytest
 from composia.cli import checks
 from composia.cli.checks import Level
 from composia.model.config import Config, load_config
+from composia.tools.age import new_identity
+from composia.tools.shell import LocalShell
 
 GOOD = """\
 controller:
@@ -52,11 +54,31 @@ def test_a_token_that_is_easy_to_guess_is_named_and_not_shown(tmp_path: Path) ->
     assert message == "easy to guess: access token admin"
 
 
-def test_encrypted_files_are_told_to_stay_so(tmp_path: Path) -> None:
-    nodes = "  nodes: "
-    (message,) = worst(tmp_path, nodes, f"  secrets: {{identity: AGE-SECRET-KEY}}\n{nodes}")
-    assert "controller.secrets is not supported yet" in message
-    assert "AGE-SECRET-KEY" not in message
+def test_whom_encrypted_files_are_for_is_told(tmp_path: Path) -> None:
+    key, recipient = new_identity()
+    (tmp_path / "age.key").write_text(key)
+    secrets = "  secrets: {identity_file: age.key}\n  nodes: "
+    found = list(checks.secrecy(*a_config(tmp_path, "  nodes: ", secrets)))
+    assert ("secrets", Level.OK) in [(one.name, one.level) for one in found]
+    assert f"encrypted files of the catalog are for {recipient}" in [one.message for one in found]
+    assert key not in str(found)
+
+
+@pytest.mark.parametrize("content", [None, "rubbish"])
+async def test_an_identity_that_is_none_is_told_with_what_to_do(
+    tmp_path: Path, content: str | None
+) -> None:
+    if content:
+        (tmp_path / "age.key").write_text(content)
+    file = tmp_path / "config.yaml"
+    secrets = "  secrets: {identity_file: age.key}\n  nodes: "
+    file.write_text(GOOD.format(folder=tmp_path).replace("  nodes: ", secrets))
+
+    found = [one async for one in checks.all_checks(file, LocalShell()) if one.name == "config"]
+
+    (wrong,) = [one.message for one in found if one.level is Level.FAIL]
+    assert "controller.secrets.identity" in wrong
+    assert ("new-identity" if content else "mend that, or name another file") in wrong
 
 
 def test_an_agent_with_another_token_than_its_node_is_told(tmp_path: Path) -> None:

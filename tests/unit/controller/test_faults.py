@@ -43,5 +43,14 @@ def test_a_folder_without_a_compose_file_is_told() -> None:
     assert "no docker-compose.yaml" in found("name: my-app\n", files=())[0]
 
 
+def test_a_compose_file_may_be_an_encrypted_one_where_it_is_decrypted() -> None:
+    files, text = ("compose.yaml.age", "more.yaml.age"), b"name: my-app\n"
+    more = b"name: my-app\ncompose_files: [more.yaml]\n"
+    assert faults(VIEW, "my-app", files, text, ["main"]) != ()
+    decrypts = VIEW.model_copy(update={"decrypts": True})
+    assert faults(decrypts, "my-app", files, text, ["main"]) == ()
+    assert faults(decrypts, "my-app", files, more, ["main"]) == ()
+
+
 def test_what_is_not_even_yaml_is_told() -> None:
     assert "not YAML" in found("name: [\n")[0]

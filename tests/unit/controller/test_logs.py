@@ -5,6 +5,7 @@ from pathlib import Path
 
 from composia.controller.logs import Logs, secrets_of
 from composia.model.config import ControllerConfig
+from composia.tools.age import new_identity
 
 
 async def test_a_secret_of_the_config_is_in_no_line(tmp_path: Path) -> None:
@@ -18,6 +19,21 @@ async def test_a_secret_of_the_config_is_in_no_line(tmp_path: Path) -> None:
     logs.write("t", "planted-admin and planted-node are said")
 
     assert "planted" not in await logs.read("t")
+    logs.close()
+
+
+async def test_no_line_of_a_secret_with_several_is_in_a_line(tmp_path: Path) -> None:
+    keys = [new_identity()[0], new_identity()[0]]
+    config = ControllerConfig.model_validate(
+        {"secrets": {"identity": "# of mine\n#\n\n" + "\n".join(keys)}}
+    )
+    logs = Logs(tmp_path, secrets_of(config))
+    assert not {"", "#"} & secrets_of(config), "they stand in any line"
+    logs.begin("t")
+
+    logs.write("t", f"said: {keys[1]}")
+
+    assert "AGE-SECRET-KEY" not in await logs.read("t")
     logs.close()
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from composia.errors import Invalid
 from composia.model.config import Config, Scope, load_config
+from composia.tools.age import new_identity
 from tests.unit.shared_formats import CONFIG, SECRET_FILES
 
 
@@ -13,6 +14,7 @@ from tests.unit.shared_formats import CONFIG, SECRET_FILES
 def folder(tmp_path: Path) -> Path:
     for name in SECRET_FILES:
         (tmp_path / name).write_text(f"s3cret-{name}\n")
+    (tmp_path / "age.key").write_text(f"# created: today\n{new_identity()[0]}\n")
     return tmp_path
 
 
@@ -74,6 +76,17 @@ def test_every_secret_that_cannot_be_read_is_named_beside_what_else_is_wrong(fol
     assert len([msg for *_, msg in found if "cannot be read: No such file" in msg]) == 5
     assert len(found) == 6
     assert ("controller.backup.timezone", 14) in [(loc, line) for loc, line, _ in found]
+
+
+@pytest.mark.parametrize("rubbish", ["AGE-SECRET-KEY-1RUBBISH", "# only a comment", "age1x"])
+def test_an_identity_that_is_none_is_told_with_what_to_do_and_not_shown(
+    folder: Path, rubbish: str
+) -> None:
+    (folder / "age.key").write_text(rubbish)
+    ((loc, line, msg),) = said(folder, CONFIG)
+    assert (loc, line) == ("controller.secrets.identity", 22)
+    assert "composia catalog new-identity" in msg
+    assert rubbish not in msg
 
 
 def test_a_secret_file_stands_beside_the_config(folder: Path) -> None:

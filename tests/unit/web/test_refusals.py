@@ -85,6 +85,24 @@ async def test_no_page_runs_what_users_have_written(admin: Visitor) -> None:
     assert "&lt;img src=x" in (await admin.get("/services")).text
 
 
+async def test_files_that_go_out_encrypted_are_told_apart_from_data_that_nothing_saves(
+    admin: Visitor, office: MemoryOffice
+) -> None:
+    known = office.catalog.known
+    mine = known.services["my-app"].model_copy(update={"encrypted": ("Conf/.env.age",)})
+    services = {**known.services, "my-app": mine}
+    office.catalog.known = known.model_copy(update={"services": services})
+
+    listed = (await admin.get("/services")).text
+
+    assert "1 not protected" in listed
+    assert "1 deployed encrypted" in listed
+    assert "./Conf/.env.age is deployed as it is" in (await admin.get("/services/my-app")).text
+    data = (await admin.get("/services/my-app/data")).text
+    assert "No data item covers the volume cache" in data
+    assert "Conf/.env.age" not in data
+
+
 async def test_browsers_are_told_to_run_nothing_but_our_files(
     admin: Visitor, stranger: Visitor
 ) -> None:

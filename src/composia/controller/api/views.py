@@ -123,7 +123,10 @@ def service_view(
         definition=service.meta,
         instances=_instances(service, nodes, online),
         data_items=_data_items(service, records),
-        warnings=[_warning(mount) for mount in unprotected(service, nodes).values()],
+        warnings=[
+            *(_warning(mount) for mount in unprotected(service, nodes).values()),
+            *(_is_encrypted(path) for path in service.encrypted),
+        ],
     )
 
 
@@ -191,6 +194,16 @@ def _data_items(service: Service, records: Records) -> list[DataItemView]:
         )
         for item in service.meta.data_protect.data
     ]
+
+
+def _is_encrypted(path: str) -> WarningView:
+    return WarningView(
+        kind="encrypted",
+        source=path,
+        message=f"./{path} is deployed as it is, encrypted: config.yaml has no"
+        " `controller.secrets`",
+        hint="Name the identity there that opens it, or give the file another name.",
+    )
 
 
 def _warning(mount: Mount) -> WarningView:

@@ -32,6 +32,18 @@ async def test_a_volume_that_nothing_saves_is_a_warning(admin: Client) -> None:
     assert [(one["kind"], one["source"]) for one in warnings] == [("unprotected", "cache")]
 
 
+async def test_a_file_that_goes_out_encrypted_is_a_warning(
+    admin: Client, office: MemoryOffice
+) -> None:
+    known = office.catalog.known
+    mine = known.services["my-app"].model_copy(update={"encrypted": ("Conf/.env.age",)})
+    services = {**known.services, "my-app": mine}
+    office.catalog.known = known.model_copy(update={"services": services})
+    warning = (await admin.get("/services/my-app")).json()["warnings"][-1]
+    assert (warning["kind"], warning["source"]) == ("encrypted", "Conf/.env.age")
+    assert "no `controller.secrets`" in warning["message"]
+
+
 async def test_a_deploy_is_of_what_was_pushed_just_before(
     admin: Client, office: MemoryOffice
 ) -> None:
