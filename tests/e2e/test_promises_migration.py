@@ -182,7 +182,7 @@ def test_promise_19_an_open_move_can_be_left_as_it_stands(world: World, app: App
 
 
 def test_promise_19_a_service_that_is_ill_on_the_target_comes_back(world: World, app: App) -> None:
-    app.deploy(health='["CMD", "test", "!", "-e", "/data/ill"]')
+    app.deploy(health='["CMD", "test", "!", "-e", "/data/ill"]', interval="1s")
     # Its container ends there, and only there.
     (world.folder(app.name) / "data/ill").write_text("x")
     task = world.fails(f"{app.path}/migrate", wanted())

@@ -33,7 +33,7 @@ services:
         exec httpd -f -p 8080 -h /srv
     healthcheck:
       test: {health}
-      interval: 10s
+      interval: {interval}
     volumes:
       - ./app:/app:ro
       - ./data:/data
@@ -98,12 +98,17 @@ class App:
         restart: str = "unless-stopped",
         strategy: str = "files.copy",
         health: str = HEALTH,
+        interval: str = "10s",
         more: str = "",
         more_compose: str = "",
     ) -> dict[str, str | None]:
         """Its folder in the catalog; `more_compose`: further compose services."""
         compose = COMPOSE.format(
-            restart=restart, health=health, port=self.port, more_compose=more_compose
+            restart=restart,
+            health=health,
+            interval=interval,
+            port=self.port,
+            more_compose=more_compose,
         )
         return {
             f"{self.name}/docker-compose.yaml": compose,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import signal
@@ -20,6 +21,12 @@ from pathlib import Path
 
 #: With it set, the controllers and agents of labs are forked.
 VARIABLE = "COMPOSIA_LAB_WARM"
+#: What a controller and an agent import, at once or when they need it.
+PRODUCT = (
+    "composia.agent.main", "composia.controller.serving", "composia.web",
+    "aiosqlite", "alembic.command", "uvloop", "uvicorn.protocols.http.h11_impl",
+    "uvicorn.protocols.websockets.websockets_sansio_impl",
+)  # fmt: skip
 _NEW_NETWORK = 0x40000000
 _LIMIT = 1 << 20
 
@@ -72,11 +79,12 @@ def serve(socket_file: Path) -> None:
 
 def _import_the_product() -> None:
     gc.disable()
-    import uvloop  # noqa: F401
+    for name in PRODUCT:
+        importlib.import_module(name)
+    from composia.model.config import Config
+    from composia.tools import schema
 
-    import composia.agent.main
-    import composia.controller.serving
-    import composia.web  # noqa: F401
+    schema.of(Config)
 
     gc.freeze()
     gc.enable()
