@@ -20,6 +20,7 @@ from composia.controller.keys import TRIES, key_of
 from composia.controller.logs import Logs
 from composia.controller.store.steps import Begun, Place
 from composia.controller.store.store import Store
+from composia.controller.store.writing import until_written
 from composia.errors import Cancelled, ComposiaError, Failure, Told, told
 from composia.model.task import Status, StepError, StepProgress, Waiting
 from composia.operations.base import Operation
@@ -220,13 +221,15 @@ class TaskRun:
         error = Told.model_validate(answer["error"]) if answer.get("error") else None
         if error:
             self.failed = place.name
-        await self._parts.store.end_step(place, _status(error), _shown(error))
+        ended = partial(self._parts.store.end_step, place, _status(error), _shown(error))
+        await until_written(ended, place.name)
         await self._parts.tell(self._task)
         return answer
 
     async def _worked(self, place: Place, work: Work) -> Answer:
         try:
-            answer = await work()
+            # All of it may be asked twice, as after a crash: nothing of it is lost to a full disk.
+            answer = await until_written(work, place.name)
         except ComposiaError as error:
             answer = {"error": told(error).model_dump(mode="json")}
         except Exception as error:

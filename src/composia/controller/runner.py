@@ -7,18 +7,21 @@ carries on at the start what had not ended; a task that it never heard of is beg
 from __future__ import annotations
 
 import asyncio
+import copy
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID
+from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID, StepReservation
 from sqlalchemy.exc import OperationalError
 from structlog import get_logger
 
 from composia.controller.run import Answer, Checkpoint, Parts, TaskRun, Work
+from composia.controller.store.writing import until_written
 from composia.errors import Cancelled, ComposiaError, Conflict, Failure, NotFound, told
 from composia.model.task import Status, Task, TaskError
 from composia.workflows.plan import LeftOpen, PartlyDone, Plan
@@ -31,8 +34,6 @@ SIDE_BY_SIDE = 100
 #: How long the steps of ended workflows are kept, and how often the others are dropped.
 KEPT = timedelta(days=1)
 PRUNING = 3600.0
-#: Seconds until the end of a task is written once more, where the disk did not take it.
-AGAIN = 1.0
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 _log = get_logger("composia.runner")
@@ -166,7 +167,7 @@ class Runner:
         store, task = self._parts.store, run.task
         if await store.cancel_asked(task):
             run.cancel()
-        await store.begin(task)
+        await until_written(partial(store.begin, task), f"begin of {task}")
         await self._parts.tell(task)
         plan = await self._plan(task)
         run.log(str(plan))
@@ -175,7 +176,7 @@ class Runner:
     async def _failed(self, run: TaskRun, error: Exception) -> None:
         if isinstance(error, OperationalError):
             error = _not_written(error)
-        elif not isinstance(error, ComposiaError):
+        elif _is_bug(error):
             _log.exception("bug", task=run.task)
         cancelled = run.cancelled and isinstance(error, Cancelled)
         status = Status.CANCELLED if cancelled else Status.FAILED
@@ -192,16 +193,7 @@ class Runner:
 
     async def _end(self, task: str, status: Status, **how: Any) -> None:
         """Write down how it ended; without that it would run, and hold its words, for ever."""
-        said = False
-        while True:
-            try:
-                await self._parts.store.end(task, status, **how)
-                break
-            except OperationalError as error:
-                if not said:
-                    _log.error("an end cannot be written", task=task, reason=str(error.orig))
-                said = True
-                await asyncio.sleep(AGAIN)
+        await until_written(partial(self._parts.store.end, task, status, **how), f"end of {task}")
         self._parts.logs.end(task)
 
     async def _carry_on(self, task: str, attempt: int) -> None:
@@ -265,13 +257,37 @@ def _reserve(name: str) -> Checkpoint:
     place = DBOS.reserve_step()
 
     async def checkpoint(work: Work) -> Answer:
-        return await place.run_async({"name": name}, _do, work)
+        # Each try is a reservation of its own at the same place, for one can be run only once.
+        tried = partial(_run_at, place, name, _once(work))
+        return await until_written(tried, name)
 
     return checkpoint
 
 
+async def _run_at(place: StepReservation, name: str, work: Work) -> Answer:
+    return await copy.copy(place).run_async({"name": name}, _do, work)
+
+
+def _once(work: Work) -> Work:
+    """The same work, done only once however often its answer has to be written down."""
+    known: list[Answer] = []
+
+    async def answer() -> Answer:
+        if not known:
+            known.append(await work())
+        return known[0]
+
+    return answer
+
+
 async def _do(work: Work) -> Answer:
     return await work()
+
+
+def _is_bug(error: Exception) -> bool:
+    # A move that is left open tells of anything that has ended it.
+    found = error.__cause__ if isinstance(error, LeftOpen) else error
+    return not isinstance(found, ComposiaError | None)
 
 
 def _not_written(error: OperationalError) -> Failure:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import ComposiaError, Interrupted
+from composia.errors import ComposiaError, Interrupted, told
 from composia.model.dns import DnsTarget
 from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.arriving import (
@@ -138,8 +138,9 @@ class MigratePlan(Plan):
         facts = begun["facts"] if begun["answered"] else await self._until_it_answers(run)
         try:
             return await self._settle(run, facts)
-        except ComposiaError as error:
-            raise self._left_open(error, facts) from error
+        except Exception as error:
+            # Whatever it is, the service runs on the target now, and a person is to decide.
+            raise self._left_open(told(error).as_error(), facts) from error
 
     async def _begin(self, run: Run, step: str) -> dict[str, Any]:
         begun: dict[str, Any] = await run.control(
@@ -157,10 +158,12 @@ class MigratePlan(Plan):
         try:
             checked = await self._prepare(run, reached)
             return await self._cross(run, reached, checked)
-        except ComposiaError as error:
-            await self._undo(run, reached, error)
+        except Exception as error:
+            # Even a bug of ours must not leave a service down: only an end of the controller does.
+            wrong = told(error).as_error()
+            await self._undo(run, reached, wrong)
             if self.of_task:
-                raise self._left_open(error, {}) from error
+                raise self._left_open(wrong, {}) from error
             raise
 
     async def _prepare(self, run: Run, reached: _Reached) -> Checked:
@@ -301,7 +304,8 @@ class MigratePlan(Plan):
             if reached.unplugged and self.caddy_on_source:
                 place = PlaceFragment(service=self.service, caddy=self.caddy_on_source)
                 await run.on(self.source, "undo_caddy", place, insist=True)
-        except ComposiaError as second:
+        except Exception as problem:
+            second = told(problem)
             message = f"{error.message}; and it could not be undone: {second.message}"
             hint = f"Nobody else may start it before `composia task abandon {run.task}`."
             raise LeftOpen(
@@ -309,7 +313,7 @@ class MigratePlan(Plan):
                 keeps=placement(self.service.name),
                 result={},
                 hint=" ".join(filter(None, (second.hint, hint))),
-            ) from second
+            ) from problem
         if reached.prepared and not reached.started:
             await self._clear(run, clear)
         await run.control("undone", "note_move", task=run.task, stage="undone", facts={})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from composia.errors import ComposiaError
+from composia.errors import ComposiaError, told
 from composia.model.dns import DnsTarget
 from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.arriving import ClearTarget, PrepareTarget, StartOnTarget
@@ -80,13 +80,14 @@ class RescuePlan(Plan):
             await self._until_it_answers(run, prepared=begun["half_done"])
         try:
             return await self._settle(run)
-        except ComposiaError as error:
+        except Exception as error:
+            wrong = told(error)
             hint = f"{self.service} runs on {self.target}: retry goes on, abandon leaves it so."
             raise LeftOpen(
-                error.message,
+                wrong.message,
                 keeps=placement(self.service.name),
                 result={},
-                hint=" ".join(filter(None, (error.hint, hint))),
+                hint=" ".join(filter(None, (wrong.hint, hint))),
             ) from error
 
     async def _until_it_answers(self, run: Run, *, prepared: bool) -> None:
@@ -105,9 +106,9 @@ class RescuePlan(Plan):
             if self.restore:
                 await self.restore.bring(run, "4_fetch_data", "4_restore_data")
             await run.on(target, "5_start_on_target", StartOnTarget(service=service))
-        except ComposiaError as error:
+        except Exception as error:
             if prepared:
-                await self._clear(run, error)
+                await self._clear(run, told(error).as_error())
             await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
             raise
         await run.control("5_answered", "note_move", task=run.task, stage="answered", facts={})
@@ -116,9 +117,9 @@ class RescuePlan(Plan):
         try:
             clear = ClearTarget(service=self.service)
             await run.on(self.target, "undo_target", clear, insist=True)
-        except ComposiaError as second:
+        except Exception as second:
             raise LeftOpen(
-                f"{error.message}; and it could not be undone: {second.message}",
+                f"{error.message}; and it could not be undone: {told(second).message}",
                 keeps=placement(self.service.name),
                 result={},
                 hint=f"It may run on {self.target}: retry clears it there first.",

@@ -139,6 +139,34 @@ async def test_before_the_answer_a_failure_is_undone(world: World, failing: str)
     assert "retire_source" not in asked
 
 
+def breaking(op: str) -> MemoryRun:
+    """Something that nobody has thought of happens in an operation."""
+    run = carried()
+    answer = run._answer
+
+    def breaks(node: str, operation: Operation[Any]) -> Answer:
+        if operation.op == op:
+            raise RuntimeError("nobody thought of this")
+        return answer(node, operation)
+
+    run._answer = breaks
+    return run
+
+
+async def test_a_bug_of_ours_leaves_no_service_down(world: World) -> None:
+    run = breaking("stop_source")
+    with pytest.raises(RuntimeError):
+        await planned(world).carry_out(run)
+    assert "resume_source" in [operation.op for operation in run.asked]
+    assert run.told["note_move"]["stage"] == "undone"
+
+
+async def test_a_bug_of_ours_behind_the_answer_lets_nothing_go(world: World) -> None:
+    with pytest.raises(LeftOpen, match="nobody thought of this") as left:
+        await planned(world).carry_out(breaking("retire_source"))
+    assert left.value.keeps == "my-app: placement"
+
+
 async def test_the_source_starts_only_when_nothing_runs_on_the_target(world: World) -> None:
     run = carried("start_on_target")
     with pytest.raises(Failure):
