@@ -12,6 +12,7 @@ ComposiaError
     ├── Damaged        what was saved does not come back as it was
     ├── Interrupted    (may be retried) the agent ended in the middle; everything was put right
     ├── Cancelled      somebody asked for it
+    │   └── GivenUp    a person's word that a node will never answer
     ├── NodeLost       (may be retried) an agent stopped answering
     └── WireCut        (may be retried) the way between two nodes broke
 """
@@ -106,6 +107,10 @@ class Cancelled(Failure):
     """Somebody asked for it."""
 
 
+class GivenUp(Cancelled):
+    """A person has said that the node will never answer."""
+
+
 class NodeLost(Failure):
     """An agent stopped answering."""
 
@@ -122,7 +127,8 @@ KINDS: dict[str, type[ComposiaError]] = {
     kind.__name__: kind
     for kind in (
         Invalid, NotFound, Conflict, Stale, Unauthenticated, Denied,
-        Failure, CommandFailed, Damaged, Interrupted, Cancelled, NodeLost, WireCut,
+        Failure, CommandFailed, Damaged, Interrupted, Cancelled, GivenUp, NodeLost,
+        WireCut,
     )
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from composia.controller.asking import Question
-from composia.errors import Cancelled, ComposiaError, Interrupted, NodeLost, told
+from composia.errors import Cancelled, ComposiaError, GivenUp, Interrupted, NodeLost, told
 from composia.model.task import Waiting
 from composia.operations.messages import Outcome
 
@@ -88,7 +88,7 @@ class MemoryNodes:
         deadline = asyncio.get_running_loop().time() + (self._patience if own is None else own)
         while node in self._offline:
             if question.abandoned.is_set():
-                raise Cancelled(f"given up on node {node}")
+                raise GivenUp(f"given up on node {node}")
             if question.cancelled.is_set() and not question.sent:
                 raise Cancelled(f"cancelled before it reached node {node}")
             is_bound = own is not None or not question.sent

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from composia.controller.asking import Question
-from composia.errors import Conflict, Failure, Interrupted
+from composia.controller.returns import Returns
+from composia.errors import Conflict, Failure, GivenUp, Interrupted
 from composia.model.task import Status, Task
 from composia.operations.cargo import Cargo
 from composia.workflows.check import Downtime
@@ -163,6 +164,71 @@ async def test_a_target_that_cannot_be_cleared_was_never_started(moving: Office)
     ended = await moving.ended((await moving.submit(plan())).id)
     assert ended.actions == ("retry",)
     assert await moving.store.epoch("my-app") == before + 2
+
+
+async def waits_in(moving: Office, task: str, step: str) -> bool:
+    found = await moving.task(task)
+    at_work = any(one.name == step and not one.status.ended for one in found.steps)
+    return at_work and found.waiting is not None and "abandon" in found.actions
+
+
+async def burns_while_it_starts(moving: Office) -> Task:
+    """The target is gone for good, and nobody knows whether the service has started there."""
+    moving.nodes.on("5_start_on_target", never)
+    task = await moving.submit(plan())
+    await moving.until_asked("5_start_on_target")
+    await moving.nodes.disconnect("edge")
+    await moving.runner.cancel(task.id)
+    await until(lambda: waits_in(moving, task.id, "5_start_on_target"))
+    await moving.runner.abandon(task.id)
+    await until(lambda: waits_in(moving, task.id, "undo_stop_target"))
+    return task
+
+
+async def test_a_target_that_has_burnt_does_not_keep_the_source_down(moving: Office) -> None:
+    task = await burns_while_it_starts(moving)
+    assert "main: undo_source" not in moving.nodes.done
+    await moving.runner.abandon(task.id)
+    ended = await moving.ended(task.id)
+    assert ended.status is Status.CANCELLED
+    assert "main: undo_source" in moving.nodes.done
+    # Nothing is held, and what comes back is stopped.
+    assert ended.actions == ("retry",)
+    assert await moving.store.left_behind("edge") == [task.id]
+
+
+async def test_a_burnt_target_that_comes_back_is_stopped(moving: Office) -> None:
+    task = await burns_while_it_starts(moving)
+    await moving.runner.abandon(task.id)
+    await moving.ended(task.id)
+
+    async def stops(question: Question) -> dict[str, Any]:
+        return {"ran": {"my-app-web-1": "t"}, "stopped_at": "2026-11-24T04:00:00Z"}
+
+    moving.nodes.on("stop_stale", stops)
+    back = Returns(moving.store, moving.admit, moving.nodes.online)
+    await moving.nodes.connect("edge")
+    await back.returned("edge")
+    await until(lambda: is_settled(moving, "edge"))
+    await back.aclose()
+    assert "edge: stop_stale" in moving.nodes.done
+
+
+async def is_settled(moving: Office, node: str) -> bool:
+    return await moving.store.left_behind(node) == []
+
+
+async def test_a_target_that_is_there_is_not_given_up(moving: Office) -> None:
+    async def given_up(question: Question) -> dict[str, Any]:
+        raise GivenUp("the person was too late")
+
+    moving.nodes.on("5_start_on_target", fails)
+    moving.nodes.on("undo_stop_target", given_up)
+    ended = await moving.ended((await moving.submit(plan())).id)
+    assert ended.error is not None
+    assert "node edge is connected" in ended.error.message
+    assert "main: undo_source" not in moving.nodes.done
+    assert await moving.store.left_behind("edge") == []
 
 
 async def test_an_undo_waits_for_its_node(moving: Office) -> None:

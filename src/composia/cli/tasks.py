@@ -107,8 +107,16 @@ def retry(task: str, *, json_: bool, wait: bool) -> None:
 @asks_first
 @as_json
 def abandon(task: str, *, yes: bool, json_: bool) -> None:
-    """Give up waiting for a node that will never answer again."""
-    sure("Is the node gone for good? What it still does is not known.", yes=yes)
+    """Give up waiting for a node that will never answer again.
+
+    Where the undo of a move waits for its target (undo_stop_target), this is your word that nothing
+    runs there any more: the service starts again on the source.
+    """
+    sure(
+        "Is the node gone for good? What it still does is not known; the undo of a move starts the"
+        " service again where it was.",
+        yes=yes,
+    )
     hand_in(lambda client: client.ask(f"/tasks/{task}/abandon"), wait=True, json_=json_)
 
 

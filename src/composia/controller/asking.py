@@ -63,7 +63,7 @@ class Nodes(Protocol):
         """The outcome, however long it takes; over any number of connections.
 
         Raises NodeLost when it could not be sent in time, Cancelled when it was cancelled before it
-        was sent, or given up.
+        was sent, GivenUp when a person gave its node up.
         """
         ...
 

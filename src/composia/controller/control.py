@@ -150,6 +150,14 @@ class StoreControl:
         stage, facts = await self._store.begin_move(task, service, source, target)
         return {"answered": stage == ANSWERED, "half_done": stage == BEGUN, "facts": facts}
 
+    async def give_up_target(self, task: str, node: str) -> None:
+        """The target of a move is gone for good; see `Control.give_up_target`."""
+        # Noted first: one that comes back after this look is stopped.
+        await self._store.note_target_gone(task, gone=True)
+        if self._online(node):
+            await self._store.note_target_gone(task, gone=False)
+            raise Conflict(not_gone(node), hint=f"`composia task retry {task}` stops it there.")
+
     async def refuse_connected(self, task: str, node: str) -> None:
         """Refuse a rescue from a node that is there; see `Control.refuse_connected`."""
         if self._online(node) and not await self._store.source_stopped(task):

@@ -11,7 +11,7 @@ from composia.controller.asking import Question
 from composia.controller.channel import Channel
 from composia.controller.first import first
 from composia.controller.node import KnownNode
-from composia.errors import Cancelled, NodeLost
+from composia.errors import Cancelled, GivenUp, NodeLost
 from composia.model.task import StepProgress, Waiting
 from composia.operations.messages import Ask, Cancel, LogLine, Noted, Outcome, Progress, Revoke
 
@@ -150,13 +150,13 @@ def _waiting(node_id: str, node: KnownNode | None, question: Question) -> Waitin
     reason = node.absence if node else f"node {node_id} is not in config.yaml any more"
     if question.cancelled.is_set():
         reason += ": the task ends when it is known what became of its last question"
-    hint = node.hint if node else _GONE
+    hint = " ".join(filter(None, (node.hint if node else _GONE, question.operation.if_given_up)))
     return Waiting.model_validate({"for": reason, "since": datetime.now(UTC), "hint": hint})
 
 
 def _refuse_given_up(node: str, question: Question) -> None:
     if question.abandoned.is_set():
-        raise Cancelled(
+        raise GivenUp(
             f"given up: what became of {question.step} on node {node} is not known",
             hint="When the node is back, its agent ends what is left of it.",
         )

@@ -1,4 +1,4 @@
-"""Nodes that were given up and come back: what still runs there of rescued services is stopped."""
+"""Nodes that were given up and come back: what still runs there of services that are elsewhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from composia.controller.admit import Admit
 from composia.controller.store.store import Store
 from composia.errors import ComposiaError
 from composia.model.task import Status
+from composia.workflows.migrate import MigratePlan
 from composia.workflows.rescue import RescuePlan, StopStalePlan
 
 #: Seconds until it is tried again, where somebody holds the service there or it failed.
@@ -22,7 +23,7 @@ _log = get_logger("composia.returns")
 
 
 class Returns:
-    """For each rescue whose source is back: a `stop-stale`, again and again until one succeeds."""
+    """For each service that a node was given up with: a `stop-stale`, until one succeeds."""
 
     def __init__(self, store: Store, admit: Admit, online: Callable[[str], bool]) -> None:
         self._store = store
@@ -32,11 +33,14 @@ class Returns:
 
     async def returned(self, node: str) -> None:
         """A node has said Hello."""
-        for rescue in await self._store.left_behind(node):
-            plan = await self._store.plan(rescue)
-            if isinstance(plan, RescuePlan) and rescue not in self._at_work:
-                stop = StopStalePlan(service=plan.service, node=node, of_task=rescue)
-                self._at_work[rescue] = asyncio.create_task(self._until_stopped(stop))
+        for move in await self._store.left_behind(node):
+            plan = await self._store.plan(move)
+            # Of a move the source alone is asked by its own steps; here it is a target given up.
+            given_up = isinstance(plan, MigratePlan) and plan.target == node
+            if (isinstance(plan, RescuePlan) or given_up) and move not in self._at_work:
+                assert isinstance(plan, RescuePlan | MigratePlan)
+                stop = StopStalePlan(service=plan.service, node=node, of_task=move)
+                self._at_work[move] = asyncio.create_task(self._until_stopped(stop))
 
     async def aclose(self) -> None:
         """Try no more; it goes on at the node's next Hello."""

@@ -412,7 +412,7 @@ def _opened(answer: Answer) -> Any:
 def _status(error: Told | None) -> Status:
     if error is None:
         return Status.SUCCEEDED
-    return Status.CANCELLED if error.kind == Cancelled.__name__ else Status.FAILED
+    return Status.CANCELLED if isinstance(error.as_error(), Cancelled) else Status.FAILED
 
 
 def _shown(error: Told | None) -> StepError | None:

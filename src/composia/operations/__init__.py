@@ -11,6 +11,7 @@ from composia.operations.arriving import (
     PrepareTarget,
     RestoreData,
     StartOnTarget,
+    StopTarget,
 )
 from composia.operations.backup import SaveData
 from composia.operations.caddy import PlaceFragment, ReloadCaddy, RemoveFragment
@@ -64,6 +65,7 @@ AnyOperation = Annotated[
     | PrepareTarget
     | RestoreData
     | StartOnTarget
+    | StopTarget
     | ClearTarget
     | ExportData
     | StopSource

@@ -188,20 +188,34 @@ class StartOnTarget(Operation[Started]):
         return Started(start_seconds=answered - began)
 
 
+class StopTarget(Operation[Nothing]):
+    """Undo of a move, before the source starts: nothing of the service runs on the target."""
+
+    op: Literal["stop_target"] = "stop_target"
+
+    files: ClassVar[Files] = Files.NOT_NEEDED
+    if_given_up: ClassVar[str | None] = (
+        "Where it is gone for good, `composia task abandon` is your word for that: the service"
+        " starts again where it was, and what comes back is stopped."
+    )
+
+    async def perform(self, site: Site) -> Nothing:
+        await _stop(site)
+        return Nothing()
+
+
 class ClearTarget(Operation[Nothing]):
     """Undo of a move: nothing of it runs or lies on the target. Harmless when it was done."""
 
     op: Literal["clear_target"] = "clear_target"
 
     async def perform(self, site: Site) -> Nothing:
+        await _stop(site)
         found = fence.read(site.state)
-        if found and found.task != site.task:
-            if found.side != "target":
-                # The fence comes before all else of a move: this one has made nothing here.
-                return Nothing()
-            raise Failure(f"{site.service} is fenced on {site.node} by task {found.task}")
-        await hold.wait_for_engine(site)
-        await stop_for_good(site)
+        if found and (found.task != site.task or found.side != "target"):
+            # The fence comes before all else of a move: this one has made nothing here, or it is
+            # cleared already.
+            return Nothing()
         aside = Aside(site.aside, site.task)
         replaced = aside.read(kept.REPLACED, Replaced)
         if replaced and replaced.brought_back_by is None:
@@ -216,6 +230,15 @@ class ClearTarget(Operation[Nothing]):
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         await replacing.put_right(site, Aside(site.aside, site.task), notes)
+
+
+async def _stop(site: Site) -> None:
+    """See that nothing of the service runs here, whoever has started it."""
+    found = fence.read(site.state)
+    if found and found.task != site.task and found.side == "target":
+        raise Failure(f"{site.service} is fenced on {site.node} by task {found.task}")
+    await hold.wait_for_engine(site)
+    await stop_for_good(site)
 
 
 def _leave_fence(found: Fence, site: Site) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import ComposiaError, Interrupted, told
+from composia.errors import ComposiaError, GivenUp, Interrupted, told
 from composia.model.dns import DnsTarget
 from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.arriving import (
@@ -18,6 +18,7 @@ from composia.operations.arriving import (
     PrepareTarget,
     RestoreData,
     StartOnTarget,
+    StopTarget,
 )
 from composia.operations.base import Operation
 from composia.operations.caddy import PlaceFragment, ReloadCaddy
@@ -42,7 +43,7 @@ from composia.workflows.plan import Hold, LeftOpen, Plan, Run, instance, placeme
 
 #: Seconds that names wait for the source, once the target has answered.
 SOON = 5.0
-#: Seconds that an undo waits for a target on which nothing was ever started.
+#: Seconds that an undo waits for a target on which nothing runs any more, to clear it.
 PATIENCE = 60.0
 
 
@@ -294,10 +295,10 @@ class MigratePlan(Plan):
     async def _undo(self, run: Run, reached: _Reached, error: ComposiaError) -> None:
         """Back to how it was: first nothing runs on the target, then the source starts again."""
         run.log(f"Undoing: {error.message}")
-        clear = ClearTarget(service=self.service)
+        gone = False
         try:
             if reached.started:
-                await run.on(self.target, "undo_target", clear, insist=True)
+                gone = not await self._has_stopped(run)
             if reached.exported:
                 resume = ResumeSource(service=self.service)
                 await run.on(self.source, "undo_source", resume, insist=True)
@@ -307,19 +308,35 @@ class MigratePlan(Plan):
         except Exception as problem:
             second = told(problem)
             message = f"{error.message}; and it could not be undone: {second.message}"
-            hint = f"Nobody else may start it before `composia task abandon {run.task}`."
+            hint = (
+                f"`composia task retry {run.task}` tries that again first. Nobody else may start it"
+                f" before `composia task abandon {run.task}`."
+            )
             raise LeftOpen(
                 message,
                 keeps=placement(self.service.name),
                 result={},
                 hint=" ".join(filter(None, (second.hint, hint))),
             ) from problem
-        if reached.prepared and not reached.started:
-            await self._clear(run, clear)
+        if reached.prepared and not gone:
+            await self._clear(run)
         await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
 
-    async def _clear(self, run: Run, clear: ClearTarget) -> None:
-        """Of a target on which nothing was ever started: whatever comes of it, all is undone."""
+    async def _has_stopped(self, run: Run) -> bool:
+        """Whether the target was seen to have stopped; else a person has said that it is gone."""
+        stop = StopTarget(service=self.service)
+        try:
+            await run.on(self.target, "undo_stop_target", stop, insist=True)
+        except GivenUp:
+            # Raises Conflict where it is there. One that comes later is stopped.
+            await run.control("undo_target_gone", "give_up_target", task=run.task, node=self.target)
+            run.log(f"{self.target} was given up: should it come back, {self.service} is stopped")
+            return False
+        return True
+
+    async def _clear(self, run: Run) -> None:
+        """Of a target on which nothing runs: whatever comes of it, all is undone."""
+        clear = ClearTarget(service=self.service)
         try:
             await run.on(self.target, "undo_target", clear, insist=True, patience=PATIENCE)
         except ComposiaError as error:

@@ -44,7 +44,8 @@ class Run(Protocol):
 
         Raises what the operation raised; NodeLost when the node did not take the question in time;
         Cancelled when a person cancelled the task (never after the operation has succeeded). With
-        `insist` neither: an undo is asked for until the node has done it, or a person gives it up.
+        `insist` neither: an undo is asked for until the node has done it. GivenUp, with it too,
+        when a person has said that the node will never answer.
         `patience`: see `on_each`; with it a node that is away is lost to one who insists too.
         """
         ...
@@ -166,6 +167,13 @@ class Control(Protocol):
         Of one that has begun already, and not been undone, what was noted: `answered` and its
         `facts`, or `half_done` where it is not known how far it had come. Raises Conflict where
         another one has moved the service since.
+        """
+        ...
+
+    async def give_up_target(self, task: str, node: str) -> None:
+        """Note a person's word that the target of a move that is undone will never come back.
+
+        One that does is stopped first. Raises Conflict where it is there.
         """
         ...
 

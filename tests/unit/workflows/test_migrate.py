@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from composia.controller.api.problems import status_of
-from composia.errors import Conflict, Failure, Invalid, NodeLost
+from composia.errors import Cancelled, ComposiaError, Conflict, Failure, GivenUp, Invalid, NodeLost
 from composia.model.node import Instance, Mount
 from composia.model.service import CaddyRef
 from composia.model.task import OpenMove
@@ -172,7 +172,42 @@ async def test_the_source_starts_only_when_nothing_runs_on_the_target(world: Wor
     with pytest.raises(Failure):
         await planned(world).carry_out(run)
     asked = [operation.op for operation in run.asked]
-    assert asked.index("clear_target") < asked.index("resume_source")
+    assert asked.index("stop_target") < asked.index("resume_source") < asked.index("clear_target")
+
+
+async def test_a_target_that_has_stopped_need_not_be_clean(world: World) -> None:
+    run = failing_with("start_on_target", clear_target=Failure("a volume is in use"))
+    with pytest.raises(Failure, match="no luck"):
+        await planned(world).carry_out(run)
+    assert "resume_source" in [operation.op for operation in run.asked]
+    assert run.told["note_move"]["stage"] == "undone"
+
+
+async def test_a_target_that_was_given_up_is_noted_before_the_source_starts(world: World) -> None:
+    run = failing_with("start_on_target", stop_target=GivenUp("it has burnt"))
+    with pytest.raises(Failure, match="no luck"):
+        await planned(world).carry_out(run)
+    assert done(run)[-4:] == ["undo_stop_target", "undo_target_gone", "undo_source", "undone"]
+    assert run.told["give_up_target"]["node"] == "edge"
+
+
+async def test_only_a_person_s_word_starts_the_source_unseen(world: World) -> None:
+    run = failing_with("start_on_target", stop_target=Cancelled("it was revoked"))
+    with pytest.raises(LeftOpen, match="could not be undone"):
+        await planned(world).carry_out(run)
+    assert "resume_source" not in [operation.op for operation in run.asked]
+
+
+def failing_with(op: str, **errors: ComposiaError) -> MemoryRun:
+    """One operation fails, and then others with it."""
+    run = carried(op)
+    answer = run._answer
+
+    def answers(node: str, operation: Operation[Any]) -> Answer:
+        return errors.get(operation.op) or answer(node, operation)
+
+    run._answer = answers
+    return run
 
 
 async def test_a_lost_target_keeps_no_source_down_that_was_never_started(world: World) -> None:
@@ -192,18 +227,19 @@ async def test_an_attempt_that_was_cut_off_is_taken_back_before_another_one(worl
     run = carried()
     run.controlled["begin_move"] = {**NEW, "half_done": True}
     await behind_caddy(world).carry_out(run)
-    assert done(run)[:6] == [
-        "0_begin", "undo_target", "undo_source", "undo_caddy", "undone", "0_begin_anew",
+    assert done(run)[:7] == [
+        "0_begin", "undo_stop_target", "undo_source", "undo_caddy", "undo_target", "undone",
+        "0_begin_anew",
     ]  # fmt: skip
     assert "5_start_on_target" in done(run)
 
 
 async def test_one_that_cannot_be_taken_back_stays_open(world: World) -> None:
-    run = carried("clear_target", error=NodeLost("edge is away"))
+    run = carried("stop_target", error=Failure("web did not stop"))
     run.controlled["begin_move"] = {**NEW, "half_done": True}
     with pytest.raises(LeftOpen, match="could not be undone"):
         await planned(world).carry_out(run)
-    assert done(run) == ["0_begin", "undo_target"]
+    assert done(run) == ["0_begin", "undo_stop_target"]
 
 
 async def test_after_the_answer_nothing_is_undone_and_the_placement_is_kept(world: World) -> None:

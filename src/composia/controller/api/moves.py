@@ -80,17 +80,28 @@ async def plan_back(desk: Desk, task: Task, of: MigratePlan, data: Data) -> Migr
             hint=f"To move it back: `composia migrate {of.service} --to {of.source}`.",
         )
     if not desk.office.nodes.online(of.target):
-        raise errors.Conflict(
-            f"node {of.target}, where {of.service} runs since, is not connected",
-            hint="See what its agent says. If it will never come back: `composia migrate"
-            f" {of.service} --from {of.target} --to {of.source} --source-is-gone`.",
-        )
+        left = (await desk.known()).moves.get(of.service.name)
+        raise _is_away(task, of, answered=left is not None and left.task == task.id)
     wrong = Objections()
     cargo = of.cargo if data == "carry" else ()
     seen = await _seen(desk, of.service, of.target, of.source, cargo, wrong)
     wrong.settle()
     assert seen
     return plan_move_back(await desk.known(), of, task.id, data, seen)
+
+
+def _is_away(task: Task, of: MigratePlan, *, answered: bool) -> errors.Conflict:
+    """A move cannot be taken back from a target that is not there."""
+    instead = (
+        f"`composia migrate {of.service} --from {of.target} --to {of.source} --source-is-gone`"
+    )
+    if not answered:
+        instead = f"`composia task retry {task.id}`, then cancel and abandon it where it waits"
+    return errors.Conflict(
+        f"node {of.target}, where {of.service} {'runs' if answered else 'may run'} since, is not"
+        " connected",
+        hint=f"See what its agent says. If it will never come back: {instead}.",
+    )
 
 
 async def _seen(

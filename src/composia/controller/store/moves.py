@@ -23,8 +23,11 @@ OVER = (GIVEN_UP, DONE, UNDONE)
 ARRIVED = (ANSWERED, GIVEN_UP, DONE)
 #: Of a rescue: its source may still run what has been started elsewhere.
 NOT_SETTLED = (BEGUN, ANSWERED, GIVEN_UP)
-#: Of a rescue: what still ran on its source, which came back, has been stopped.
+#: Of a rescue: what still ran on its source, which came back, has been stopped; or on a target
+#: that was given up.
 SOURCE_STOPPED = "source_stopped"
+#: Of a move that was undone: its target was given up, and may run still what had been started.
+TARGET_GONE = "target_gone"
 
 
 class Moves:
@@ -49,7 +52,7 @@ class Moves:
                     )
                 return row.stage, json.loads(row.facts)
             values = {"service": service, "source": source, "target": target}
-            values |= {"stage": BEGUN, "facts": "{}"}
+            values |= {"stage": BEGUN, "facts": json.dumps(_still_so(row.facts if row else "{}"))}
             statement = insert(MOVES).values(task=task, **values)
             await db.execute(statement.on_conflict_do_update(index_elements=["task"], set_=values))
             await _raise(db, service)
@@ -75,7 +78,17 @@ class Moves:
         """Whether the source of a rescue has come back, and been stopped."""
         async with self._db.read() as db:
             facts = await db.scalar(select(MOVES.c.facts).where(MOVES.c.task == task))
-        return _says_stopped(facts or "{}")
+        return _says(SOURCE_STOPPED, facts or "{}")
+
+    async def note_target_gone(self, task: str, *, gone: bool) -> None:
+        """A person's word on the target of a move that is being undone."""
+        await self._note(task, {TARGET_GONE: gone, SOURCE_STOPPED: False})
+
+    async def _note(self, task: str, facts: Mapping[str, Any]) -> None:
+        async with self._db.read() as db:
+            stage = await db.scalar(select(MOVES.c.stage).where(MOVES.c.task == task))
+        if stage is not None:
+            await self.note_move(task, stage, facts)
 
     async def note_source_stopped(self, task: str) -> None:
         """The source of a rescue has come back, and nothing runs there any more."""
@@ -88,18 +101,22 @@ class Moves:
     async def left_behind(self, node: str) -> list[str]:
         """Tasks of moves that have a service run elsewhere, or are about to, and not on this node.
 
+        Also of those that were undone when their target had been given up.
+
         Only where the service has not come here since, nor was seen to have been stopped here.
         """
-        query = select(MOVES).where(MOVES.c.stage != UNDONE).order_by(MOVES.c.task)
+        query = select(MOVES).order_by(MOVES.c.task)
         found: dict[str, Any] = {}
         async with self._db.read() as db:
             rows = (await db.execute(query)).all()
         for row in rows:
             if row.target == node and row.stage in ARRIVED:
                 found.pop(row.service, None)
-            elif row.source == node and row.stage in NOT_SETTLED:
+                continue
+            given_up = row.target == node and _says(TARGET_GONE, row.facts)
+            if given_up or (row.source == node and row.stage in NOT_SETTLED):
                 found[row.service] = row
-        return [row.task for row in found.values() if not _says_stopped(row.facts)]
+        return [row.task for row in found.values() if not _says(SOURCE_STOPPED, row.facts)]
 
     async def way_of(self, service: str, node: str) -> list[str]:
         """Where the service was before it came to the node, the latest first."""
@@ -155,8 +172,16 @@ class Moves:
                     await _set(db, service, epoch)
 
 
-def _says_stopped(facts: str) -> bool:
-    return bool(json.loads(facts).get(SOURCE_STOPPED))
+def _says(name: str, facts: str) -> bool:
+    return bool(json.loads(facts).get(name))
+
+
+def _still_so(facts: str) -> dict[str, Any]:
+    """What of an attempt that was undone holds in the next one: what its target may run still."""
+    known = json.loads(facts)
+    if not known.get(TARGET_GONE):
+        return {}
+    return {name: known[name] for name in (TARGET_GONE, SOURCE_STOPPED) if name in known}
 
 
 def superseded(tasks: Collection[str]) -> Select[tuple[str]]:

@@ -133,3 +133,28 @@ async def test_the_way_of_a_service_goes_back_to_where_it_came_from(store: Store
     await begun(store, "01C", "third", "main")
     assert await store.way_of("my-app", "third") == ["edge", "main"]
     assert await store.way_of("my-app", "main") == []
+
+
+async def test_a_target_that_was_given_up_is_left_behind_whatever_is_tried_next(
+    store: Store,
+) -> None:
+    await begun(store)
+    await store.note_target_gone("01A", gone=True)
+    await store.note_move("01A", UNDONE, {})
+    assert await store.left_behind("edge") == ["01A"]
+    assert await store.left_behind("main") == []
+    # Another try that does not get as far as to look there.
+    await begun(store)
+    await store.note_move("01A", UNDONE, {})
+    assert await store.left_behind("edge") == ["01A"]
+    await store.note_source_stopped("01A")
+    assert await store.left_behind("edge") == []
+
+
+async def test_a_given_up_target_to_which_it_has_come_since_is_left_alone(store: Store) -> None:
+    await begun(store)
+    await store.note_target_gone("01A", gone=True)
+    await store.note_move("01A", UNDONE, {})
+    await begun(store, "01B")
+    await store.note_move("01B", DONE, {})
+    assert await store.left_behind("edge") == []
