@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ async def _agent(
             yield [
                 host.run(),
                 _connected(channel, host),
-                _tidied(journal, sites),
+                _tidied(journal, sites, executor),
                 forwards.ended(executor, sites),
                 _without_old_readings(docker),
             ]
@@ -138,10 +139,11 @@ async def _connected(channel: Channel, host: Host) -> None:
     await channel.run()
 
 
-async def _tidied(journal: Journal, sites: Sites) -> None:
+async def _tidied(journal: Journal, sites: Sites, executor: Executor) -> None:
     """Remove, every hour, what is kept no longer."""
+    without_left = partial(_without_left, executor)
     while True:
-        for tidy in (_without_old_outcomes, _without_replaced, _without_left):
+        for tidy in (_without_old_outcomes, _without_replaced, without_left):
             try:
                 await tidy(journal, sites)
             except (ComposiaError, OSError) as error:
@@ -159,9 +161,9 @@ async def _without_replaced(journal: Journal, sites: Sites) -> None:
         log.info("removed what a restore had replaced", task=task)
 
 
-async def _without_left(journal: Journal, sites: Sites) -> None:
-    repo_dir, now = sites.checkouts.repo_dir, datetime.now(UTC)
-    for left in await left_behind.expire(sites.instances, repo_dir, sites.docker, now):
+async def _without_left(executor: Executor, journal: Journal, sites: Sites) -> None:
+    repo_dir, now, alone = sites.checkouts.repo_dir, datetime.now(UTC), executor.alone
+    for left in await left_behind.expire(sites.instances, repo_dir, sites.docker, now, alone):
         log.info("removed what a service had left behind", service=left.service)
         if left.changed:
             log.warning("changed since it was left: it stays", places=list(left.changed))

@@ -19,7 +19,7 @@ from composia.operations.kept import Replaced
 from composia.operations.project import AT_WORK, containers_of, is_one_off, stop_for_good
 from composia.operations.replacing import Replacing
 from composia.operations.restore import Ready
-from composia.operations.stopped import forget_stopped
+from composia.operations.stopped import forget_stopped, read_stopped
 from composia.strategies import dump
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
@@ -54,13 +54,13 @@ class PrepareTarget(Operation[Nothing]):
 
     async def _fence(self, site: Site) -> Fence:
         before = fence.read(site.state)
-        if before and before.task == site.task and before.side == "target":
+        if before and _is_the_same(before, site, self.epoch):
             return before
         return Fence(
             task=site.task,
             side="target",
             epoch=self.epoch,
-            held=before.held if before and not before.open else None,
+            held=before.held if before and (not before.open or before.task == site.task) else None,
             kept_until=before.kept_until if before else None,
             volumes_left=before.volumes_left if before else (),
             paths_left=before.paths_left if before else (),
@@ -82,6 +82,14 @@ class PrepareTarget(Operation[Nothing]):
                     hint=f"Update {site.service} where it runs first, or pull the same image on"
                     f" {site.node}.",
                 )
+
+
+def _is_the_same(before: Fence, site: Site, epoch: int) -> bool:
+    """Whether it was put up by this question, when it was asked before.
+
+    Of an attempt whose target was not cleared, whatever has come here since is not the move's own.
+    """
+    return (before.task, before.side, before.epoch) == (site.task, "target", epoch)
 
 
 async def _pull(site: Site, images: str) -> None:
@@ -179,6 +187,9 @@ class StartOnTarget(Operation[Started]):
         await site.notes.note("starting")
         if found and found.held:
             await hold.give_back_policies(found.held.every, site)
+        if stopped := read_stopped(site.state):
+            # `up` keeps the containers that a person had stopped, with the policies they have.
+            await stopped.give_back_policies(site, await containers_of(site))
         await site.compose.up()
         await site.notes.note("started")
         answered = await answering.wait_until_it_answers(site)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,9 @@ from composia.tools.mounts import remove
 #: How long the data stays that a service has left behind.
 KEPT = timedelta(days=7)
 
+#: The turn of a service on this node, by its name.
+Alone = Callable[[str], AbstractAsyncContextManager[None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Expired:
@@ -35,30 +39,46 @@ class Expired:
     changed: tuple[str, ...]
 
 
-async def expire(instances: Path, repo_dir: Path, docker: Docker, now: datetime) -> list[Expired]:
+async def expire(
+    instances: Path, repo_dir: Path, docker: Docker, now: datetime, alone: Alone
+) -> list[Expired]:
     """Remove what services have left behind, when its time is over.
 
-    Raises what went wrong with one service after all the others.
+    `alone`: no operation works on the service of that name meanwhile. Raises what went wrong with
+    one service after all the others.
     """
     ended: list[Expired] = []
     wrong: list[Exception] = []
     for state in sorted(instances.glob("*")):
-        found = fence.read(state)
-        if found is None or found.side != "left" or not found.kept_until:
+        if not _due(state, now):
             continue
-        if found.kept_until < now and not await _is_used(found, docker):
-            try:
-                changed = await _remove(found, repo_dir, docker)
-            except (ComposiaError, OSError) as error:
-                wrong.append(error)
-                continue
-            gone: tuple[str, ...] = ()
-            cleared = {"volumes_left": gone, "paths_left": gone, "spared_left": gone}
-            fence.put_up(state, found.model_copy(update={**cleared, "kept_until": None}))
-            ended.append(Expired(state.name, changed))
+        try:
+            async with alone(state.name):
+                # A return may have been waited for: what lies here is in use again then.
+                found = _due(state, now)
+                if found and not await _is_used(found, docker):
+                    ended.append(Expired(state.name, await _end(found, state, repo_dir, docker)))
+        except (ComposiaError, OSError) as error:
+            wrong.append(error)
     if wrong:
         raise wrong[0]
     return ended
+
+
+def _due(state: Path, now: datetime) -> Fence | None:
+    """The fence of what a service has left, where its time is over."""
+    found = fence.read(state)
+    is_over = found and found.side == "left" and found.kept_until and found.kept_until < now
+    return found if is_over else None
+
+
+async def _end(found: Fence, state: Path, repo_dir: Path, docker: Docker) -> tuple[str, ...]:
+    """Remove it, and remember that nothing is kept any more; what was changed stays."""
+    changed = await _remove(found, repo_dir, docker)
+    gone: tuple[str, ...] = ()
+    cleared = {"volumes_left": gone, "paths_left": gone, "spared_left": gone}
+    fence.put_up(state, found.model_copy(update={**cleared, "kept_until": None}))
+    return changed
 
 
 async def _remove(found: Fence, repo_dir: Path, docker: Docker) -> tuple[str, ...]:

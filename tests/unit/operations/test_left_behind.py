@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,6 +36,8 @@ class Node:
         (self.data / "temp").mkdir()
         for name in ("old", "temp/cache"):
             (self.data / name).write_text("as it was")
+        #: What an operation does that is waited for.
+        self.others: Callable[[], None] | None = None
         self.keep()
 
     def keep(self, *paths: Path, spared: tuple[str, ...] = ()) -> None:
@@ -53,7 +57,15 @@ class Node:
         return [one.service for one in await self.expired(now)]
 
     async def expired(self, now: datetime) -> list[left_behind.Expired]:
-        return await left_behind.expire(self.instances, self.repo_dir, self.docker, now)
+        there = self.instances, self.repo_dir, self.docker
+        return await left_behind.expire(*there, now, self.alone)
+
+    @asynccontextmanager
+    async def alone(self, service: str) -> AsyncIterator[None]:
+        """The service's turn, which others have had before."""
+        if self.others:
+            self.others()
+        yield
 
     def since(self, path: Path) -> None:
         """Somebody writes it now, which is later than the data was left."""
@@ -71,6 +83,17 @@ class Node:
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     return Node(tmp_path)
+
+
+async def test_a_return_that_has_begun_is_waited_for_and_keeps_its_fence(node: Node) -> None:
+    def returns() -> None:
+        fence.put_up(node.instances / "my-app", coming)
+
+    coming = Fence(task="01RETURN", side="target", epoch=2, kept_until=NOW)
+    node.others = returns
+    assert await node.expire(NOW + timedelta(seconds=1)) == []
+    assert fence.read(node.instances / "my-app") == coming
+    assert node.is_there == (True, True)
 
 
 async def test_what_was_left_stays_until_its_time_is_over(node: Node) -> None:

@@ -1,0 +1,131 @@
+"""The target of a move: its fence, its start with the right policies, and its end in an undo."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from composia.errors import CommandFailed, Failure
+from composia.model.service import ServiceRef
+from composia.operations import fence
+from composia.operations.arriving import ClearTarget, PrepareTarget, StartOnTarget, StopTarget
+from composia.operations.fence import Fence
+from composia.operations.stopped import Stopped, StoppedContainer, keep_stopped, read_stopped
+from composia.strategies.base import Site
+from tests.twins.compose import ProjectCompose
+from tests.twins.docker import a_volume
+from tests.twins.site import Twins
+
+REF = ServiceRef(
+    name="my-app", folder="my-app", project="app", compose_files=("c.yaml",), revision="r1"
+)
+PREPARE = PrepareTarget(service=REF, images={}, epoch=2)
+OURS = Fence(task="01TASK", side="target", epoch=2, volumes_before=())
+
+
+class World:
+    """A node to which `my-app` comes."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.twins = Twins(tmp_path / "services" / "my-app")
+        self.compose = ProjectCompose(self.twins)
+        self.compose.services = {"web": "running"}
+        self.docker = self.twins.docker
+
+    @property
+    def site(self) -> Site:
+        return replace(self.twins.site, compose=self.compose)
+
+    def fenced(self, by: Fence) -> None:
+        fence.put_up(self.site.state, by)
+
+    def was_stopped(self) -> None:
+        """By a person, who was asked to."""
+        self.docker.add("web", policy="no", state="exited", folder=self.site.folder)
+        web = StoppedContainer(id="id-web", name="web", policy="always", ran=True)
+        keep_stopped(self.site.state, Stopped(containers=(web,)))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_what_a_person_had_stopped_here_has_its_policies_again(world: World) -> None:
+    world.was_stopped()
+    await PREPARE.perform(world.site)
+    assert world.docker.policies() == {"web": "no"}
+    await StartOnTarget(service=REF).perform(world.site)
+    assert world.docker.policies() == {"web": "always"}
+    assert read_stopped(world.site.state) is None
+
+
+async def test_a_start_that_fails_forgets_no_policy(world: World) -> None:
+    world.was_stopped()
+    await PREPARE.perform(world.site)
+    world.compose.fails = "up"
+    with pytest.raises(CommandFailed):
+        await StartOnTarget(service=REF).perform(world.site)
+    await StopTarget(service=REF).perform(world.site)
+    assert world.docker.running() == set()
+    assert world.docker.policies() == {"web": "no"}
+    assert read_stopped(world.site.state) is not None
+
+
+async def test_the_fence_of_another_attempt_is_closed_and_knows_what_is_there(
+    world: World, tmp_path: Path
+) -> None:
+    world.fenced(OURS.model_copy(update={"open": True, "epoch": 1}))
+    # Made by hand since that attempt, which could not be cleared.
+    world.twins.volume("data", tmp_path / "volume")
+    world.compose.declared = world.twins.compose.declared
+    await PREPARE.perform(world.site)
+    found = fence.read(world.site.state)
+    assert found is not None
+    assert (found.open, found.epoch, found.volumes_before) == (False, 2, ("app_data",))
+
+
+async def test_a_question_that_is_asked_again_keeps_its_fence(world: World, tmp_path: Path) -> None:
+    world.fenced(OURS)
+    world.docker.volumes["app_data"] = a_volume("app_data", tmp_path / "volume")
+    await PREPARE.perform(world.site)
+    assert fence.read(world.site.state) == OURS
+
+
+LEFT = Fence(
+    task="01EARLIER", side="left", epoch=1, kept_until=datetime(2026, 11, 24, tzinfo=UTC),
+    volumes_left=("app_data",),
+)  # fmt: skip
+
+
+async def test_nothing_runs_on_a_target_after_its_undo_whatever_its_fence_says(
+    world: World,
+) -> None:
+    world.fenced(LEFT)
+    world.docker.add("web", folder=world.site.folder)
+    await ClearTarget(service=REF).perform(world.site)
+    assert world.docker.running() == set()
+    # What an earlier move has left there is none of this one's.
+    assert fence.read(world.site.state) == LEFT
+
+
+async def test_a_target_is_proven_stopped_or_that_is_an_error(world: World) -> None:
+    world.docker.add("web", folder=world.site.folder)
+    world.docker.does_not_stop.add("web")
+    with pytest.raises(Failure, match="did not stop"):
+        await StopTarget(service=REF).perform(world.site)
+    world.docker.does_not_stop.clear()
+    await StopTarget(service=REF).perform(world.site)
+    assert world.docker.running() == set()
+
+
+async def test_what_was_cleared_is_not_cleared_twice(world: World, tmp_path: Path) -> None:
+    """A stop of what came back leaves a fence of the move's own task, which knows no volumes."""
+    world.fenced(Fence(task="01TASK", side="left", epoch=1))
+    world.twins.volume("data", tmp_path / "volume")
+    world.compose.declared = world.twins.compose.declared
+    await ClearTarget(service=REF).perform(world.site)
+    assert "app_data" in world.docker.volumes
