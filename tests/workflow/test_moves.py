@@ -15,6 +15,7 @@ from composia.model.task import Status, Task
 from composia.operations.cargo import Cargo
 from composia.workflows.check import Downtime
 from composia.workflows.migrate import MigratePlan
+from composia.workflows.rescue import RescuePlan
 from tests.waiting import until
 from tests.workflow.office import Office, backup, deploy, ref
 
@@ -155,6 +156,64 @@ async def test_a_cancelled_rollback_leaves_the_move_open(moving: Office, step: s
     assert "rollback" in ended.actions
     with pytest.raises(Conflict, match="has ended half-way"):
         await moving.submit(deploy("edge"))
+
+
+async def left_open(moving: Office) -> str:
+    """From main to edge: edge has answered, and something is still to be done."""
+    moving.nodes.on("9_retire_source", fails)
+    return (await moving.ended((await moving.submit(plan())).id)).id
+
+
+@pytest.mark.parametrize("abandoned", [False, True])
+async def test_a_rollback_that_comes_to_nothing_opens_no_fence(
+    moving: Office, *, abandoned: bool
+) -> None:
+    task = await left_open(moving)
+    armed = await moving.store.epoch("my-app")
+    if abandoned:
+        await moving.runner.abandon(task)
+    moving.nodes.on("4_restore_data", fails)
+    back = await moving.ended(
+        (await moving.submit(plan(of_task=task, source="edge", target="main"))).id
+    )
+    # What would start the service where the move has left it is still refused there.
+    assert await moving.store.epoch("my-app") == armed
+    moving.nodes.on("4_restore_data", ends)
+    moving.nodes.on("9_retire_source", ends)
+    await moving.runner.retry(back.id)
+    assert (await moving.ended(back.id)).status is Status.SUCCEEDED
+    assert await moving.store.epoch("my-app") > armed
+
+
+def rescue(of_task: str) -> RescuePlan:
+    """From edge, which is not gone."""
+    return RescuePlan(
+        service=ref(), gone="edge", target="main", nodes_before=("main",), nodes_after=("main",),
+        of_task=of_task,
+    )  # fmt: skip
+
+
+async def test_a_rescue_that_is_undone_gives_back_what_it_took_over(moving: Office) -> None:
+    task = await left_open(moving)
+    armed = await moving.store.epoch("my-app")
+    undone = await moving.ended((await moving.submit(rescue(task))).id)
+    assert undone.error is not None
+    assert "is connected" in undone.error.message
+    assert task in str(undone.error.hint)
+    assert (await moving.task(task)).actions == ("retry", "rollback", "abandon")
+    assert await moving.store.epoch("my-app") == armed
+    with pytest.raises(Conflict, match=f"held by task {task}"):
+        await moving.submit(deploy("main"))
+
+
+async def test_a_rescue_that_was_undone_takes_the_hold_over_again(moving: Office) -> None:
+    task = await left_open(moving)
+    undone = await moving.ended((await moving.submit(rescue(task))).id)
+    await moving.nodes.disconnect("edge")
+    await moving.runner.retry(undone.id)
+    ended = await moving.ended(undone.id)
+    assert ended.status is Status.SUCCEEDED, ended.error
+    assert (await moving.task(task)).actions == ()
 
 
 async def test_a_target_that_cannot_be_cleared_was_never_started(moving: Office) -> None:

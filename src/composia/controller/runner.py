@@ -189,6 +189,7 @@ class Runner:
             error=TaskError(step=run.failed, message=what.message, hint=what.hint),
             result=result,
             keeps=error.keeps if isinstance(error, LeftOpen) else None,
+            holder=error.holder if isinstance(error, LeftOpen) else None,
         )
 
     async def _end(self, task: str, status: Status, **how: Any) -> None:

@@ -87,6 +87,7 @@ def plan_dns_update(known: Known, service: str, request: ServiceRequest) -> DnsU
         wrong.conflict(
             (), f"{service} has no DNS records", "Add `network.dns` to its composia-meta.yaml."
         )
+    known.object_to_what_has_left(found, on, wrong)
     object_to_dns(known, found, on, wrong)
     wrong.settle()
     return DnsUpdatePlan(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -215,7 +215,10 @@ def plan_rescue(
         target=target,
         nodes_before=service.meta.nodes,
         nodes_after=after,
-        restore=plan_restore(known, service.name, asked, lost) if asked else None,
+        # Whatever has left there comes back: an open move is what this one settles.
+        restore=plan_restore(replace(known, moves={}), service.name, asked, lost)
+        if asked
+        else None,
         caddy_on_target=caddy.get(target),
         records=dns_targets(known, service, after),
         our_addresses=known.dns.addresses,

@@ -293,14 +293,24 @@ class OnOneNode(Plan, ABC):
 
 
 class LeftOpen(ComposiaError):  # named as all of the tree
-    """The task has failed half-way on purpose: it keeps a hold until a person decides."""
+    """The task has failed half-way on purpose: it keeps a hold until a person decides.
+
+    Or it gives it back: to the `holder` it was taken over from, which waits for a person still.
+    """
 
     def __init__(
-        self, message: str, *, keeps: str, result: Mapping[str, Any], hint: str | None = None
+        self,
+        message: str,
+        *,
+        keeps: str,
+        result: Mapping[str, Any],
+        hint: str | None = None,
+        holder: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.keeps = keeps
         self.result = dict(result)
+        self.holder = holder
 
 
 class PartlyDone(ComposiaError):  # named as all of the tree

@@ -110,8 +110,21 @@ class RescuePlan(Plan):
             if prepared:
                 await self._clear(run, told(error).as_error())
             await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
+            if self.of_task:
+                raise self._given_back(error, self.of_task) from error
             raise
         await run.control("5_answered", "note_move", task=run.task, stage="answered", facts={})
+
+    def _given_back(self, error: ComposiaError, of_task: str) -> LeftOpen:
+        """It was undone: the move whose hold it took over is open as it was before."""
+        hint = f"Task {of_task} is open as before: see `composia task show {of_task}`."
+        return LeftOpen(
+            error.message,
+            keeps=placement(self.service.name),
+            result={},
+            hint=" ".join(filter(None, (error.hint, hint))),
+            holder=of_task,
+        )
 
     async def _clear(self, run: Run, error: ComposiaError) -> None:
         try:

@@ -263,6 +263,8 @@ def _plan(
     wrong: Objections,
 ) -> RestorePlan:
     on = [node] if node else []
+    if request.to == "in_place":
+        known.object_to_what_has_left(service, on, wrong)
     repository = _repository(known, request.source, node, wrong)
     known.object_to_foreign_projects(service.ref, on, wrong)
     items = choice.items_to_restore(service, chosen, wrong)

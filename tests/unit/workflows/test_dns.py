@@ -9,6 +9,7 @@ import pytest
 from composia.errors import Conflict
 from composia.model.dns import DnsChange, DnsSetup, DnsTarget, DnsUpdated
 from composia.model.meta import RecordType
+from composia.model.task import OpenMove
 from composia.workflows import PLANS
 from composia.workflows.dns import plan_dns_update
 from composia.workflows.service import ServiceRequest
@@ -34,6 +35,13 @@ def planned(world: World, *records: dict[str, Any], nodes: tuple[str, ...] = ())
     dns = [{"provider": "ddns", "hostname": NAME, **record} for record in records]
     world.has({**MY_APP, "nodes": ["main", "edge"], "network": {"dns": dns}})
     return plan_dns_update(world.known, "my-app", ServiceRequest(nodes=nodes or None))
+
+
+def test_no_name_points_to_what_an_open_move_has_left(world: World) -> None:
+    left = OpenMove(task="01MOVE", service="my-app", source="main", target="edge")
+    world.change(moves={"my-app": left})
+    with pytest.raises(Conflict, match="runs on edge: task 01MOVE has moved it away"):
+        planned(world, {}, nodes=("main",))
 
 
 def pointed(world: World, *records: dict[str, Any], nodes: tuple[str, ...]) -> list[Any]:

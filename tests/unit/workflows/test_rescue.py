@@ -133,10 +133,19 @@ async def test_a_failure_before_the_answer_is_undone(
     world: World, failing: str, *, cleared: bool
 ) -> None:
     run = carried("prepare_target" if failing == "create" else failing)
-    with pytest.raises(Failure, match="no luck"):
+    with pytest.raises(LeftOpen, match="no luck") as undone:
         await plan_without_data(world).carry_out(run)
+    # The move that was open before is so again.
+    assert undone.value.holder == "01MOVE"
     assert ("undo_target" in done(run)) == cleared
     assert done(run)[-1] == "undone"
+
+
+async def test_one_that_took_nothing_over_just_fails(world: World) -> None:
+    world.has(MOVING, INFRA)
+    plan = rescued(world, [saved("01A", "main")])
+    with pytest.raises(Failure, match="no luck"):
+        await plan.carry_out(carried("survey_target"))
 
 
 async def test_what_cannot_be_cleared_stays_open(world: World) -> None:

@@ -11,7 +11,7 @@ from composia.errors import Conflict, Failure, Invalid, NotFound
 from composia.model.backup import Backup, BackupStatus
 from composia.model.config import Offsite
 from composia.model.offsite import CopyState
-from composia.model.task import Status, Task
+from composia.model.task import OpenMove, Status, Task
 from composia.operations.backup import DataSaved, ItemSaved, SaveData
 from composia.operations.base import Operation
 from composia.operations.repository import OpenRepository, RepositoryOpened
@@ -60,6 +60,18 @@ def test_the_newest_good_backup_of_every_item_is_restored_by_default(world: Worl
     plan = planned(world, backup("1", **ago(2)), backup("2", **ago(1)), backup("db", **DUMP))
     assert ids(plan) == ["2", "db"]
     assert str(plan) == "Restore uploads, database of my-app on main"
+
+
+def test_nothing_is_restored_where_an_open_move_has_left_it(world: World) -> None:
+    left = OpenMove(task="01MOVE", service="my-app", source="main", target="edge")
+    world.change(moves={"my-app": left})
+    with pytest.raises(Conflict, match="runs on edge: task 01MOVE has moved it away"):
+        planned(world, backup("1"))
+    with pytest.raises(Conflict, match="runs on edge: task 01MOVE has moved it away"):
+        plan_restore_backup(world.known, BackupRestoreRequest(), backup("1"))
+    # Beside the live data it may lie anywhere.
+    assert planned(world, backup("1"), to="scratch").node == "main"
+    assert planned(world, backup("1"), node="edge").node == "edge"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from composia.errors import ComposiaError, Conflict, Failure, Invalid, NodeLost, NotFound, Problem
 from composia.model.catalog import Broken, CatalogView
+from composia.model.task import OpenMove
 from composia.operations.base import Nothing, Operation
 from composia.operations.service import Deploy, Deployed
 from composia.workflows import PLANS
@@ -98,6 +99,14 @@ def test_a_service_is_not_started_twice_after_its_nodes_have_changed(world: Worl
     with pytest.raises(Conflict, match="still runs on node main") as caught:
         plan_deploy(world.known, "my-app", asked())
     assert "composia stop my-app --node main" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("plan", [plan_deploy, plan_update, plan_restart])
+def test_nothing_starts_where_an_open_move_has_left_it(world: World, plan: Any) -> None:
+    left = OpenMove(task="01MOVE", service="my-app", source="main", target="edge")
+    with pytest.raises(Conflict, match="runs on edge: task 01MOVE has moved it away from main"):
+        plan(world.change(moves={"my-app": left}), "my-app", asked())
+    assert plan_restart(world.known, "my-app", asked("edge")).nodes == ("edge",)
 
 
 def test_a_service_that_was_stopped_there_starts_on_its_new_node(world: World) -> None:

@@ -55,7 +55,8 @@ class Moves:
             values |= {"stage": BEGUN, "facts": json.dumps(_still_so(row.facts if row else "{}"))}
             statement = insert(MOVES).values(task=task, **values)
             await db.execute(statement.on_conflict_do_update(index_elements=["task"], set_=values))
-            await _raise(db, service)
+            if not await _another_is_open(db, service, task):
+                await _raise(db, service)
         return "", {}
 
     async def note_move(self, task: str, stage: str, facts: Mapping[str, Any]) -> None:
@@ -68,7 +69,9 @@ class Moves:
             changed = update(MOVES).where(MOVES.c.task == task).values(stage=stage, facts=known)
             await db.execute(changed)
             if stage in OVER and row.stage != stage:
-                await _raise(db, row.service)
+                undone = stage == UNDONE
+                if not (undone and await _another_is_open(db, row.service, task)):
+                    await _raise(db, row.service)
 
     async def give_up(self, task: str) -> None:
         """A rescue is over; its source is to be stopped when it comes back, if it was not yet."""
@@ -132,13 +135,10 @@ class Moves:
 
     async def open_moves(self) -> list[OpenMove]:
         """Moves whose target has answered, and that neither are over nor were taken back since."""
-        this = MOVES.alias()
-        later = _later_than(this.c.task, this.c.service).exists()
-        query = select(this).where(this.c.stage == ANSWERED, ~later)
         async with self._db.read() as db:
             return [
                 OpenMove(task=row.task, service=row.service, source=row.source, target=row.target)
-                for row in await db.execute(query)
+                for row in await db.execute(_open())
             ]
 
     async def between_ends(self, task: str, first: str, second: str) -> float:
@@ -189,6 +189,18 @@ def superseded(tasks: Collection[str]) -> Select[tuple[str]]:
     this = MOVES.alias()
     later = _later_than(this.c.task, this.c.service).exists()
     return select(this.c.task).where(this.c.task.in_(tasks), this.c.stage != UNDONE, later)
+
+
+def _open() -> Select[Any]:
+    this = MOVES.alias()
+    later = _later_than(this.c.task, this.c.service).exists()
+    return select(this).where(this.c.stage == ANSWERED, ~later)
+
+
+async def _another_is_open(db: AsyncConnection, service: str, task: str) -> bool:
+    """Whether the fence of another move must hold on: one that comes to nothing opens it not."""
+    rows = await db.execute(_open())
+    return any(row.service == service and row.task != task for row in rows)
 
 
 def _later_than(task: Any, service: Any) -> Select[tuple[str]]:

@@ -67,13 +67,8 @@ class Tasks:
     async def admit(self, new: NewTask, plan: Plan) -> Holder | None:
         """Store the task with its holds, or tell who holds one of them."""
         async with self._db.write() as db:
-            # From one that is at work nobody takes anything.
-            over = plan.takes_over
-            over = over if over and await _has_ended(db, over) else None
-            if holder := await _holder(db, plan.holds, over):
+            if holder := await _take_over(db, plan):
                 return holder
-            if over:
-                await db.execute(delete(HOLDS).where(HOLDS.c.task == over))
             await db.execute(insert(TASKS).values(_values(new, plan)))
             await _take(db, new.id, plan.holds)
         return None
@@ -81,9 +76,8 @@ class Tasks:
     async def readmit(self, task: str, plan: Plan) -> Holder | None:
         """Give a task that has ended one attempt more, or tell who holds what it needs."""
         async with self._db.write() as db:
-            if holder := await _holder(db, plan.holds, task):
+            if holder := await _take_over(db, plan, task):
                 return holder
-            await db.execute(delete(HOLDS).where(HOLDS.c.task == task))
             blank: dict[str, Any] = dict.fromkeys(("finished_at", "error", "result", "waiting"))
             changes = {"status": Status.PENDING, "cancel_asked": False, **blank}
             await db.execute(
@@ -112,8 +106,12 @@ class Tasks:
         error: TaskError | None = None,
         result: Mapping[str, Any] | None = None,
         keeps: str | None = None,
+        holder: str | None = None,
     ) -> None:
-        """How it ended, and nothing held any more but what it `keeps`: one transaction."""
+        """How it ended, and nothing held any more but what it `keeps`: one transaction.
+
+        `holder`: the task that has that from then on, instead of this one.
+        """
         stamp = now()
         async with self._db.write() as db:
             ended = await db.execute(
@@ -136,6 +134,8 @@ class Tasks:
                     )
                 )
                 await db.execute(delete(HOLDS).where(HOLDS.c.task == task, HOLDS.c.name != keeps))
+                if holder:
+                    await db.execute(update(HOLDS).where(HOLDS.c.task == task).values(task=holder))
                 await db.execute(insert(ENDED_TASKS).values(task=task))
 
     async def let_go(self, task: str) -> None:
@@ -286,15 +286,27 @@ class Tasks:
         ]
 
 
+async def _take_over(db: AsyncConnection, plan: Plan, task: str | None = None) -> Holder | None:
+    """Free what the task itself has, and what its plan takes over; or tell who else holds it."""
+    own = [task] if task else []
+    # From one that is at work nobody takes anything.
+    if plan.takes_over and await _has_ended(db, plan.takes_over):
+        own.append(plan.takes_over)
+    if holder := await _holder(db, plan.holds, own):
+        return holder
+    await db.execute(delete(HOLDS).where(HOLDS.c.task.in_(own)))
+    return None
+
+
 async def _holder(
-    db: AsyncConnection, holds: Sequence[Hold], but: str | None = None
+    db: AsyncConnection, holds: Sequence[Hold], but: Collection[str]
 ) -> Holder | None:
-    """Who holds one of them, other than the task `but`."""
+    """Who holds one of them, other than the tasks `but`."""
     for hold in holds:
         query = (
             select(HOLDS.c.task, TASKS.c.type, TASKS.c.created_at, TASKS.c.status)
             .join(TASKS, TASKS.c.id == HOLDS.c.task)
-            .where(HOLDS.c.name == hold.name, HOLDS.c.task != (but or ""))
+            .where(HOLDS.c.name == hold.name, HOLDS.c.task.not_in(but))
         )
         if hold.shared:
             query = query.where(HOLDS.c.shared.is_(False))
