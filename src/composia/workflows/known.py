@@ -183,16 +183,17 @@ class Known:
         return tuple(self.active(service.name, node) for node in service.meta.nodes)
 
     def object_to_what_has_left(
-        self, service: Service, on: Sequence[str], wrong: Objections
+        self, service: Service, on: Sequence[str], wrong: Objections, hint: str | None = None
     ) -> None:
         """What an open move has left behind is not the service's data any more."""
         move = self.moves.get(service.name)
         if move and move.source in on:
+            by_default = f"Name {move.target} instead, or settle it: `composia task show"
             wrong.conflict(
                 (),
                 f"{service.name} runs on {move.target}: task {move.task} has moved it away from"
                 f" {move.source}, and is open",
-                f"Name {move.target} instead, or settle it: `composia task show {move.task}`.",
+                hint or f"{by_default} {move.task}`.",
             )
 
     def _may_have(self, service: Service, node: str) -> bool:

@@ -169,6 +169,7 @@ def plan_migrate(
     """
     service, source, target = move.service, move.source, move.target
     _object_to_what_is_not_known(known, move, wrong)
+    _object_to_what_has_left(known, move, wrong)
     _places(known, move).object_to_what_is_open(wrong)
     _object_to_dumps(move, wrong)
     after = move.nodes_after
@@ -199,6 +200,7 @@ def plan_rescue(
     service, target = move.service, move.target
     if online:
         wrong.conflict(("source_is_gone",), not_gone(move.source), NOT_GONE)
+    _object_to_what_has_left(known, move, wrong)
     _places(known, move).object_to_what_is_open(wrong)
     after = move.nodes_after
     object_to_dns(known, service, after, wrong)
@@ -384,6 +386,17 @@ def _object_to_what_is_not_known(known: Known, move: Move, wrong: Objections) ->
             f"it is not known what {move.service.name} keeps on {move.source}",
             f"Was it deployed there, and does the Docker engine of {move.source} answer?",
         )
+
+
+def _object_to_what_has_left(known: Known, move: Move, wrong: Objections) -> None:
+    """Backups of what an open move has left are older than what runs where it went."""
+    if left := known.moves.get(move.service.name):
+        gone = f"composia migrate {left.service} --from {left.target} --to {move.target}"
+        hint = (
+            f"`composia task retry {left.task}` brings its names and `nodes` to {left.target}; "
+            f"then move it from there. If {left.target} is gone: `{gone} --source-is-gone`."
+        )
+        known.object_to_what_has_left(move.service, [move.source], wrong, hint)
 
 
 def _as_it_runs(known: Known, move: Move) -> ServiceRef:

@@ -14,7 +14,7 @@ from composia.operations.arriving import Started
 from composia.operations.base import Nothing, Operation
 from composia.operations.leaving import StaleStopped
 from composia.operations.surveying import TargetSeen
-from composia.workflows.move import MigrateRequest, begin, plan_rescue
+from composia.workflows.move import MigrateRequest, begin, plan_migrate, plan_rescue
 from composia.workflows.plan import LeftOpen
 from composia.workflows.rescue import RescuePlan, StopStalePlan
 from tests.twins.office import INFRA, MY_APP
@@ -92,6 +92,18 @@ def test_a_third_node_takes_the_place_of_the_one_in_the_catalog(world: World) ->
     plan = rescued(world, [saved("01A", "main")], ("main",), target_node="third")
     assert chosen(plan) == ["01A"]
     assert (plan.gone, plan.nodes_after) == ("edge", ("third",))
+
+
+def test_the_source_of_an_open_move_has_nothing_to_rescue(world: World) -> None:
+    burnt_after_a_move(world)
+    world.sees(third=world.known.nodes["edge"])
+    with pytest.raises(Conflict, match="my-app runs on edge: task 01MOVE") as refused:
+        rescued(world, [saved("01A", "main")], source_node="main", target_node="third")
+    assert "composia task retry 01MOVE" in str(refused.value.hint)
+    request = MigrateRequest(target_node="third")
+    move, wrong = begin(world.known, "my-app", request)
+    with pytest.raises(Conflict, match="my-app runs on edge: task 01MOVE"):
+        plan_migrate(world.known, move, wrong, None)
 
 
 def carried(failing: str | None = None, error: Failure | None = None) -> MemoryRun:
