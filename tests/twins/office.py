@@ -526,7 +526,11 @@ class MemoryCatalog:
     async def history(
         self, path: str | None = None, limit: int = 50, revision: str | None = None
     ) -> Sequence[Commit]:
-        return self.commits[:limit]
+        there = [one.revision for one in self.commits]
+        if revision in (None, self.known.revision):
+            return self.commits[:limit]
+        at = there.index(revision) if revision in there else len(there)
+        return self.commits[at : at + limit]
 
     async def commit(self, revision: str, path: str) -> Changes:
         found = next((one for one in self.commits if one.revision == revision), None)

@@ -60,7 +60,8 @@ def plan_caddy_sync(known: Known, service: str, request: ServiceRequest) -> Cadd
     """Raises ComposiaError, with all that stands in the way."""
     found, wrong = known.service(service), Objections()
     on = known.nodes_with_instances(found, request.nodes, wrong)
-    caddy = known.caddy(found)
+    known.object_to_what_has_left(found, on, wrong)
+    caddy = known.caddy(found, known.active_nodes(found))
     for place, node in enumerate(request.nodes or ()):
         if node in known.nodes and node not in caddy:
             wrong.conflict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -144,6 +144,9 @@ class ForgetBackupPlan(RepositoryPlan):
 
     plan: Literal["forget_backup"] = "forget_backup"
     backup: Backup
+
+    #: By then it may be the last verified one: another is judged anew.
+    may_retry: ClassVar[bool] = False
 
     @property
     def service_name(self) -> str:

@@ -8,10 +8,12 @@ import pytest
 
 from composia.errors import Conflict, Invalid, Problem
 from composia.model.catalog import Broken
+from composia.model.task import OpenMove
 from composia.operations.caddy import PlaceFragment
 from composia.operations.fragments import Placed
 from composia.operations.service import Deploy, Deployed
 from composia.workflows import PLANS
+from composia.workflows.again import refuse_outdated
 from composia.workflows.caddy import plan_caddy_sync
 from composia.workflows.known import Known
 from composia.workflows.service import ServiceRequest, plan_deploy
@@ -48,6 +50,25 @@ def test_a_node_that_the_service_has_left_gets_no_fragment(world: World) -> None
         "main": None,
         "edge": "Caddyfile.fragment",
     }
+
+
+def test_an_open_moves_target_serves_it_and_its_source_does_not(world: World) -> None:
+    world.has(NAMED, EVERYWHERE)
+    left = OpenMove(task="01MOVE", service="my-app", source="main", target="edge")
+    known = world.change(moves={"my-app": left})
+    with pytest.raises(Conflict, match="runs on edge: task 01MOVE has moved it away"):
+        plan_caddy_sync(known, "my-app", ALL)
+    plan = plan_caddy_sync(known, "my-app", ServiceRequest(nodes=("edge",)))
+    assert [ref.source for ref in plan.caddy.values()] == ["Caddyfile.fragment"]
+
+
+def test_a_sync_of_what_is_served_elsewhere_by_now_is_not_tried_again(world: World) -> None:
+    plan = plan_caddy_sync(world.has(NAMED, EVERYWHERE), "my-app", ALL)
+    refuse_outdated(world.known, plan, "01TASK")
+    world.has({**NAMED, "nodes": ["edge"]}, EVERYWHERE)
+    with pytest.raises(Conflict, match="would be planned in another way now") as refused:
+        refuse_outdated(world.known, plan, "01TASK")
+    assert "composia services caddy-sync my-app" in str(refused.value.hint)
 
 
 def test_a_plan_is_read_back_as_it_was_stored(world: World) -> None:

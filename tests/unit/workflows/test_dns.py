@@ -11,6 +11,7 @@ from composia.model.dns import DnsChange, DnsSetup, DnsTarget, DnsUpdated
 from composia.model.meta import RecordType
 from composia.model.task import OpenMove
 from composia.workflows import PLANS
+from composia.workflows.again import refuse_outdated
 from composia.workflows.dns import plan_dns_update
 from composia.workflows.service import ServiceRequest
 from tests.twins.control import MemoryControl
@@ -35,6 +36,15 @@ def planned(world: World, *records: dict[str, Any], nodes: tuple[str, ...] = ())
     dns = [{"provider": "ddns", "hostname": NAME, **record} for record in records]
     world.has({**MY_APP, "nodes": ["main", "edge"], "network": {"dns": dns}})
     return plan_dns_update(world.known, "my-app", ServiceRequest(nodes=nodes or None))
+
+
+def test_names_are_not_brought_to_where_they_were_to_go_once(world: World) -> None:
+    plan = planned(world, {}, nodes=("main",))
+    refuse_outdated(world.known, plan, "01TASK")
+    world.change(dns=SETUP.model_copy(update={"ipv4": {"main": "203.0.113.99"}}))
+    with pytest.raises(Conflict, match="would be planned in another way now") as refused:
+        refuse_outdated(world.known, plan, "01TASK")
+    assert "composia dns-update my-app" in str(refused.value.hint)
 
 
 def test_no_name_points_to_what_an_open_move_has_left(world: World) -> None:

@@ -314,6 +314,13 @@ def test_what_was_deployed_since_is_no_part_of_an_older_plan(world: World) -> No
     refuse_outdated(world.known, plan, "01TASK")
 
 
+def test_a_move_of_a_service_that_is_elsewhere_by_now_is_not_tried_again(world: World) -> None:
+    plan = planned(world)
+    world.has({**MOVING, "nodes": ["third"]}, INFRA)
+    with pytest.raises(Conflict, match="its nodes are third, and not main"):
+        refuse_outdated(world.known, plan, "01TASK")
+
+
 def test_what_moves_by_now_is_no_part_of_an_older_plan(world: World) -> None:
     plan = planned(world)
     text = copy.deepcopy(MOVING)

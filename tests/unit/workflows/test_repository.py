@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from composia.controller.actions import actions_of
 from composia.errors import ComposiaError, Conflict, Damaged, Failure
 from composia.model.backup import BackupStatus
 from composia.model.offsite import ReadPart
+from composia.model.task import Status
 from composia.operations.base import Nothing, Operation
 from composia.operations.repository import (
     CheckRepository,
@@ -44,6 +46,11 @@ async def test_init_makes_it_once_and_shows_it_on_every_node(world: World) -> No
     assert result == {"repository_id": REPOSITORY, "made": True}
     assert run.steps[:2] == [("open_repository", "main"), ("open_repository", "edge")]
     assert run.told["remember_repository"] == {"repository_id": REPOSITORY}
+
+
+def test_a_backup_to_forget_is_judged_anew_each_time(world: World) -> None:
+    plan = plan_forget_backup(world.known, backup("a"), [backup("a")])
+    assert actions_of(Status.FAILED, plan, None, cancel_asked=False, waiting=False) == ()
 
 
 def test_init_has_the_repository_alone(world: World) -> None:

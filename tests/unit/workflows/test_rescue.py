@@ -14,6 +14,7 @@ from composia.operations.arriving import Started
 from composia.operations.base import Nothing, Operation
 from composia.operations.leaving import StaleStopped
 from composia.operations.surveying import TargetSeen
+from composia.workflows.again import refuse_outdated
 from composia.workflows.move import MigrateRequest, begin, plan_migrate, plan_rescue
 from composia.workflows.plan import LeftOpen
 from composia.workflows.rescue import RescuePlan, StopStalePlan
@@ -104,6 +105,16 @@ def test_the_source_of_an_open_move_has_nothing_to_rescue(world: World) -> None:
     move, wrong = begin(world.known, "my-app", request)
     with pytest.raises(Conflict, match="my-app runs on edge: task 01MOVE"):
         plan_migrate(world.known, move, wrong, None)
+
+
+def test_a_rescue_of_a_service_that_is_elsewhere_by_now_is_not_tried_again(world: World) -> None:
+    world.has(MOVING, INFRA)
+    plan = rescued(world, [saved("01A", "main")])
+    refuse_outdated(world.known, plan, "01R")
+    world.has({**MOVING, "nodes": ["third"]}, INFRA)
+    with pytest.raises(Conflict, match="its nodes are third, and not main") as refused:
+        refuse_outdated(world.known, plan, "01R")
+    assert "--from main --to edge --source-is-gone" in str(refused.value.hint)
 
 
 def carried(failing: str | None = None, error: Failure | None = None) -> MemoryRun:

@@ -19,6 +19,7 @@ from composia.operations.restore import DataExchanged, DataFetched, FetchData
 from composia.strategies.base import Saved
 from composia.tools.rustic import Snapshot
 from composia.workflows import PLANS
+from composia.workflows.again import refuse_outdated
 from composia.workflows.backup import BackupRequest, plan_backup
 from composia.workflows.plan import PartlyDone
 from composia.workflows.restore import (
@@ -63,12 +64,16 @@ def test_the_newest_good_backup_of_every_item_is_restored_by_default(world: Worl
 
 
 def test_nothing_is_restored_where_an_open_move_has_left_it(world: World) -> None:
+    before = planned(world, backup("1"))
+    refuse_outdated(world.known, before, "01TASK")
     left = OpenMove(task="01MOVE", service="my-app", source="main", target="edge")
     world.change(moves={"my-app": left})
     with pytest.raises(Conflict, match="runs on edge: task 01MOVE has moved it away"):
         planned(world, backup("1"))
     with pytest.raises(Conflict, match="runs on edge: task 01MOVE has moved it away"):
         plan_restore_backup(world.known, BackupRestoreRequest(), backup("1"))
+    with pytest.raises(Conflict, match="runs on edge: task 01MOVE has moved it away"):
+        refuse_outdated(world.known, before, "01TASK")
     # Beside the live data it may lie anywhere.
     assert planned(world, backup("1"), to="scratch").node == "main"
     assert planned(world, backup("1"), node="edge").node == "edge"

@@ -11,14 +11,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from composia.controller.api.office import Office
 from composia.controller.auth import Caller
 from composia.controller.knowing import known
-from composia.errors import NotFound
+from composia.errors import ComposiaError, NotFound
 from composia.model.backup import Backup
 from composia.model.names import NAME_PATTERN
 from composia.model.service import ServiceRef
 from composia.model.task import Status, Task
-from composia.workflows.again import refuse_outdated
+from composia.workflows.again import FROM_CATALOG, outdated, refuse_outdated
 from composia.workflows.known import Known, containers_of
-from composia.workflows.migrate import MigratePlan
 from composia.workflows.objections import not_found
 from composia.workflows.plan import Plan
 from composia.workflows.restore import RollbackPlan
@@ -100,11 +99,28 @@ class Desk:
     async def retry(self, task: Task) -> Task:
         """One attempt more of a task. Raises Conflict where that cannot be, or is outdated."""
         # One that is open still holds the service: it goes on, or takes back what it has begun.
-        is_over = task.actions == ("retry",)
-        plan = await self.plan(task.id) if is_over else None
-        if isinstance(plan, MigratePlan):
-            refuse_outdated(await self.known_now(plan.service.name), plan, task.id)
+        if "retry" in task.actions and "abandon" not in task.actions:
+            await self._refuse_outdated(task)
         return await self.office.runner.retry(task.id)
+
+    async def _refuse_outdated(self, task: Task) -> None:
+        plan = await self.plan(task.id)
+        if plan.service_name is None:
+            return
+        refuse_outdated(await self.known_now(plan.service_name), plan, task.id)
+        if isinstance(plan, FROM_CATALOG) and not await self._is_as_it_was(plan.service):
+            raise outdated(plan, task.id, f"the files of {plan.service} have changed since")
+
+    async def _is_as_it_was(self, service: ServiceRef) -> bool:
+        """Whether no commit since its revision has changed the service."""
+        catalog, folder = self.office.catalog, service.folder
+        try:
+            then = await catalog.history(folder, 1, service.revision)
+        except ComposiaError:
+            # Somebody has written the past anew.
+            return False
+        now = await catalog.history(folder, 1)
+        return [one.revision for one in then] == [one.revision for one in now]
 
     async def brought_back_by(self, task: Task) -> Task | None:
         """The rollback that has brought back what this task replaced."""

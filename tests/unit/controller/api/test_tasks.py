@@ -86,6 +86,57 @@ async def test_a_move_is_not_tried_again_after_another_deploy(
     assert (await admin.post(f"/tasks/{task}/retry")).status_code == 202
 
 
+async def failed(admin: Client, office: MemoryOffice, verb: str) -> str:
+    """A task that has failed, and may be tried again."""
+    task = await begun(admin, verb)
+    row, plan = office.store.admitted[task]
+    row = row.model_copy(update={"status": Status.FAILED, "actions": ("retry",)})
+    office.store.admitted[task] = row, plan
+    return task
+
+
+async def test_what_failed_is_tried_again_while_nothing_has_changed(
+    admin: Client, office: MemoryOffice
+) -> None:
+    for verb in ("deploy", "update", "restart", "stop", "restore"):
+        task = await failed(admin, office, verb)
+        answer = await admin.post(f"/tasks/{task}/retry")
+        assert answer.status_code == 202, answer.text
+
+
+async def test_another_services_commit_is_in_no_retrys_way(
+    admin: Client, office: MemoryOffice
+) -> None:
+    task = await failed(admin, office, "deploy")
+    # The newest commit to the service's folder is an older one still.
+    office.catalog.known = office.catalog.known.model_copy(update={"revision": "b" * 40})
+    assert (await admin.post(f"/tasks/{task}/retry")).status_code == 202
+
+
+async def test_no_retry_brings_back_an_older_revision(admin: Client, office: MemoryOffice) -> None:
+    task = await failed(admin, office, "deploy")
+    restart = await failed(admin, office, "restart")
+    await office.catalog.write("my-app/docker-compose.yaml", b"services: {}\n", if_match="*")
+    answer = await admin.post(f"/tasks/{task}/retry")
+    assert answer.status_code == 409
+    assert "the files of my-app have changed since" in answer.text
+    assert "composia deploy my-app" in answer.text
+    # That one takes no files anywhere.
+    assert (await admin.post(f"/tasks/{restart}/retry")).status_code == 202
+
+
+async def test_no_retry_starts_a_service_where_it_has_moved_away_from(
+    admin: Client, office: MemoryOffice
+) -> None:
+    task = await failed(admin, office, "deploy")
+    moved = service({**MY_APP, "nodes": ["edge"]})
+    services = {**office.catalog.known.services, "my-app": moved}
+    office.catalog.known = office.catalog.known.model_copy(update={"services": services})
+    answer = await admin.post(f"/tasks/{task}/retry")
+    assert answer.status_code == 409
+    assert "my-app is not meant for node main" in answer.text
+
+
 async def test_a_restore_is_rolled_back_by_a_task_of_its_own(
     admin: Client, office: MemoryOffice
 ) -> None:
