@@ -337,7 +337,7 @@ def _fits(row: Task | Backup, wanted: Mapping[str, Any]) -> bool:
 class MemoryAdmit:
     store: MemoryStore
     #: What was asked for under each, and its task.
-    keys: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    keys: dict[str | None, tuple[str, str]] = field(default_factory=dict)
     #: How every task is from its beginning on: as if it had been carried out at once.
     status: Status = Status.PENDING
     error: TaskError | None = None
@@ -351,11 +351,8 @@ class MemoryAdmit:
         idempotency_key: str | None = None,
         asked: str | None = None,
     ) -> Task:
-        if idempotency_key in self.keys:
-            before, first = self.keys[idempotency_key]
-            if before != asked:
-                raise Conflict(f"this Idempotency-Key belongs to task {first}")
-            return self.store.admitted[first][0]
+        if first := await self.first_of(created_by, idempotency_key, asked or ""):
+            return first
         task = Task(
             id=f"01T{len(self.store.admitted):05}",
             type=plan.plan,
@@ -371,8 +368,16 @@ class MemoryAdmit:
         )
         self.store.admitted[task.id] = (task, plan)
         if idempotency_key:
-            self.keys[idempotency_key] = (asked, task.id)
+            self.keys[idempotency_key] = (asked or "", task.id)
         return task
+
+    async def first_of(self, created_by: str, key: str | None, asked: str) -> Task | None:
+        if key not in self.keys:
+            return None
+        before, first = self.keys[key]
+        if before != asked:
+            raise Conflict(f"this Idempotency-Key belongs to task {first}")
+        return self.store.admitted[first][0]
 
     def end(self, task: str, status: Status = Status.SUCCEEDED) -> None:
         """As if it had been carried out."""

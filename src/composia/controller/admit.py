@@ -40,20 +40,21 @@ class Admit:
         A key that was seen before answers with its task, where the same was `asked` for: the whole
         request, or without one the plan's kind, service and nodes.
         """
+        asked = asked or _in_short(plan)
         new = NewTask(
             id=self._ids.next(),
             created_by=created_by,
             source=source,
             idempotency_key=idempotency_key,
-            request_hash=_hash(asked or _in_short(plan)) if idempotency_key else None,
+            request_hash=_hash(asked) if idempotency_key else None,
         )
-        if first := await self._first(new):
+        if first := await self.first_of(created_by, idempotency_key, asked):
             return first
         try:
             holder = await self._parts.store.admit(new, plan)
         except IntegrityError:
             # The same key at the same time.
-            if first := await self._first(new):
+            if first := await self.first_of(created_by, idempotency_key, asked):
                 return first
             raise
         if holder:
@@ -62,14 +63,13 @@ class Admit:
         await self._parts.tell(new.id)
         return await self._task(new.id)
 
-    async def _first(self, new: NewTask) -> Task | None:
-        if new.idempotency_key is None:
-            return None
-        found = await self._parts.store.first_of(new.created_by, new.idempotency_key)
+    async def first_of(self, created_by: str, key: str | None, asked: str) -> Task | None:
+        """The task of a key that was seen before. Raises Conflict for one of another request."""
+        found = await self._parts.store.first_of(created_by, key) if key else None
         if found is None:
             return None
         task, request_hash = found
-        if request_hash != new.request_hash:
+        if request_hash != _hash(asked):
             raise Conflict(
                 f"this Idempotency-Key belongs to task {task}, which was asked for something else",
                 hint="Use a new key for every new request.",

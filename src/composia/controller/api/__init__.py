@@ -21,6 +21,7 @@ from composia.controller.api import (
     system,
     tasks,
 )
+from composia.controller.api.desk import Repeated, on_repeated
 from composia.controller.api.queries import PREFIX
 
 ROUTERS = (
@@ -36,6 +37,7 @@ def mount(app: FastAPI) -> None:
     for module in ROUTERS:
         app.router.routes.extend(module.router.routes)
     problems.install(app, _methods)
+    app.add_exception_handler(Repeated, on_repeated)
     _describe(app)
 
 

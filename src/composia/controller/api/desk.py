@@ -149,6 +149,14 @@ class Desk:
 AtDesk = Annotated[Desk, Depends()]
 
 
+class Repeated(Exception):
+    """A call whose Idempotency-Key was seen before: the answer is its task, as it is now."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task.id)
+        self.task = task
+
+
 class Submission:
     """How a plan is handed in: to be carried out, or only shown."""
 
@@ -176,6 +184,14 @@ class Submission:
         self._dry_run = dry_run
         self._key = idempotency_key
 
+    async def unless_repeated(self) -> None:
+        """Raises Repeated where the key has a task already, and Conflict for another's."""
+        admit, by = self._desk.office.admit, self._desk.caller.created_by
+        key = None if self._dry_run else self._key
+        if first := await admit.first_of(by, key, self._asked()):
+            self._desk.caller.must_see(first.service)
+            raise Repeated(first)
+
     async def hand_in(self, plan: Plan) -> Response:
         """202 with the task and its place, or 200 with the plan. Raises Conflict."""
         if self._dry_run:
@@ -194,7 +210,21 @@ class Submission:
         return f"{request.method} {request.url.path}\n{getattr(request.state, 'body', '')}"
 
 
-Submit = Annotated[Submission, Depends()]
+async def submission(found: Annotated[Submission, Depends()]) -> Submission:
+    """How the plan of a call is handed in. Raises Repeated where that was done already."""
+    # Before anything is planned: what the first call has changed since would be in the way.
+    await found.unless_repeated()
+    return found
+
+
+#: Comes last among a handler's parameters: a key belongs to a request with its body.
+Submit = Annotated[Submission, Depends(submission)]
+
+
+async def on_repeated(_request: Request, error: Exception) -> Response:
+    """The answer that the first call was given, or that was lost."""
+    assert isinstance(error, Repeated)
+    return accepted(error.task)
 
 
 def accepted(task: Task) -> Response:

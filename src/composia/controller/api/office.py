@@ -40,6 +40,10 @@ class Admit(Protocol):
         """Raises Conflict where something else holds it; a key seen before is its task again."""
         ...
 
+    async def first_of(self, created_by: str, key: str | None, asked: str) -> Task | None:
+        """The task of a key that was seen before. Raises Conflict for one of another request."""
+        ...
+
 
 class Runner(Protocol):
     async def cancel(self, task: str) -> Task:

@@ -6,7 +6,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
+from composia.controller.api.desk import submission
 from tests.twins.office import MemoryOffice, container, node_state
 
 Client = httpx2.AsyncClient
@@ -121,6 +124,51 @@ async def test_a_repeated_key_answers_with_the_first_task(admin: Client) -> None
     first = await admin.post("/services/my-app/backup", headers=headers)
     second = await admin.post("/services/my-app/backup", headers=headers)
     assert first.json()["id"] == second.json()["id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/services/my-app/deploy", {"nodes": ["main"]}),
+        ("POST", "/tasks/01T00000/rollback", {}),
+        ("DELETE", "/backups/01B1", None),
+    ],
+)
+async def test_a_repeated_key_answers_though_it_could_not_be_planned_any_more(
+    admin: Client, office: MemoryOffice, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    restore = (await admin.post("/services/my-app/restore")).json()["id"]
+    office.admit.end(restore)
+    headers = {"Idempotency-Key": "k"}
+    first = await admin.request(method, path, headers=headers, json=body)
+    assert first.status_code == 202, first.text
+
+    del office.store.admitted[restore]
+    office.store.records.clear()
+    office.catalog.known = office.catalog.known.model_copy(update={"services": {}})
+    assert (await admin.request(method, path, json=body)).status_code == 404
+
+    again = await admin.request(method, path, headers=headers, json=body)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    assert again.headers["Location"] == first.headers["Location"]
+
+
+async def test_a_key_says_nothing_of_a_dry_run(admin: Client) -> None:
+    headers = {"Idempotency-Key": "k"}
+    await admin.post("/services/my-app/backup", headers=headers)
+    answer = await admin.post("/services/my-app/deploy?dry_run=true", headers=headers)
+    assert (answer.status_code, answer.json()["plan"]["plan"]) == (200, "deploy")
+
+
+def test_a_key_is_looked_up_once_the_body_was_read(app: FastAPI) -> None:
+    """Of two bodies the second would else be answered with the task of the first."""
+    submits = 0
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            calls = [one.call for one in route.dependant.dependencies]
+            submits += submission in calls
+            assert submission not in calls[:-1], route.path
+    assert submits > 10
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{ "nodes": null }'])
