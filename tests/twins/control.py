@@ -8,6 +8,7 @@ from typing import Any
 from composia.errors import Failure
 from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
+from composia.model.offsite import ReadPart
 from composia.model.retention import states_of
 
 
@@ -22,7 +23,7 @@ class MemoryControl:
         self.moves: dict[str, tuple[str, dict[str, Any]]] = {}
         self.copies: dict[str, dict[str, Any]] = {}
         self.verified: dict[str, tuple[str, bool | None]] = {}
-        self.read_part: tuple[int, int] | None = None
+        self.read_part: ReadPart | None = None
         self.time = "2026-01-02T03:04:05.000000Z"
 
     async def record_backups(self, backups: Sequence[Any]) -> None:
@@ -74,9 +75,16 @@ class MemoryControl:
         """See `Control`."""
         self.verified[backup_id] = (text, proven)
 
-    async def note_read_part(self, number: int, of: int) -> None:
+    async def note_read_part(self, number: int, of: int, damaged: bool) -> bool:
         """See `Control`."""
-        self.read_part = (number, of)
+        last, self.read_part = self.read_part, ReadPart(number=number, of=of)
+        self.read_part = self.read_part.read(last, damaged=damaged)
+        return self.read_part.ends_whole
+
+    async def note_damage(self) -> None:
+        """See `Control`."""
+        if self.read_part:
+            self.read_part = self.read_part.model_copy(update={"whole": False})
 
     async def replace_repository(self, repository_id: str) -> None:
         """See `Control`."""

@@ -182,6 +182,7 @@ class MemoryStore:
     admitted: dict[str, tuple[Task, Plan]] = field(default_factory=dict)
     records: list[Backup] = field(default_factory=list)
     repository: str | None = REPOSITORY
+    part_read: ReadPart | None = None
     copied: dict[str, CopyState] = field(default_factory=dict)
     notices: dict[str, Notification] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
@@ -248,7 +249,7 @@ class MemoryStore:
         return self.copied
 
     async def read_part(self) -> ReadPart | None:
-        return None
+        return self.part_read
 
     async def open_moves(self) -> Sequence[OpenMove]:
         return ()

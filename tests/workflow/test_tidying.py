@@ -9,14 +9,16 @@ import pytest
 
 from composia.controller.asking import Question
 from composia.controller.manifests import manifest_of
-from composia.errors import Conflict
+from composia.errors import Conflict, Damaged
 from composia.model.retention import states_of
 from composia.model.task import Status
 from composia.operations.repository import CompareRepository
 from composia.operations.tidying import ForgetSnapshots
+from composia.tools.rustic import Part
 from composia.workflows.adopt import AdoptPlan
 from composia.workflows.plan import Plan
 from composia.workflows.prune import PrunePlan
+from composia.workflows.repository import CheckRepositoryPlan
 from composia.workflows.retention import ForgetPlan, Judged, JudgedItem
 from tests.twins.office import NOW, REPOSITORY
 from tests.twins.office import backup as a_record
@@ -32,6 +34,15 @@ async def waits(question: Question) -> dict[str, Any]:
 
 def prune() -> PrunePlan:
     return PrunePlan(repository=backup(repository_id=REPOSITORY).repository, on=("main",))
+
+
+def check(part: int | None = None) -> CheckRepositoryPlan:
+    return CheckRepositoryPlan(
+        repository=backup(repository_id=REPOSITORY).repository,
+        on=("main",),
+        part=Part(number=part, of=3) if part else None,
+        read_data=part is None,
+    )
 
 
 def adopt() -> AdoptPlan:
@@ -110,6 +121,32 @@ async def test_no_backup_begins_during_a_prune(office: Office) -> None:
     await office.until_asked("compare_repository")
     with pytest.raises(Conflict, match=f"repository is held by task {first.id}"):
         await office.submit(backup())
+
+
+@pytest.mark.parametrize(
+    ("found", "whole"),
+    [("", True), ("part 2/3", False), ("all its data", False)],
+    ids=["nothing", "one of its parts", "all data, meanwhile"],
+)
+async def test_a_round_of_checks_in_which_nothing_was_damaged_says_so_at_its_end(
+    office: Office, found: str, whole: bool
+) -> None:
+    plans = [check(1), check(2), check(), check(3)]
+
+    async def checks(question: Question) -> dict[str, Any]:
+        if found and str(plan).endswith((found, f"{found} of its data")):
+            raise Damaged("a pack is damaged")
+        return {}
+
+    Repository(office)
+    office.nodes.on("check_repository", checks)
+    ends = []
+    for plan in plans:
+        task = await office.ended((await office.submit(plan)).id)
+        assert task.result, task.error
+        ends.append(task.result["round_is_whole"])
+
+    assert ends == [False, False, False, whole]
 
 
 async def test_a_forgotten_backup_leaves_no_record_and_no_manifest(office: Office) -> None:

@@ -125,9 +125,17 @@ class StoreControl:
         )
         self._tell(found)
 
-    async def note_read_part(self, number: int, of: int) -> None:
+    async def note_read_part(self, number: int, of: int, damaged: bool) -> bool:
         """What was read; see `Control.note_read_part`."""
-        await self._store.note_read_part(ReadPart(number=number, of=of))
+        last = await self._store.read_part()
+        part = ReadPart(number=number, of=of).read(last, damaged=damaged)
+        await self._store.note_read_part(part)
+        return part.ends_whole
+
+    async def note_damage(self) -> None:
+        """The round is spoilt; see `Control.note_damage`."""
+        if last := await self._store.read_part():
+            await self._store.note_read_part(last.model_copy(update={"whole": False}))
 
     def _tell(self, records: Sequence[Backup]) -> None:
         for record in records:

@@ -220,14 +220,18 @@ def _care(event: EventName, what: str) -> Callable[[Ended], News]:
 
 
 def _check(ended: Ended) -> News:
-    """Damaged data is mended when the same data, or all of it, was read again and is whole."""
+    """Damaged data is mended when the same data, or all of it, was read again and is whole.
+
+    All of it in one go, or part by part: the parts of another round are not the same data.
+    """
     plan = ended.plan
     reads = plan.reads if isinstance(plan, CheckRepositoryPlan) else None
-    damaged = reads is not None and bool((ended.task.result or {}).get("damaged"))
+    result = ended.task.result or {}
+    damaged = reads is not None and bool(result.get("damaged"))
     if not ended.failed:
         yield from _settled(ended, "check")
         if reads and ended.task.status is Status.SUCCEEDED:
-            every = reads == "all"
+            every = reads == "all" or bool(result.get("round_is_whole"))
             subject = _DATA if every else f"{_DATA}{reads}"
             yield Over(subject, f"task {ended.task.id}", below=every)
         return

@@ -24,12 +24,14 @@ class CopyState(BaseModel):
 
 
 class ReadPart(BaseModel):
-    """The part of the repository's data that was read last."""
+    """The part of the repository's data that was read last, and what its round has shown."""
 
     model_config = ConfigDict(frozen=True)
 
     number: int = Field(ge=1)
     of: int = Field(ge=1)
+    #: Whether every part of its round was read up to this one, and nothing was damaged meanwhile.
+    whole: bool = False
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
@@ -39,3 +41,14 @@ class ReadPart(BaseModel):
         if self.number < self.of:
             return ReadPart(number=self.number + 1, of=self.of)
         return ReadPart(number=1, of=parts)
+
+    def read(self, last: ReadPart | None, *, damaged: bool) -> ReadPart:
+        """This one after the last one, with what it has shown; told twice it is the same."""
+        follows = last is not None and last.of == self.of and self.number - last.number in (0, 1)
+        so_far = self.number == 1 or (last is not None and follows and last.whole)
+        return self.model_copy(update={"whole": so_far and not damaged})
+
+    @property
+    def ends_whole(self) -> bool:
+        """Whether a round has ended with it, in which all data was read and is whole."""
+        return self.whole and self.number == self.of

@@ -16,6 +16,7 @@ from composia.model.config import Scope
 from composia.web.forms import asked, parsed
 from composia.web.visit import AtVisit, Visit
 from composia.workflows.adopt import AdoptRequest, plan_adopt
+from composia.workflows.known import Known
 from composia.workflows.offsite import CopyRequest, plan_copy
 from composia.workflows.plan import Plan
 from composia.workflows.prune import plan_prune
@@ -34,7 +35,7 @@ from composia.workflows.retention import (
 
 router = APIRouter(prefix="/repository")
 
-#: The data is read in so many parts: as many checks read all of it.
+#: So many checks read all data, where no round of them has begun yet.
 PARTS = 10
 #: So many backups that go are listed before they do.
 LISTED = 200
@@ -61,11 +62,10 @@ class Thorough(BaseModel):
 
     how: Literal["structure", "part", "all"] = "structure"
 
-    @property
-    def request(self) -> CheckRequest:
+    def request(self, parts: int) -> CheckRequest:
         """The same as the API says it."""
         return CheckRequest(
-            read_data=self.how == "all", parts=PARTS if self.how == "part" else None
+            read_data=self.how == "all", parts=parts if self.how == "part" else None
         )
 
 
@@ -115,6 +115,8 @@ async def ask(visit: AtVisit, care: Care) -> Response:
     facts: dict[str, Any] = {}
     if care is Care.FORGET:
         facts = await _forgetting(visit, ForgetRequest())
+    elif care is Care.CHECK:
+        facts = {"parts": _parts(await visit.known())}
     return visit.dialog(
         "repository_dialog.html",
         back="/repository",
@@ -137,7 +139,13 @@ async def _init(visit: Visit, _request: Request) -> Plan:
 
 async def _check(visit: Visit, request: Request) -> Plan:
     wanted = await parsed(request, Thorough)
-    return plan_check_repository(await visit.known(), wanted.request)
+    known = await visit.known()
+    return plan_check_repository(known, wanted.request(_parts(known)))
+
+
+def _parts(known: Known) -> int:
+    # As the schedule does it: else a round would take longer than it allows for.
+    return known.read_part.of if known.read_part else PARTS
 
 
 async def _copy(visit: Visit, request: Request) -> Plan:

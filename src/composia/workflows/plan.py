@@ -139,8 +139,15 @@ class Control(Protocol):
         """
         ...
 
-    async def note_read_part(self, number: int, of: int) -> None:
-        """Note which part of the repository's data was read, whatever was found."""
+    async def note_read_part(self, number: int, of: int, damaged: bool) -> bool:
+        """Note which part of the repository's data was read, whatever was found.
+
+        Whether it ends a round in which every part was read, and nothing was damaged.
+        """
+        ...
+
+    async def note_damage(self) -> None:
+        """Note that data is damaged: the round that goes on cannot tell that all is whole."""
         ...
 
     async def update_dns(self, records: Sequence[DnsTarget], ours: Sequence[str]) -> DnsUpdated:

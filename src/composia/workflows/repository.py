@@ -118,15 +118,14 @@ class CheckRepositoryPlan(RepositoryPlan):
         damage = next((one for one in outcomes.values() if isinstance(one, Damaged)), None)
         if damage is None:
             settle(outcomes)
-        if self.part:
-            # A damaged one too, which stays told: the others must not wait until it is mended.
-            await run.control("note_read_part", "note_read_part", **self.part.model_dump())
+        round_is_whole = await self._note(run, damaged=damage is not None)
         result = {
             "snapshots": compared.listed.snapshots,
             "snapshots_without_a_record": compared.listed.unknown,
             "missing": list(compared.missing),
             "read": self.reads,
             "damaged": damage is not None,
+            "round_is_whole": round_is_whole,
         }
         if damage:
             raise PartlyDone(damage.message, result=result, hint=damage.hint)
@@ -137,6 +136,18 @@ class CheckRepositoryPlan(RepositoryPlan):
                 hint=MISSING_HINT,
             )
         return result
+
+    async def _note(self, run: Run, *, damaged: bool) -> bool:
+        """Whether a round of parts has ended with this one, and all data is whole."""
+        if self.part:
+            # A damaged one too, which stays told: the others must not wait until it is mended.
+            part = self.part.model_dump()
+            return bool(
+                await run.control("note_read_part", "note_read_part", **part, damaged=damaged)
+            )
+        if damaged:
+            await run.control("note_damage", "note_damage")
+        return False
 
 
 class ForgetBackupPlan(RepositoryPlan):

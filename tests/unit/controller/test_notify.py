@@ -467,9 +467,21 @@ async def test_the_same_part_that_is_whole_again_ends_it_too(telling: Telling) -
     assert "all well again" in well.title
 
 
-def _check(part: int | None = None, *, read_data: bool = False) -> CheckRepositoryPlan:
+async def test_a_round_with_other_parts_that_is_whole_ends_it_too(telling: Telling) -> None:
+    await telling.task(_check(part=3), result={"read": "3/4", "damaged": True})
+    await telling.pass_(minutes=1)
+    await telling.task(_check(part=9, of=10), Status.SUCCEEDED, result={"round_is_whole": False})
+    assert await telling.pass_(minutes=1) == []
+    await telling.task(_check(part=10, of=10), Status.SUCCEEDED, result={"round_is_whole": True})
+
+    [well] = await telling.pass_(minutes=1)
+
+    assert "all well again" in well.title
+
+
+def _check(part: int | None = None, *, of: int = 4, read_data: bool = False) -> CheckRepositoryPlan:
     repository = RepositoryRef(service=ref("infra"), compose_service="rustic", profile="default")
-    read = Part(number=part, of=4) if part else None
+    read = Part(number=part, of=of) if part else None
     return CheckRepositoryPlan(repository=repository, on=("main",), part=read, read_data=read_data)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from composia.model.backup import BackupStatus
+from composia.model.offsite import ReadPart
 from composia.web.repository import LISTED, forgetting
 from composia.workflows.adopt import AdoptPlan
 from composia.workflows.offsite import CopyPlan
@@ -72,6 +73,17 @@ async def test_a_check_reads_as_much_as_was_chosen(
     plan = newest(office)
     assert isinstance(plan, CheckRepositoryPlan)
     assert str(plan) == title
+
+
+async def test_a_part_is_one_of_the_round_that_the_schedule_has_begun(
+    admin: Visitor, office: MemoryOffice
+) -> None:
+    office.store.part_read = ReadPart(number=4, of=4)
+    page = words((await admin.get("/repository/check", headers={"HX-Request": "true"})).text)
+    await admin.press("/repository/check", how="part")
+
+    assert "4 such checks read all of it." in page
+    assert str(newest(office)) == "Check the repository on main and read part 1/4 of its data"
 
 
 async def test_copies_prunes_and_adoptions_are_those_of_the_api(

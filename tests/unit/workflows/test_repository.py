@@ -68,17 +68,20 @@ async def test_a_check_reads_the_next_part_and_remembers_it_once_it_is_whole(wor
     run = MemoryRun(node)
     result = await plan_check_repository(world.known, CheckRequest(parts=9)).carry_out(run)
     assert [str(one.part) for one in run.asked if isinstance(one, CheckRepository)] == ["3/4"]
-    assert run.told["note_read_part"] == {"number": 3, "of": 4}
+    assert run.told["note_read_part"] == {"number": 3, "of": 4, "damaged": False}
     assert result["read"] == "3/4"
 
 
 @pytest.mark.parametrize(
     ("error", "told"),
-    [(Damaged("a bad pack"), {"number": 1, "of": 9}), (Failure("the node is gone"), None)],
+    [
+        (Damaged("a bad pack"), {"number": 1, "of": 9, "damaged": True}),
+        (Failure("the node is gone"), None),
+    ],
     ids=["damaged", "not read"],
 )
 async def test_a_damaged_part_fails_and_the_next_check_reads_the_next_one(
-    world: World, error: Failure, told: dict[str, int] | None
+    world: World, error: Failure, told: dict[str, object] | None
 ) -> None:
     def fails(name: str, operation: Operation[Any]) -> Answer:
         return error if isinstance(operation, CheckRepository) else node(name, operation)

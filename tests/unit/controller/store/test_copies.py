@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from composia.controller.store.store import Store
 from composia.model.backup import BackupStatus
 from composia.model.offsite import CopyState, ReadPart
@@ -83,3 +85,26 @@ def test_a_round_of_checks_that_has_begun_keeps_its_number_of_parts() -> None:
     last = ReadPart(number=3, of=4)
     assert str(last.next(9)) == "4/4"
     assert str(last.next(9).next(9)) == "1/9"
+
+
+@pytest.mark.parametrize(
+    ("number", "of", "damaged", "whole"),
+    [
+        (1, 9, False, True),
+        (1, 9, True, False),
+        (3, 4, False, True),
+        (2, 4, False, True),
+        (3, 4, True, False),
+        (4, 4, False, False),
+        (3, 9, False, False),
+    ],
+    ids=["begins", "begins badly", "goes on", "twice", "damaged", "one left out", "another round"],
+)
+def test_a_round_is_whole_as_far_as_each_of_its_parts_was(
+    number: int, of: int, damaged: bool, whole: bool
+) -> None:
+    read = ReadPart(number=number, of=of)
+    assert read.read(ReadPart(number=2, of=4, whole=True), damaged=damaged).whole is whole
+    if number > 1:
+        assert not read.read(ReadPart(number=2, of=4), damaged=damaged).whole
+        assert not read.read(None, damaged=damaged).whole
