@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from composia.cli import exits, tables, watch
+from composia.cli import tables, watch
 from composia.cli.connect import call
 from composia.cli.options import asks_first, item_options, names_of, service_argument, sure, waits
 
@@ -92,7 +92,7 @@ def _show(planned: Planned, *, json_: bool) -> None:
             ("names", ", ".join(_record(one) for one in plan["records"]) or "none"),
         ]
     )
-    exits.say("nothing was done", "The same command without --dry-run does it.")
+    watch.only_shown()
 
 
 def _record(record: dict[str, Any]) -> str:

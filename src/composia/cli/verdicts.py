@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from composia.cli import exits, tables
+from composia.cli import tables, watch
 
 if TYPE_CHECKING:
     from composia.client import Planned
@@ -26,7 +26,7 @@ def show(planned: Planned) -> None:
         click.echo(f"{item['data_item']} of {item['service']} on {item['node']}: {_policy(item)}")
         tables.show_table(("", "BACKUP", "STATUS", "TIME", "WHY"), list(_rows(item)), empty="")
     click.echo()
-    exits.say("nothing was done", "The same command without --dry-run does it.")
+    watch.only_shown()
 
 
 def _rows(item: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

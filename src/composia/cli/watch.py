@@ -51,6 +51,11 @@ def finish(answer: Task | Planned, *, json_: bool) -> None:
         click.get_current_context().exit(exits.FAILED)
 
 
+def only_shown() -> None:
+    """What a dry run ends with: that nothing has happened is no error."""
+    click.echo("Nothing was done. The same command without --dry-run does it.")
+
+
 def tell(task: Task) -> None:
     """How a task ended, what it made, and what to do next."""
     if not task.status.ended:

@@ -125,7 +125,7 @@ class CheckRepositoryPlan(RepositoryPlan):
             "missing": list(compared.missing),
             "read": self.reads,
             "damaged": damage is not None,
-            "round_is_whole": round_is_whole,
+            "round_is_whole": round_is_whole or None,
         }
         if damage:
             raise PartlyDone(damage.message, result=result, hint=damage.hint)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from composia.cli import COMMANDS, cli
 from composia.model.schedule import Overdue
 from composia.model.task import Status, TaskError
-from tests.twins.office import NOW, MemoryOffice
+from tests.twins.office import NOW, MemoryOffice, node_state
 from tests.unit.cli.conftest import Composia
 
 
@@ -86,6 +86,15 @@ def test_a_controller_that_does_not_answer_ends_with_four(tmp_path: Path) -> Non
 def test_no_wait_answers_with_the_task(composia: Composia) -> None:
     ended = composia("backup", "my-app", "--no-wait", "--json")
     assert (ended.exit_code, json.loads(ended.stdout)["status"]) == (0, "pending")
+
+
+def test_the_plan_of_a_move_is_no_error(composia: Composia, office: MemoryOffice) -> None:
+    office.nodes.known["edge"] = node_state()
+    words = ("--item", "uploads", "--item", "database", "--leave-behind", "cache", "--dry-run")
+    ended = composia("migrate", "my-app", "--to", "edge", *words)
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert ended.stdout.endswith("The same command without --dry-run does it.\n")
+    assert office.store.admitted == {}
 
 
 def test_a_dry_run_does_nothing(composia: Composia, office: MemoryOffice) -> None:

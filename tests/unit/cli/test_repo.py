@@ -29,6 +29,8 @@ def test_a_dry_run_is_a_table_for_each_item(composia: Composia, office: MemoryOf
     lines = ended.stdout.splitlines()
     assert any("goes" in line and "01B1" in line for line in lines)
     assert any("stays" in line and "01B9" in line and "last: 1 of 1" in line for line in lines)
+    assert lines[-1] == "Nothing was done. The same command without --dry-run does it."
+    assert ended.stderr == ""
     assert office.store.admitted == {}
 
 
