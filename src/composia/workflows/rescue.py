@@ -111,7 +111,7 @@ class RescuePlan(Plan):
                 await self._clear(run, told(error).as_error())
             await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
             if self.of_task:
-                raise self._given_back(error, self.of_task) from error
+                raise self._given_back(told(error).as_error(), self.of_task) from error
             raise
         await run.control("5_answered", "note_move", task=run.task, stage="answered", facts={})
 

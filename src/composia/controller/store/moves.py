@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from composia.controller.store.database import Database
-from composia.controller.store.schema import EPOCHS, MOVES, STEPS
+from composia.controller.store.schema import EPOCHS, MOVES, STEPS, TASKS
 from composia.errors import Conflict
 from composia.model.task import OpenMove
 
@@ -40,19 +40,25 @@ class Moves:
     ) -> tuple[str, dict[str, Any]]:
         """The stage and facts as they were noted: "" for one that begins, or was undone before.
 
-        Raises Conflict where another move has moved the service on since.
+        The same attempt may ask twice: until it is answered nothing of the move is done. Raises
+        Conflict where another move has moved the service on since.
         """
         async with self._db.write() as db:
             row = (await db.execute(select(MOVES).where(MOVES.c.task == task))).first()
+            attempt = await db.scalar(select(TASKS.c.attempt).where(TASKS.c.id == task)) or 0
             if row is not None and row.stage != UNDONE:
-                if await db.scalar(select(_later_than(task, service).exists())):
+                if row.stage == BEGUN and row.attempt == attempt:
+                    return "", {}
+                if await db.scalar(select(_later_than(row.number, service).exists())):
                     raise Conflict(
                         f"{service} has been moved since: what task {task} began is no longer so",
                         hint=f"Start a new move: `composia migrate {service} --to NODE`.",
                     )
                 return row.stage, json.loads(row.facts)
-            values = {"service": service, "source": source, "target": target}
-            values |= {"stage": BEGUN, "facts": json.dumps(_still_so(row.facts if row else "{}"))}
+            values: dict[str, Any] = {"service": service, "source": source, "target": target}
+            number = (await db.scalar(select(func.max(MOVES.c.number))) or 0) + 1
+            facts = json.dumps(_still_so(row.facts if row else "{}"))
+            values |= {"stage": BEGUN, "facts": facts, "number": number, "attempt": attempt}
             statement = insert(MOVES).values(task=task, **values)
             await db.execute(statement.on_conflict_do_update(index_elements=["task"], set_=values))
             if not await _another_is_open(db, service, task):
@@ -108,7 +114,7 @@ class Moves:
 
         Only where the service has not come here since, nor was seen to have been stopped here.
         """
-        query = select(MOVES).order_by(MOVES.c.task)
+        query = select(MOVES).order_by(MOVES.c.number)
         found: dict[str, Any] = {}
         async with self._db.read() as db:
             rows = (await db.execute(query)).all()
@@ -125,7 +131,7 @@ class Moves:
         """Where the service was before it came to the node, the latest first."""
         query = select(MOVES).where(MOVES.c.service == service, MOVES.c.stage.in_(ARRIVED))
         async with self._db.read() as db:
-            rows = list(await db.execute(query.order_by(MOVES.c.task.desc())))
+            rows = list(await db.execute(query.order_by(MOVES.c.number.desc())))
         way: list[str] = []
         for row in rows:
             if row.target == node:
@@ -187,13 +193,13 @@ def _still_so(facts: str) -> dict[str, Any]:
 def superseded(tasks: Collection[str]) -> Select[tuple[str]]:
     """Those of the moves after which another one has moved the service on."""
     this = MOVES.alias()
-    later = _later_than(this.c.task, this.c.service).exists()
+    later = _later_than(this.c.number, this.c.service).exists()
     return select(this.c.task).where(this.c.task.in_(tasks), this.c.stage != UNDONE, later)
 
 
 def _open() -> Select[Any]:
     this = MOVES.alias()
-    later = _later_than(this.c.task, this.c.service).exists()
+    later = _later_than(this.c.number, this.c.service).exists()
     return select(this).where(this.c.stage == ANSWERED, ~later)
 
 
@@ -203,9 +209,9 @@ async def _another_is_open(db: AsyncConnection, service: str, task: str) -> bool
     return any(row.service == service and row.task != task for row in rows)
 
 
-def _later_than(task: Any, service: Any) -> Select[tuple[str]]:
+def _later_than(number: Any, service: Any) -> Select[tuple[str]]:
     return select(MOVES.c.task).where(
-        MOVES.c.service == service, MOVES.c.task > task, MOVES.c.stage.in_(ARRIVED)
+        MOVES.c.service == service, MOVES.c.number > number, MOVES.c.stage.in_(ARRIVED)
     )
 
 

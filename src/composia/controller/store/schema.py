@@ -116,6 +116,10 @@ MOVES = Table(
     #: begun, answered, given_up, done, undone
     Column("stage", String, nullable=False),
     Column("facts", Text, nullable=False),
+    #: The order in which they began: a task that is tried again may begin after younger ones.
+    Column("number", Integer, nullable=False, server_default="0"),
+    #: Of its task: the one that began it last.
+    Column("attempt", Integer, nullable=False, server_default="0"),
     Index("ix_moves_service", "service"),
 )
 

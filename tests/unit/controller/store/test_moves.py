@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
+from composia.controller.store.database import FILE
 from composia.controller.store.moves import ANSWERED, BEGUN, DONE, GIVEN_UP, UNDONE
-from composia.controller.store.store import Store
+from composia.controller.store.store import Store, open_store
 from composia.controller.store.tasks import NewTask
 from composia.errors import Conflict
+from composia.model.task import Status
 from tests.workflow.office import deploy
 
 
@@ -24,7 +30,35 @@ async def test_a_move_begins_with_an_epoch_of_its_own(store: Store) -> None:
     assert await store.epoch("my-app") == 0
     assert await begun(store) == ("", {})
     assert await store.epoch("my-app") == 1
+
+
+async def test_the_same_attempt_may_ask_twice(store: Store) -> None:
+    assert await begun(store) == ("", {})
+    # The controller died before it had kept the answer.
+    assert await begun(store) == ("", {})
+    assert await store.epoch("my-app") == 1
+    await store.end("01A", Status.FAILED)
+    await store.readmit("01A", deploy(service="service-of-01A"))
     assert await begun(store) == (BEGUN, {})
+    assert await begun(store) == (BEGUN, {})
+
+
+async def test_a_move_that_is_tried_again_is_later_than_younger_ones(store: Store) -> None:
+    await begun(store, "01A")
+    await store.note_move("01A", UNDONE, {})
+    for task, source, target in (("01B", "main", "third"), ("01C", "third", "main")):
+        await begun(store, task, source, target)
+        await store.note_move(task, DONE, {})
+    assert await begun(store, "01A") == ("", {})
+    await store.note_move("01A", ANSWERED, {})
+    assert await open_now(store) == [("01A", "edge")]
+    assert await begun(store, "01A") == (ANSWERED, {})
+    assert await store.way_of("my-app", "edge") == ["main", "third", "main"]
+    assert await store.left_behind("main") == ["01A"]
+    # And a younger one that arrived before it is not carried on.
+    await store.note_move("01B", ANSWERED, {})
+    with pytest.raises(Conflict, match="has been moved since"):
+        await begun(store, "01B", "main", "third")
 
 
 async def test_a_move_that_is_begun_again_is_the_same(store: Store) -> None:
@@ -158,3 +192,19 @@ async def test_a_given_up_target_to_which_it_has_come_since_is_left_alone(store:
     await begun(store, "01B")
     await store.note_move("01B", DONE, {})
     assert await store.left_behind("edge") == []
+
+
+async def test_moves_of_an_older_version_are_in_the_order_of_their_tasks(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    for task, source, target in (("01B", "edge", "third"), ("01A", "main", "edge")):
+        await begun(store, task, source, target)
+        await store.note_move(task, ANSWERED, {})
+    await store.aclose()
+    with closing(sqlite3.connect(tmp_path / FILE)) as file:
+        file.execute("ALTER TABLE moves DROP COLUMN number")
+        file.execute("ALTER TABLE moves DROP COLUMN attempt")
+        file.execute("UPDATE alembic_version SET version_num = '0007'")
+        file.commit()
+    again = await open_store(tmp_path)
+    assert await open_now(again) == [("01B", "third")]
+    await again.aclose()
