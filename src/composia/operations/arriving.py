@@ -220,6 +220,9 @@ class ClearTarget(Operation[Nothing]):
 
     op: Literal["clear_target"] = "clear_target"
 
+    #: A move that was cut off at its very beginning has brought none.
+    files: ClassVar[Files] = Files.NOT_NEEDED
+
     async def perform(self, site: Site) -> Nothing:
         await _stop(site)
         found = fence.read(site.state)

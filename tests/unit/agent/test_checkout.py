@@ -13,6 +13,7 @@ import pytest
 from composia.agent.checkout import Checkouts
 from composia.errors import Conflict, Failure, Invalid, NotFound
 from composia.model.service import ServiceRef
+from composia.operations.arriving import ClearTarget
 from composia.operations.base import Files
 from tests.twins.controller import a_bundle
 
@@ -211,6 +212,11 @@ async def test_without_an_update_a_service_that_was_never_deployed_is_not_found(
 ) -> None:
     with pytest.raises(NotFound, match="never deployed"):
         await node.update(COMPOSE, how=Files.AS_THEY_ARE)
+
+
+async def test_a_target_that_nothing_has_come_to_is_cleared_all_the_same(node: Node) -> None:
+    await node.update(COMPOSE, how=ClearTarget.files)
+    assert node.fetched == 0
 
 
 async def test_where_it_is_checked_out_another_revision_is_left_alone(node: Node) -> None:

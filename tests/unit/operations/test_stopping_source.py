@@ -11,6 +11,7 @@ import pytest
 from composia.errors import Conflict, Failure
 from composia.model.service import ServiceRef
 from composia.operations import fence
+from composia.operations.arriving import ClearTarget
 from composia.operations.cargo import Cargo
 from composia.operations.hold import NotStartedAgain
 from composia.operations.leaving import ExportData, ResumeSource, RetireSource, StopSource
@@ -30,7 +31,10 @@ RESUME = ResumeSource(service=SERVICE, epoch=2)
 
 @pytest.fixture
 def twins(tmp_path: Path) -> Twins:
-    made = Twins(tmp_path)
+    folder = tmp_path / "app"
+    folder.mkdir()
+    # What the agent remembers lies beside it: each test has its own.
+    made = Twins(folder)
     made.docker.add("web", policy="always")
     return made
 
@@ -162,3 +166,10 @@ async def test_what_did_not_go_along_is_no_part_of_what_goes_in_a_week(
     assert found.side == "left"
     assert (found.paths_left, found.volumes_left) == ((f"{twins.folder}/data",), ())
     assert found.spared_left == (f"{twins.folder}/data/temp",)
+
+
+async def test_a_target_without_fence_or_files_is_proven_stopped_too(twins: Twins) -> None:
+    """NoShell: no program of compose is started, for there may be no file of it."""
+    await ClearTarget(service=SERVICE, epoch=2).perform(twins.site)
+    assert twins.docker.running() == set()
+    assert twins.docker.policies() == {"web": "no"}
