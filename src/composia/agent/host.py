@@ -18,6 +18,7 @@ from composia.agent.mounts import mounts_of
 from composia.agent.sites import Sites
 from composia.errors import ComposiaError
 from composia.model.node import Container, Disk, Instance, NodeState, Versions
+from composia.operations import fence
 from composia.operations.messages import StateChanged
 from composia.operations.project import SERVICE, WORKING_DIR, is_one_off
 from composia.operations.stopped import read_stopped
@@ -71,7 +72,7 @@ class Host:
                 containers = await self._containers()
         except (ComposiaError, TimeoutError):
             self._versions = Versions(composia=__version__)
-            self.state = self._state(docker=False, containers=(), instances=self.state.instances)
+            self.state = self._state(docker=False, containers=(), instances=self._without_engine())
             return self.state
         instances = [await self._instance(one, containers) for one in self._checked_out()]
         shown = tuple(_container(one) for one in containers if PROJECT_LABEL in one.labels)
@@ -133,18 +134,31 @@ class Host:
     def _checked_out(self) -> list[Manifest]:
         return list(self._sites.checkouts.all())
 
+    def _without_engine(self) -> tuple[Instance, ...]:
+        """What is there all the same: containers run on when their engine has died."""
+        seen = {one.service: one.mounts for one in self.state.instances}
+        return tuple(
+            self._bare(one).model_copy(update={"mounts": seen.get(one.service.name, ())})
+            for one in self._checked_out()
+        )
+
     async def _instance(self, manifest: Manifest, containers: Sequence[ContainerInfo]) -> Instance:
         service = manifest.service
         theirs = [one for one in containers if one.labels.get(PROJECT_LABEL) == service.project]
         mounted = [one for one in theirs if not is_one_off(one)]
         folder = self._sites.checkouts.folder(service)
+        mounts = mounts_of(folder, await self._declared.config(manifest), mounted)
+        return self._bare(manifest).model_copy(update={"mounts": mounts})
+
+    def _bare(self, manifest: Manifest) -> Instance:
+        service, state = manifest.service, self._sites.state(manifest.service.name)
         return Instance(
             service=service.name,
             folder=service.folder,
             project=service.project,
             revision=service.revision,
-            held=read_stopped(self._sites.state(service.name)) is not None,
-            mounts=mounts_of(folder, await self._declared.config(manifest), mounted),
+            held=read_stopped(state) is not None,
+            left=fence.left(state) is not None,
         )
 
     def _state(

@@ -53,6 +53,8 @@ class Instance(BaseModel):
     revision: str | None = None
     #: True while a stop of ours holds.
     held: bool = False
+    #: True where a move has stopped it and gone: nothing of ours starts it here.
+    left: bool = False
     #: Volumes (compose keys; anonymous ones as `service:/path`) and writable binds (`./data`), as
     #: `docker compose config` and the containers name them.
     mounts: tuple[Mount, ...] = ()

@@ -90,10 +90,15 @@ def take_down(state: Path) -> None:
     durable.remove(state / FILE)
 
 
+def left(state: Path) -> Fence | None:
+    """The fence of a move that has stopped the service here and gone, or is about to."""
+    fence = read(state)
+    return fence if fence and fence.side != "target" and not fence.open else None
+
+
 def refuse_left(site: Site) -> None:
     """Whatever takes what lies here for the service's data asks here first. Raises Conflict."""
-    fence = read(site.state)
-    if fence and fence.side != "target" and not fence.open:
+    if fence := left(site.state):
         raise Conflict(
             f"{site.service} does not run on {site.node} any more: task {fence.task} moves it, or"
             " has moved it away, and its data here is not what it works with",

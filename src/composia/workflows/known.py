@@ -231,20 +231,27 @@ class Known:
     def object_to_a_second_place(
         self, service: Service, on: Sequence[str], wrong: Objections
     ) -> None:
-        """A service that a node no longer listed still runs is not started on a new one."""
-        new = [node for node in on if not runs(self.nodes.get(node), service.ref)]
-        left = [
-            node
-            for node, state in self.nodes.items()
-            if node not in service.meta.nodes and runs(state, service.ref)
-        ]
-        for node in left if new else ():
-            wrong.conflict(
-                (),
-                f"{service.name} still runs on node {node}, which is not among its nodes any more",
-                f"Migrate it, or stop it there first: `composia stop {service.name} "
-                f"--node {node}`.",
-            )
+        """A service that a node no longer listed runs, or may run, is not started on a new one."""
+        if all(runs(self.nodes.get(node), service.ref) for node in on):
+            return
+        for node, state in self.nodes.items():
+            if node in service.meta.nodes:
+                continue
+            if runs(state, service.ref):
+                wrong.conflict(
+                    (),
+                    f"{service.name} still runs on node {node}, which is not among its nodes any"
+                    " more",
+                    f"Migrate it, or stop it there first: `composia stop {service.name} "
+                    f"--node {node}`.",
+                )
+            elif may_run(state, service.ref):
+                wrong.conflict(
+                    (),
+                    f"it is not known whether {service.name} runs on node {node}, which is not"
+                    " among its nodes any more: its Docker engine does not answer",
+                    f"Start the engine of {node}: containers run on without it.",
+                )
 
     def object_to_an_unreachable_repository(
         self, on: Mapping[Place, str], wrong: Objections
@@ -283,6 +290,14 @@ def runs(state: NodeState | None, ref: ServiceRef) -> bool:
         container.state in RUNNING and container.working_dir in (None, _our_folder(state, ref))
         for container in containers_of(state, ref)
     )
+
+
+def may_run(state: NodeState | None, ref: ServiceRef) -> bool:
+    """Whether it may run there behind an engine that does not answer: nobody has stopped it."""
+    if state is None or state.docker:
+        return False
+    there = [one for one in state.instances if one.service == ref.name]
+    return any(not one.held and not one.left for one in there)
 
 
 def _our_folder(state: NodeState | None, ref: ServiceRef) -> str:

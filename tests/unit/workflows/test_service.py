@@ -8,6 +8,7 @@ import pytest
 
 from composia.errors import ComposiaError, Conflict, Failure, Invalid, NodeLost, NotFound, Problem
 from composia.model.catalog import Broken, CatalogView
+from composia.model.node import NodeState
 from composia.model.task import OpenMove
 from composia.operations.base import Nothing, Operation
 from composia.operations.service import Deploy, Deployed
@@ -107,6 +108,37 @@ def test_nothing_starts_where_an_open_move_has_left_it(world: World, plan: Any) 
     with pytest.raises(Conflict, match="runs on edge: task 01MOVE has moved it away from main"):
         plan(world.change(moves={"my-app": left}), "my-app", asked())
     assert plan_restart(world.known, "my-app", asked("edge")).nodes == ("edge",)
+
+
+def without_engine(**how: bool) -> NodeState:
+    """A node whose engine has died, with what its agent knows of the service there."""
+    seen = node_state(container("my-app", "web"))
+    instances = tuple(one.model_copy(update=how) for one in seen.instances)
+    changes = {"docker": False, "containers": (), "instances": instances}
+    return seen.model_copy(update=changes)
+
+
+def test_behind_a_dead_engine_a_service_may_run(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]})
+    known = world.sees(main=without_engine())
+    with pytest.raises(Conflict, match="not known whether my-app runs on node main") as caught:
+        plan_deploy(known, "my-app", asked())
+    assert "Start the engine of main" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("how", ["held", "left"])
+def test_what_was_stopped_before_its_engine_died_does_not_run(world: World, how: str) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]})
+    known = world.sees(main=without_engine(**{how: True}))
+    assert plan_deploy(known, "my-app", asked()).nodes == ("edge",)
+
+
+def test_a_dead_engine_elsewhere_is_no_concern_of_others(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["main"]})
+    other = without_engine().model_copy(update={"instances": ()})
+    assert plan_deploy(world.sees(edge=other), "my-app", asked()).nodes == ("main",)
+    # And where it runs already it is started nowhere else.
+    assert plan_deploy(world.sees(edge=without_engine()), "my-app", asked()).nodes == ("main",)
 
 
 def test_a_service_that_was_stopped_there_starts_on_its_new_node(world: World) -> None:
