@@ -182,6 +182,8 @@ class MemoryStore:
     admitted: dict[str, tuple[Task, Plan]] = field(default_factory=dict)
     records: list[Backup] = field(default_factory=list)
     repository: str | None = REPOSITORY
+    #: Tasks whose plans another version has made.
+    unreadable: set[str] = field(default_factory=set)
     part_read: ReadPart | None = None
     copied: dict[str, CopyState] = field(default_factory=dict)
     notices: dict[str, Notification] = field(default_factory=dict)
@@ -194,6 +196,8 @@ class MemoryStore:
         return ()
 
     async def plan(self, task: str) -> AnyPlan | None:
+        if task in self.unreadable:
+            raise Conflict(f"task {task} was planned by another version of Composia")
         return self.admitted[task][1] if task in self.admitted else None  # type: ignore[return-value]  # all plans are of the union
 
     async def tasks(self, **wanted: Any) -> Sequence[Task]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 from composia.controller.admit import Admit
@@ -12,6 +13,7 @@ from composia.controller.events import Events
 from composia.controller.logs import Logs
 from composia.controller.run import Parts
 from composia.controller.runner import Runner
+from composia.controller.store.database import FILE
 from composia.controller.store.store import Store, open_store
 from composia.controller.store.times import Ids
 from composia.model.catalog import CatalogView
@@ -82,6 +84,12 @@ class Office:
             async for _ in self.logs.follow(task):
                 pass
         return await self.task(task)
+
+    def plan_anew(self, task: str) -> None:
+        """As if another version had planned it: this one cannot read its plan."""
+        with sqlite3.connect(self.folder / FILE) as db:
+            db.execute('UPDATE tasks SET plan = \'{"plan": "unheard-of"}\' WHERE id = ?', (task,))
+        db.close()
 
     async def until_asked(self, step: str) -> None:
         """Wait until a step is under way on a node."""

@@ -366,6 +366,26 @@ async def test_what_was_abandoned_is_free(moving: Office) -> None:
     assert (await moving.submit(deploy("edge"))).id
 
 
+@pytest.mark.parametrize("step", ["1_export_data", "9_retire_source"])
+async def test_a_half_done_move_of_another_version_stays_held(moving: Office, step: str) -> None:
+    moving.nodes.on(step, never)
+    submitted = await moving.submit(plan())
+    await moving.until_asked(step)
+    await moving.stop()
+    moving.plan_anew(submitted.id)
+    await moving.start()
+
+    task = await moving.ended(submitted.id)
+    assert (task.status, task.actions) == (Status.FAILED, ("abandon",))
+    assert task.error
+    assert "planned by another version" in task.error.message
+    assert "start that one" in str(task.error.hint)
+    with pytest.raises(Conflict, match="my-app: placement is held"):
+        await moving.submit(deploy("edge"))
+    await moving.runner.abandon(task.id)
+    assert (await moving.submit(deploy("edge"))).id
+
+
 @pytest.mark.parametrize("step", ["0_prepare", "1_export_data", "5_start_on_target"])
 async def test_a_controller_that_dies_goes_on_where_it_was(moving: Office, step: str) -> None:
     moving.nodes.on(step, never)

@@ -91,6 +91,22 @@ async def test_a_task_that_succeeded_is_not_retried(office: Office) -> None:
         await office.runner.retry(task.id)
 
 
+async def test_what_another_version_has_planned_ends_with_a_next_step(office: Office) -> None:
+    office.nodes.on("deploy", waits)
+    submitted = await office.submit(deploy())
+    await office.until_asked("deploy")
+    await office.stop()
+    office.plan_anew(submitted.id)
+    await office.start()
+
+    task = await office.ended(submitted.id)
+    assert (task.status, task.actions) == (Status.FAILED, ())
+    assert task.error
+    assert "planned by another version" in task.error.message
+    assert "Ask for the same anew" in str(task.error.hint)
+    assert (await office.submit(deploy())).id
+
+
 async def test_the_same_idempotency_key_is_the_same_task(office: Office) -> None:
     office.nodes.on("deploy", waits)
 

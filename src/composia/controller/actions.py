@@ -31,6 +31,8 @@ def actions_of(
     if not status.ended:
         # Only a person can know that a node will never answer again.
         return ("abandon",) if cancel_asked and waiting else () if cancel_asked else ("cancel",)
+    if holds and plan is None:
+        return ("abandon",)
     if holds:
         # It has ended half-way: what was begun goes on, goes back, or is left as it stands.
         back = () if isinstance(plan, RescuePlan) else ("rollback",)

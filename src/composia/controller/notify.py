@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 from structlog import get_logger
 
 from composia.controller import standing as look
@@ -21,7 +21,7 @@ from composia.controller.store.times import Ids
 from composia.controller.targets import Target, every_target, targets_for
 from composia.controller.wording import Message, message, trial
 from composia.controller.worktree import CatalogStatus
-from composia.errors import Failure
+from composia.errors import Conflict, Failure
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig
 from composia.model.notification import (
@@ -186,7 +186,8 @@ class Notifier:
     async def _plan(self, task: str) -> Plan | None:
         try:
             return await self._store.plan(task)
-        except ValidationError:
+        except Conflict:
+            # Another version has planned it.
             return None
 
     async def _look(self, now: datetime) -> None:

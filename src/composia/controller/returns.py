@@ -34,7 +34,11 @@ class Returns:
     async def returned(self, node: str) -> None:
         """A node has said Hello."""
         for move in await self._store.left_behind(node):
-            plan = await self._store.plan(move)
+            try:
+                plan = await self._store.plan(move)
+            except ComposiaError as error:
+                _log.error("what came back is not stopped", node=node, why=error.message)
+                continue
             # Of a move the source alone is asked by its own steps; here it is a target given up.
             given_up = isinstance(plan, MigratePlan) and plan.target == node
             if (isinstance(plan, RescuePlan) or given_up) and move not in self._at_work:

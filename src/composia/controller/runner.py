@@ -24,7 +24,7 @@ from composia.controller.run import Answer, Checkpoint, Parts, TaskRun, Work
 from composia.controller.store.writing import until_written
 from composia.errors import Cancelled, ComposiaError, Conflict, Failure, NotFound, told
 from composia.model.task import Status, Task, TaskError
-from composia.workflows.plan import LeftOpen, PartlyDone, Plan
+from composia.workflows.plan import LeftOpen, PartlyDone, Plan, placement
 
 FILE = "workflows.db"
 #: Grows when stored workflows of older versions cannot be carried on.
@@ -169,9 +169,25 @@ class Runner:
             run.cancel()
         await until_written(partial(store.begin, task), f"begin of {task}")
         await self._parts.tell(task)
-        plan = await self._plan(task)
+        plan = await self._plan_begun(task)
         run.log(str(plan))
         return await plan.carry_out(run)
+
+    async def _plan_begun(self, task: str) -> Plan:
+        """Raises LeftOpen for a half-done move that this version cannot read: it stays held."""
+        try:
+            return await self._plan(task)
+        except Conflict as error:
+            service = await self._parts.store.half_done(task)
+            if service is None:
+                raise
+            raise LeftOpen(
+                error.message,
+                keeps=placement(service),
+                result={},
+                hint="Nothing of it was undone. The version of Composia that began it can go on:"
+                f" start that one, then `composia task retry {task}`. Abandon leaves it as it is.",
+            ) from error
 
     async def _failed(self, run: TaskRun, error: Exception) -> None:
         if isinstance(error, OperationalError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request, Response
@@ -11,7 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from composia.controller.api.office import Office
 from composia.controller.auth import Caller
 from composia.controller.knowing import known
-from composia.errors import ComposiaError, NotFound
+from composia.errors import ComposiaError, Conflict, NotFound
 from composia.model.backup import Backup
 from composia.model.names import NAME_PATTERN
 from composia.model.service import ServiceRef
@@ -90,7 +91,7 @@ class Desk:
         return found
 
     async def plan(self, task: str) -> Plan:
-        """A task's plan as it was stored. Raises NotFound."""
+        """A task's plan as it was stored. Raises NotFound, or Conflict for an unreadable one."""
         found = await self.office.store.plan(task)
         if found is None:
             raise not_found("task", task, ())
@@ -128,9 +129,10 @@ class Desk:
         services = (task.service,) if task.service else ()
         done = await store.tasks(services=services, type="rollback", status=Status.SUCCEEDED)
         for rollback in done:
-            plan = await store.plan(rollback.id)
-            if isinstance(plan, RollbackPlan) and plan.of_task == task.id:
-                return rollback
+            with suppress(Conflict):
+                plan = await store.plan(rollback.id)
+                if isinstance(plan, RollbackPlan) and plan.of_task == task.id:
+                    return rollback
         return None
 
     async def backup(self, backup: str) -> Backup:

@@ -79,6 +79,13 @@ class Moves:
                 if not (undone and await _another_is_open(db, row.service, task)):
                     await _raise(db, row.service)
 
+    async def half_done(self, task: str) -> str | None:
+        """The service of a move that has begun, and is neither done nor undone."""
+        query = select(MOVES.c.service).where(MOVES.c.task == task, MOVES.c.stage.not_in(OVER))
+        async with self._db.read() as db:
+            found: str | None = await db.scalar(query)
+        return found
+
     async def give_up(self, task: str) -> None:
         """A rescue is over; its source is to be stopped when it comes back, if it was not yet."""
         await self.note_move(task, DONE if await self.source_stopped(task) else GIVEN_UP, {})

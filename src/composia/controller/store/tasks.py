@@ -162,11 +162,18 @@ class Tasks:
     async def plan(self, task: str) -> AnyPlan | None:
         """What is, was or will be carried out; None where there is no such task.
 
-        Raises ValidationError for a plan that this version cannot read.
+        Raises Conflict for a plan that this version cannot read.
         """
         async with self._db.read() as db:
             text = await db.scalar(select(TASKS.c.plan).where(TASKS.c.id == task))
-        return PLANS.validate_json(text) if text is not None else None
+        if text is None:
+            return None
+        if plan := _readable(text):
+            return plan
+        raise Conflict(
+            f"task {task} was planned by another version of Composia: this one cannot read it",
+            hint="Ask for the same anew; or start the version that planned it.",
+        )
 
     async def tasks(
         self,
@@ -383,7 +390,7 @@ def _task(
     )
 
 
-def _readable(plan: str) -> Plan | None:
+def _readable(plan: str) -> AnyPlan | None:
     try:
         return PLANS.validate_json(plan)
     except ValidationError:

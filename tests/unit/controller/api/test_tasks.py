@@ -147,6 +147,22 @@ async def test_a_restore_is_rolled_back_by_a_task_of_its_own(
     assert answer.json()["id"] != task
 
 
+async def test_a_plan_of_another_version_is_a_conflict_and_no_bug(
+    admin: Client, office: MemoryOffice
+) -> None:
+    older = await begun(admin, "restore")
+    office.admit.end(older)
+    done = (await admin.post(f"/tasks/{older}/rollback")).json()["id"]
+    office.admit.end(done)
+    office.store.unreadable |= {older, done}
+    answer = await admin.post(f"/tasks/{older}/rollback")
+    assert (answer.status_code, "another version" in answer.json()["detail"]) == (409, True)
+
+    newer = await begun(admin, "restore")
+    office.admit.end(newer)
+    assert (await admin.post(f"/tasks/{newer}/rollback")).status_code == 202
+
+
 async def test_a_backup_cannot_be_rolled_back(admin: Client) -> None:
     answer = await admin.post(f"/tasks/{await begun(admin)}/rollback")
     assert (answer.status_code, answer.json()["hint"] is not None) == (409, True)
