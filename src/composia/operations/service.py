@@ -14,7 +14,9 @@ from composia.operations.base import Files, Nothing, Operation
 from composia.operations.project import AT_WORK, SERVICE, containers_of, is_one_off
 from composia.operations.stopped import (
     Stopped,
+    ending_stop,
     forget_stopped,
+    hold_on,
     keep_stopped,
     read_stopped,
 )
@@ -55,11 +57,8 @@ class Deploy(Operation[Deployed]):
         if self.pull:
             site.notes.log(f"Pulling the images of {site.service}")
             await site.compose.pull()
-        stopped = read_stopped(site.state)
-        if stopped:
-            await stopped.give_back_policies(site, before)
-        await self._up(site)
-        forget_stopped(site.state)
+        async with ending_stop(site):
+            await self._up(site)
         after = await containers_of(site)
         if started := _started(before, after):
             await _refuse_what_died(started, site)
@@ -71,6 +70,10 @@ class Deploy(Operation[Deployed]):
             or placed.changed,
             warnings=placed.warnings,
         )
+
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        """It was to be started, and nobody has said so yet: a stop of ours holds on."""
+        await hold_on(site, notes)
 
     async def _up(self, site: Site) -> None:
         if not self.on_demand:
@@ -131,18 +134,17 @@ class Restart(Operation[Nothing]):
         """Start what ran before and was stopped for the restart."""
         if "restarting" in notes:
             await _start_again(notes["restarting"]["containers"], site)
+        await hold_on(site, notes)
 
     async def _restart(
         self, again: Sequence[ContainerInfo], ran: Sequence[str], site: Site
     ) -> None:
-        try:
-            if stopped := read_stopped(site.state):
-                await stopped.give_back_policies(site, again)
-            await site.compose.restart(*sorted({one.labels.get(SERVICE, "") for one in again}))
-            forget_stopped(site.state)
-        except BaseException:
-            await asyncio.shield(_start_again(ran, site))
-            raise
+        async with ending_stop(site):
+            try:
+                await site.compose.restart(*sorted({one.labels.get(SERVICE, "") for one in again}))
+            except BaseException:
+                await asyncio.shield(_start_again(ran, site))
+                raise
 
 
 def _to_restart(there: Iterable[ContainerInfo], stopped: Stopped | None) -> list[ContainerInfo]:

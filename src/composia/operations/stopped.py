@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.operations.project import AT_WORK, is_one_off
+from composia.errors import ComposiaError
+from composia.operations.project import AT_WORK, containers_of, is_one_off
 from composia.strategies.base import Site
 from composia.tools import durable
 from composia.tools.docker import ContainerInfo
@@ -46,6 +50,42 @@ class Stopped(BaseModel):
         for policy in sorted({one.policy for one in kept}):
             ids = [one.id for one in kept if one.policy == policy]
             await site.docker.set_restart_policy(ids, policy)
+
+
+@asynccontextmanager
+async def ending_stop(site: Site) -> AsyncIterator[None]:
+    """Start a service in here that may be stopped by us; where that fails, the stop holds on.
+
+    The policies are given back first: what ends at its first start is started again by its own.
+    """
+    if stopped := read_stopped(site.state):
+        await site.notes.note("ending_stop")
+        await stopped.give_back_policies(site, await containers_of(site))
+    try:
+        yield
+    except BaseException:
+        if stopped:
+            await asyncio.shield(_hold_on(stopped, site))
+        raise
+    forget_stopped(site.state)
+
+
+async def hold_on(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+    """After a crash: what was about to be started does not start by itself."""
+    stopped = read_stopped(site.state)
+    if stopped and "ending_stop" in notes:
+        await _hold_on(stopped, site)
+
+
+async def _hold_on(stopped: Stopped, site: Site) -> None:
+    """What has come up is left as it is; of the rest an engine that restarts starts nothing."""
+    known = {one.id for one in stopped.containers}
+    try:
+        there = await containers_of(site)
+        down = [one.id for one in there if one.id in known and one.state not in AT_WORK]
+        await site.docker.set_restart_policy(down, "no")
+    except ComposiaError as error:
+        site.notes.log(f"{site.service} may start by itself: {error.message}")
 
 
 def _as_it_is(container: ContainerInfo) -> StoppedContainer:

@@ -133,6 +133,50 @@ async def test_what_was_stopped_starts_with_its_policies(
     assert not world.is_stopped
 
 
+@pytest.mark.parametrize(
+    ("operation", "fails"),
+    [(Deploy(service=REF, on_demand=("rustic",)), "create"), (Restart(service=REF), "restart")],
+)
+async def test_a_stop_holds_on_when_the_service_could_not_be_started(
+    world: World, operation: Deploy | Restart, fails: str
+) -> None:
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    world.compose.fails = fails
+    with pytest.raises(CommandFailed):
+        await operation.perform(world.site)
+    assert world.docker.policies() == {"web": "no", "job": "no"}
+    assert world.is_stopped
+    world.compose.fails = None
+    await operation.perform(world.site)
+    assert world.docker.policies()["web"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("operation", [Deploy(service=REF), Restart(service=REF)])
+async def test_a_stop_holds_on_when_its_end_was_interrupted(
+    world: World, operation: Deploy | Restart
+) -> None:
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    await operation.put_right(world.site, {})
+    await world.docker.set_restart_policy(["id-web"], "unless-stopped")
+    await operation.put_right(world.site, {"ending_stop": {}})
+    assert world.docker.policies() == {"web": "no", "job": "no"}
+    assert world.is_stopped
+
+
+async def test_what_did_come_up_after_a_stop_keeps_its_policy(world: World) -> None:
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    world.compose.services = {"web": "running"}
+    world.compose.fails = "up"
+    with pytest.raises(CommandFailed):
+        await Deploy(service=REF).perform(world.site)
+    assert world.docker.running() == {"web"}
+    assert world.docker.policies() == {"web": "unless-stopped", "job": "no"}
+    assert world.is_stopped
+
+
 async def test_a_stop_that_failed_leaves_the_service_as_it_was(world: World) -> None:
     world.runs()
     world.compose.fails = "stop"
