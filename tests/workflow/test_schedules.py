@@ -479,6 +479,23 @@ async def test_a_verification_waits_for_the_repositorys_node_and_is_caught_up(
     assert len(await house.at(TWO + 2 * HOUR)) == 2
 
 
+async def test_a_dump_of_a_service_that_is_deployed_nowhere_holds_no_run_up(house: House) -> None:
+    house.config, house.running = proofs(), ()
+    saved = {"strategy": "database.pgdumpall", "service": "db"}
+    data: dict[str, Any] = {"data_protect": {"data": [{"name": "database", "backup": saved}]}}
+    house.serve(app("my-app", "uploads"), app("other", **data, backup={}), INFRA)
+    dumped = backup("01A", service="other", data_item="database", strategy="database.pgdumpall")
+    await house.store.keep_backups([dumped, backup("01B")])
+    await house.at(MIDNIGHT)
+    tasks = await house.at(TWO)
+    view = await house.view_of("verify")
+
+    assert [(task.type, task.service) for task in tasks] == [("verify", "my-app")]
+    assert (view.waiting, view.missed) == ([], [])
+    assert view.last
+    assert view.last.remark == "database of other on main cannot be proven until other is deployed"
+
+
 async def test_a_verification_that_could_not_begin_all_day_is_missed(house: House) -> None:
     house.config, house.offline = proofs(), {"main"}
     await house.store.keep_backups([backup("01A")])

@@ -64,6 +64,8 @@ def _remarks(one: ScheduleView) -> list[str]:
         f"waiting{_on(run.node)} since {run.time:%Y-%m-%d %H:%MZ}: {run.for_}"
         for run in one.waiting
     ]
+    if one.last and one.last.remark:
+        found.append(one.last.remark)
     for run in one.missed[:1]:
         times = sum(other.times for other in one.missed)
         found.append(

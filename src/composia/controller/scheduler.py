@@ -46,7 +46,6 @@ BY = "schedule"
 NOT_THERE = "the controller was not running then, or the clock was set"
 INTERRUPTED = "the controller ended when it was to begin"
 NOT_WANTED = "it is not scheduled there any more"
-NOTHING = "there was nothing to do"
 
 Clock = Callable[[], datetime]
 _log = get_logger("composia.scheduler")
@@ -262,8 +261,7 @@ class Scheduler:
                 left = left or error.message
         if left:
             raise Waits(left)
-        first = next(iter(tasks), None)
-        await self._store.take_runs(runs, first, None if first else NOTHING)
+        await self._store.take_runs(runs, next(iter(tasks), None), planned.without)
 
     async def _busy(self) -> Counter[str]:
         """How many scheduled backups each node has."""

@@ -67,6 +67,7 @@ def _last(taken: Sequence[DueRun], statuses: Mapping[str, Status]) -> LastRunVie
             node=run.node or None,
             task=run.task,
             status=statuses.get(run.task) if run.task else None,
+            remark=run.reason,
         )
         for run in newest
     ]

@@ -154,6 +154,7 @@ class LastRunView(View):
     node: str | None = None
     task: str | None = Field(description="Null where there was nothing to do.")
     status: Status | None = Field(description="The task's; null where there was nothing to do.")
+    remark: str | None = Field(default=None, description="What was not done, and why.")
 
 
 class WaitingRunView(View):

@@ -52,12 +52,15 @@ class Planned:
 
     plans: tuple[Plan, ...]
     left: str | None = None
+    #: What is not done, and nobody waits for.
+    without: str | None = None
 
 
 def plans_for(work: Work) -> Planned:
     """Raises ComposiaError with what stands in the way."""
     if work.first.kind is Kind.VERIFY:
-        return Planned(*plan_verify(work.known, work.backups, work.begun))
+        proofs = plan_verify(work.known, work.backups, work.begun)
+        return Planned(proofs.plans, proofs.left, proofs.without)
     return Planned((_PLANNERS[work.first.kind](work),))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from composia.errors import Cancelled, ComposiaError, Conflict, Damaged
@@ -24,6 +25,18 @@ from composia.workflows.repository import holders, made
 #: Backups that one run of the schedule proves, those first whose item waits longest.
 PER_RUN = 10
 VERIFIABLE = frozenset({BackupStatus.SUCCESS, BackupStatus.PARTIAL, BackupStatus.UNPROVEN})
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """What a run of the schedule proves."""
+
+    #: A task for each of the backups that are due.
+    plans: tuple[VerifyPlan, ...] = ()
+    #: Why the rest has to wait: a node cannot be asked now.
+    left: str | None = None
+    #: What nobody waits for, and why: no node could be asked at any time.
+    without: str | None = None
 
 
 class VerifyPlan(Plan):
@@ -113,28 +126,43 @@ def plan_verify(
     backups: Sequence[Backup],
     begun: Collection[str] = (),
     limit: int = PER_RUN,
-) -> tuple[tuple[VerifyPlan, ...], str | None]:
-    """What a run of the schedule proves: a task for each of the backups that are due.
-
-    And why there is not one for all of them: whose node cannot be asked now waits.
+) -> Proofs:
+    """What a run of the schedule proves: whose node cannot be asked now waits.
 
     `begun`: what the same run has a task for already. A dump that the catalog says nothing of any
-    more cannot be imported by anybody: nobody waits for it.
+    more cannot be imported by anybody, and one of a service that is deployed nowhere by nobody yet:
+    nobody waits for them.
     """
     served = {_of(one) for one in backups if one.id in begun}
-    plans, left = list[VerifyPlan](), list[str]()
+    plans, left, without = list[VerifyPlan](), list[str](), list[str]()
     for backup in due(backups):
         if len(plans) + len(served) >= limit:
-            return tuple(plans), None
+            return Proofs(tuple(plans), None, _in_short(without))
         if _of(backup) in served or _is_of_nobody(known, backup):
+            continue
+        what = f"{backup.data_item} of {backup.service} on {backup.node}"
+        if _is_deployed_nowhere(known, backup):
+            without.append(f"{what} cannot be proven until {backup.service} is deployed")
             continue
         try:
             plans.append(plan_verify_backup(known, backup))
         except ComposiaError as error:
-            what = f"{backup.data_item} of {backup.service} on {backup.node}"
             left.append(f"{what} is not proven: {error.message}")
-    more = f" and {len(left) - 1} more" if len(left) > 1 else ""
-    return tuple(plans), f"{left[0]}{more}" if left else None
+    return Proofs(tuple(plans), _in_short(left), _in_short(without))
+
+
+def _in_short(reasons: Sequence[str]) -> str | None:
+    more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{reasons[0]}{more}" if reasons else None
+
+
+def _is_deployed_nowhere(known: Known, backup: Backup) -> bool:
+    """A dump whose service no node has; one that was never seen might have it."""
+    if backup.strategy not in dump.SAVED_BY or backup.service not in known.catalog.services:
+        return False
+    return not any(
+        known.nodes[node] is None or _has(known, node, backup.service) for node in known.nodes
+    )
 
 
 def _is_of_nobody(known: Known, backup: Backup) -> bool:

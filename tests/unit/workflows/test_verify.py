@@ -154,24 +154,40 @@ def test_a_run_of_the_schedule_proves_a_few_and_leaves_what_cannot_be_asked_now(
         backup("01C"),
         backup("01D", data_item="cache"),
     ]
-    plans, left = plan_verify(world.known, records, limit=2)
-    assert ([one.wanted.backup_id for one in plans], left) == (["01A", "01C"], None)
+    found = plan_verify(world.known, records, limit=2)
+    assert [one.wanted.backup_id for one in found.plans] == ["01A", "01C"]
+    assert (found.left, found.without) == (None, None)
 
 
 def test_what_cannot_be_asked_now_is_left_over_with_its_reason(world: World) -> None:
     world.change(online=set())
     records = [backup("01A", **DUMP), backup("01C"), backup("01D", service="gone", **DUMP)]
 
-    plans, left = plan_verify(world.known, records)
+    found = plan_verify(world.known, records)
 
-    assert plans == ()
-    assert "database of my-app on main is not proven" in str(left)
-    assert str(left).endswith("and 1 more")
+    assert (found.plans, found.without) == ((), None)
+    assert "database of my-app on main is not proven" in str(found.left)
+    assert str(found.left).endswith("and 1 more")
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen", "never seen"])
+def test_a_dump_of_a_service_that_no_node_has_is_named_and_not_waited_for(
+    world: World, *, seen: bool
+) -> None:
+    world.sees(main=node_state(), edge=node_state() if seen else None)
+    records = [backup("01A", **DUMP), backup("01C")]
+
+    found = plan_verify(world.known, records)
+
+    assert [one.wanted.backup_id for one in found.plans] == ["01C"]
+    words = "database of my-app on main cannot be proven until my-app is deployed"
+    assert found.without == (words if seen else None)
+    assert (found.left is None) is seen
 
 
 def test_an_item_that_the_run_has_a_task_for_is_not_proven_twice(world: World) -> None:
     records = [backup("01A", verified_at=NOW), backup("01B"), backup("01C", data_item="cache")]
 
-    plans, left = plan_verify(world.known, records, begun={"01A"}, limit=2)
+    found = plan_verify(world.known, records, begun={"01A"}, limit=2)
 
-    assert ([one.wanted.backup_id for one in plans], left) == (["01C"], None)
+    assert ([one.wanted.backup_id for one in found.plans], found.left) == (["01C"], None)

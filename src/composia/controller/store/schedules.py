@@ -123,7 +123,7 @@ class Schedules:
         await self._change(runs, RUNS.c.state == RunState.WAITING, reason=reason)
 
     async def take_runs(self, runs: Sequence[DueRun], task: str | None, reason: str | None) -> None:
-        """They have become a task, or there was nothing to do."""
+        """They have become a task, or there was nothing to do; `reason`: what was not done."""
         await self._change(runs, state=RunState.TAKEN, task=task, reason=reason)
 
     async def miss_runs(self, runs: Sequence[DueRun], reason: str) -> None:
