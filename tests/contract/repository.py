@@ -19,7 +19,9 @@ from composia.tools.shell import Command, Finished, LocalShell, Running
 from tests.lab import keys
 
 PASSWORD = "planted-rustic-secret"  # planted, to be looked for
-LABELS = Labels(node="main", service="my-app", item="uploads", task="01TASK")
+LABELS = Labels(
+    node="main", service="my-app", item="uploads", task="01TASK", marks=("kind=manual",)
+)
 PROFILE = f"""[repository]
 repository = "/repo"
 password = "{PASSWORD}"

@@ -226,7 +226,7 @@ async def test_the_snapshot_says_whose_it_is(place: Place, engine: RusticEngine)
 
     (found,) = await engine.snapshots()
     assert (found.id, found.host, found.label) == (saved.snapshot.id, "main", "my-app/uploads")
-    assert {"service=my-app", "item=uploads", "task=01TASK"} <= set(found.tags)
+    assert {"service=my-app", "item=uploads", "task=01TASK", "kind=manual"} <= set(found.tags)
     assert found.paths == ("/composia",)
     assert (saved.snapshot.size, saved.snapshot.files, found.size) == (5, 1, 5)
     assert saved.snapshot.added > 0

@@ -71,7 +71,12 @@ class MemoryEngine(Engine):
                 time=self.times[id_].isoformat(),
                 host=labels.node,
                 label=f"{labels.service}/{labels.item}",
-                tags=(f"service={labels.service}", f"item={labels.item}", f"task={labels.task}"),
+                tags=(
+                    f"service={labels.service}",
+                    f"item={labels.item}",
+                    f"task={labels.task}",
+                    *labels.marks,
+                ),
                 paths=("/composia",),
             )
             for id_, labels in self.kept.items()

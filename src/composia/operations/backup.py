@@ -28,6 +28,8 @@ class ItemToSave(BaseModel):
     name: str
     backup_id: str
     strategy: AnyBackupStrategy
+    #: Written on the snapshot: what nobody else knows of it once its record is lost.
+    marks: tuple[str, ...] = ()
 
 
 class ItemSaved(BaseModel):
@@ -121,7 +123,7 @@ class _Save:
         self.site.notes.log(f"Saving {item.name} ({item.strategy.strategy})")
         started_at, start = datetime.now(UTC), time.monotonic()
         try:
-            saved = await item.strategy.save(item.name, self.site)
+            saved = await item.strategy.save(item.name, replace(self.site, marks=item.marks))
         except Exception as error:
             self._failed(item, told(error), started_at, time.monotonic() - start)
             return

@@ -84,6 +84,8 @@ class Site:
     caddy: Caddy | None = None
     #: Whether a folder without anything in it may be saved: a service that moves may have one.
     empty_is_fine: bool = False
+    #: What is written on the snapshots that are made here, besides whose they are.
+    marks: tuple[str, ...] = ()
     #: Whether files of the catalog were changed on this node for the operation.
     files_changed: bool = False
     #: Send what an item looked like when it was saved to the controller, and ask for it again
@@ -109,7 +111,9 @@ class Site:
 
     def labels(self, item: str) -> Labels:
         """Whose data a snapshot of the item holds."""
-        return Labels(node=self.node, service=self.service, item=item, task=self.task)
+        return Labels(
+            node=self.node, service=self.service, item=item, task=self.task, marks=self.marks
+        )
 
 
 class Strategy(BaseModel, ABC):

@@ -35,6 +35,8 @@ class Labels(BaseModel):
     service: str
     item: str
     task: str
+    #: What more is written on it, as `name=value`.
+    marks: tuple[str, ...] = ()
 
 
 class Entry(BaseModel):

@@ -253,7 +253,8 @@ class ContainerEngine:
     ) -> AsyncIterator[Working]:
         """A backup at work; when the block fails, nothing of it stays."""
         name = self._container.new_name()
-        tags = f"service={labels.service},item={labels.item},task={labels.task},run={name}"
+        of = (f"service={labels.service}", f"item={labels.item}", f"task={labels.task}")
+        tags = ",".join((*of, *labels.marks, f"run={name}"))
         named = ("--host", labels.node, "--label", f"{labels.service}/{labels.item}")
         told = (*PROGRESS, "backup", *named, "--tag", tags, *words)
         try:

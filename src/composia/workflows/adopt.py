@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.model.names import NAME_PATTERN
 from composia.strategies import dump
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.tools.rustic import SnapshotInfo
-from composia.workflows.backup import backup_id
+from composia.workflows.backup import KIND, LIVE, TAKEN_LIVE, backup_id
 from composia.workflows.comparing import Compared, compare
 from composia.workflows.known import Known
 from composia.workflows.plan import Hold, Run
@@ -139,23 +139,31 @@ def adopted(
         return None
     task = tags.get("task") if TASK.fullmatch(tags.get("task", "")) else None
     known = items.get(f"{service}/{item}")
+    live = LIVE in snapshot.tags
     return Backup(
         id=_id(snapshot, task, item, node, taken),
         service=service,
         data_item=item,
         node=node,
         snapshot_id=snapshot.id,
-        status=BackupStatus.UNPROVEN,
+        # Whatever a verification finds: all of it comes back, and it was never whole.
+        status=BackupStatus.PARTIAL if live else BackupStatus.UNPROVEN,
+        error=TAKEN_LIVE if live else None,
+        kind=_kind(tags.get(KIND)),
         size=snapshot.size or 0,
         added=snapshot.added or 0,
         files=snapshot.files or 0,
         time=datetime.fromisoformat(snapshot.time),
         duration=snapshot.duration or 0.0,
         task_id=task,
-        strategy=_strategy(snapshot, known),
+        strategy=_strategy(snapshot, None if live else known),
         warnings=(REMARK,),
         exclude=known.exclude if known else (),
     )
+
+
+def _kind(tag: str | None) -> BackupKind:
+    return BackupKind(tag) if tag in set(BackupKind) else BackupKind.MANUAL
 
 
 def _id(

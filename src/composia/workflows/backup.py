@@ -24,6 +24,9 @@ from composia.workflows.opening import open_repository, with_id
 from composia.workflows.plan import Hold, PartlyDone, Plan, Run, instance
 from composia.workflows.sides import errors_of, names
 
+#: On a snapshot, as `name=value`: its record's kind, and that of a copy that is not whole.
+KIND = "kind"
+LIVE = "taken=live"
 #: An error quotes so many paths; the record's warnings have them all.
 QUOTED = 5
 #: Why a move's safety copy of an item that is saved stopped is not whole: it counts for nothing.
@@ -134,6 +137,7 @@ class BackupPlan(Plan):
                         name=item.name,
                         backup_id=backup_id(task, item.name, node),
                         strategy=item.strategy,
+                        marks=(f"{KIND}={self.kind}", *((LIVE,) if item.taken_live else ())),
                     )
                     for item in self.items
                 ),

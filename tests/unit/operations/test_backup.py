@@ -84,6 +84,12 @@ async def test_what_a_move_has_brought_is_saved(twins: Twins) -> None:
     assert errors(await save(twins, live("a"))) == {"a": None}
 
 
+async def test_each_snapshot_has_the_marks_of_its_item(twins: Twins) -> None:
+    marked = live("b").model_copy(update={"marks": ("kind=migration",)})
+    await save(twins, live("a"), marked)
+    assert [one.marks for one in twins.engine.kept.values()] == [(), ("kind=migration",)]
+
+
 async def test_a_backup_of_live_items_stops_nothing(twins: Twins) -> None:
     await save(twins, live("a"))
     assert twins.docker.done == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from composia.errors import Failure
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.operations.base import Operation
 from composia.operations.repository import CompareRepository, RepositoryCompared
 from composia.tools.rustic import SnapshotInfo
@@ -91,6 +91,22 @@ async def test_a_dump_is_known_by_its_name(world: World) -> None:
     tags = ("service=my-app", "item=uploads")
     (record,) = await adopted(world, snapshot(tags=tags, paths=("dump.sql",)))
     assert record.strategy == "database.pgdumpall"
+
+
+@pytest.mark.parametrize(
+    ("tags", "kind", "status"),
+    [
+        (("kind=before_restore",), BackupKind.BEFORE_RESTORE, BackupStatus.UNPROVEN),
+        (("kind=migration", "taken=live"), BackupKind.MIGRATION, BackupStatus.PARTIAL),
+        (("kind=unheard_of",), BackupKind.MANUAL, BackupStatus.UNPROVEN),
+    ],
+)
+async def test_a_safety_copy_is_one_still_and_what_was_taken_live_never_whole(
+    world: World, tags: tuple[str, ...], kind: BackupKind, status: BackupStatus
+) -> None:
+    (record,) = await adopted(world, snapshot(tags=("service=my-app", "item=uploads", *tags)))
+    assert (record.kind, record.status) == (kind, status)
+    assert (record.error is not None) is (status is BackupStatus.PARTIAL)
 
 
 async def test_an_item_that_is_dumped_now_may_have_been_saved_as_files(world: World) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from composia.errors import Cancelled, Conflict, Failure, NotFound, Told
+from composia.model.backup import BackupKind
 from composia.model.task import OpenMove
 from composia.operations.backup import DataSaved, ItemSaved, SaveData
 from composia.operations.base import Operation
@@ -197,6 +198,20 @@ def test_a_foreign_project_is_not_backed_up(world: World) -> None:
     world.sees(main=node_state(container("my-app", "web", folder="/elsewhere")))
     with pytest.raises(Conflict, match="/elsewhere"):
         planned(world)
+
+
+async def test_a_snapshot_is_marked_with_what_its_record_alone_would_know(world: World) -> None:
+    plan = planned(world)
+    first, second = plan.items
+    live = first.model_copy(update={"taken_live": True})
+    plan = plan.model_copy(update={"kind": BackupKind.MIGRATION, "items": (live, second)})
+    run = MemoryRun(node())
+    await plan.carry_out(run)
+    [saving] = [one for one in run.asked if isinstance(one, SaveData)]
+    assert [one.marks for one in saving.items] == [
+        ("kind=migration", "taken=live"),
+        ("kind=migration",),
+    ]
 
 
 async def test_a_good_backup_is_recorded_as_the_node_told_it(world: World) -> None:
