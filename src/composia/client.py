@@ -222,6 +222,11 @@ class Client:
         found: dict[str, Any] = (await self._send("GET", "/catalog")).json()
         return found
 
+    async def pull_catalog(self) -> dict[str, Any]:
+        """How the catalog stands once its remote was looked at."""
+        found: dict[str, Any] = (await self._send("POST", "/catalog/pull")).json()
+        return found
+
     async def catalog_files(self) -> list[str]:
         """The paths of all files."""
         found: list[str] = (await self._send("GET", "/catalog/files")).json()["items"]

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from composia.controller.catalog import Catalog
+from composia.controller.catalog import Catalog, CatalogStatus
 from composia.errors import Conflict, Failure, Invalid, NotFound, Stale
+from composia.tools.git import Git
 from composia.tools.shell import LocalShell
 from tests.contract.git_world import COMPOSE, World, commit, git, names, service, write
 
@@ -129,6 +130,35 @@ async def test_a_pull_brings_what_others_pushed_and_tells_it(world: World) -> No
     world.someone_pushes(service("blog"))
     await catalog.refresh()
     assert seen == [["app"], ["app", "blog"]]
+
+
+async def test_whoever_asks_for_a_pull_gets_what_was_pushed_before(world: World) -> None:
+    catalog = await world.catalog()
+    fetched = 0
+
+    class Counting(Git):
+        async def fetch(self, branch: str) -> str | None:
+            nonlocal fetched
+            fetched += 1
+            theirs = await super().fetch(branch)
+            if fetched == 1:
+                # Too late for the pull that is at work.
+                world.someone_pushes(service("new"))
+                others.extend(asyncio.create_task(catalog.pull()) for _ in range(3))
+                await asyncio.sleep(0)
+            return theirs
+
+    others: list[asyncio.Task[CatalogStatus]] = []
+    catalog._tree.git = Counting(LocalShell(), catalog._tree.folder)
+    await catalog.pull()
+    stands = await asyncio.gather(*others)
+
+    assert "new" in names(catalog.view())
+    assert [one.revision for one in stands] == [catalog.view().revision] * 3
+    assert fetched == 2
+
+    shutil.rmtree(world.remote)
+    assert (await catalog.pull()).state.value == "unreachable"
 
 
 async def test_a_service_that_was_pushed_just_now_is_found(world: World) -> None:

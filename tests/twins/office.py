@@ -14,6 +14,7 @@ from composia.controller.api.views import Overview
 from composia.controller.auth import Gate
 from composia.controller.catalog import CatalogFile, CatalogStatus
 from composia.controller.changes import Changes, FileChange
+from composia.controller.worktree import CatalogState
 from composia.errors import Conflict, NotFound, Problem, Stale
 from composia.model.backup import Backup, BackupDay, BackupStatus, Counted
 from composia.model.catalog import Broken, CatalogView, Service
@@ -511,6 +512,7 @@ class MemoryCatalog:
     commits: list[Commit] = field(default_factory=list)
     #: What the remote has, and the work tree only when somebody catches up.
     pushed: CatalogView | None = None
+    state: CatalogState = CatalogState.FRESH
     changed: dict[str, tuple[FileChange, ...]] = field(default_factory=dict)
 
     def view(self) -> CatalogView:
@@ -518,7 +520,11 @@ class MemoryCatalog:
 
     @property
     def status(self) -> CatalogStatus:
-        return CatalogStatus(revision=self.known.revision)
+        return CatalogStatus(state=self.state, revision=self.known.revision)
+
+    async def pull(self) -> CatalogStatus:
+        self.known = self.pushed or self.known
+        return self.status
 
     async def catch_up(self, service: str) -> None:
         self.known = self.pushed or self.known

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from composia.cli import tables
+from composia.cli import exits, tables
 from composia.cli.connect import call
 from composia.cli.options import as_json
 from composia.errors import Conflict, Invalid
@@ -29,6 +29,7 @@ def catalog() -> None:
     \b
     Examples:
       composia catalog status
+      composia catalog pull
       composia catalog show my-app/composia-meta.yaml
       composia catalog put my-app/composia-meta.yaml < composia-meta.yaml
       composia catalog edit my-app/composia-meta.yaml
@@ -40,12 +41,18 @@ def catalog() -> None:
 @as_json
 def status(*, json_: bool) -> None:
     """Show how the catalog stands to its remote."""
-    found = call(lambda client: client.catalog())
-    if json_:
-        tables.show_json(found)
-        return
-    shown = [(name, str(value)) for name, value in found.items() if value not in (None, [], "")]
-    tables.show_fields(shown)
+    _show(call(lambda client: client.catalog()), json_=json_)
+
+
+@catalog.command()
+@as_json
+@click.pass_context
+def pull(context: click.Context, *, json_: bool) -> None:
+    """Look at the remote now, and not only every `pull_interval`."""
+    found = call(lambda client: client.pull_catalog())
+    _show(found, json_=json_)
+    if found["state"] != "fresh":
+        context.exit(exits.FAILED)
 
 
 @catalog.command()
@@ -205,6 +212,14 @@ def _replace(path: Path, content: bytes) -> None:
         raise Invalid(f"{path} cannot be written: {error.strerror}") from error
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _show(found: Mapping[str, Any], *, json_: bool) -> None:
+    if json_:
+        tables.show_json(found)
+        return
+    shown = [(name, str(value)) for name, value in found.items() if value not in (None, [], "")]
+    tables.show_fields(shown)
 
 
 def _committed(made: Committed) -> None:

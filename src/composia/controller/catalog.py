@@ -66,6 +66,9 @@ class Catalog:
         self._looking = asyncio.Lock()
         self._pulling: asyncio.Task[None] | None = None
         self._catching: set[asyncio.Task[None]] = set()
+        #: The pull that was asked for and has not begun yet.
+        self._next: asyncio.Task[None] | None = None
+        self._at_work = asyncio.Lock()
 
     @property
     def status(self) -> CatalogStatus:
@@ -101,6 +104,18 @@ class Catalog:
         """Pull, and look. Never raises for the remote: the last view stays, `status` says why."""
         await self._tree.pull()
         return await self.current()
+
+    async def pull(self) -> CatalogStatus:
+        """Pull for somebody who knows that there is something new; how it stands then.
+
+        Those who come while a pull is at work share the next one: it may have looked before.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._pull_next())
+            self._catching.add(self._next)
+            self._next.add_done_callback(self._catching.discard)
+        await asyncio.shield(self._next)
+        return self.status
 
     async def catch_up(self, service: str) -> None:
         """Take what was pushed just now; a remote that is slow or away is not waited for long."""
@@ -236,6 +251,11 @@ class Catalog:
         interval = config.pull_interval if config.remote_url else GLANCE
         while True:
             await asyncio.sleep(interval)
+            await self._refresh_if_it_can()
+
+    async def _pull_next(self) -> None:
+        async with self._at_work:
+            self._next = None
             await self._refresh_if_it_can()
 
     async def _refresh_if_it_can(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from composia.cli import COMMANDS, cli
+from composia.controller.worktree import CatalogState
 from composia.model.schedule import Overdue
 from composia.model.task import Status, TaskError
 from tests.twins.office import NOW, MemoryOffice, node_state
@@ -166,6 +167,16 @@ def test_nodes_repository_and_catalog_are_shown(composia: Composia) -> None:
     assert "infra-backup" in composia("repo", "status").stdout
     assert composia("catalog", "show", "my-app/composia-meta.yaml").stdout == "name: my-app\n"
     assert "main, edge" in composia("config", "reload").stdout
+
+
+def test_a_pull_says_how_the_catalog_stands_by_its_exit_code_too(
+    composia: Composia, office: MemoryOffice
+) -> None:
+    pulled = composia("catalog", "pull")
+    assert (pulled.exit_code, "fresh" in pulled.stdout) == (0, True)
+    office.catalog.state = CatalogState.UNREACHABLE
+    pulled = composia("catalog", "pull")
+    assert (pulled.exit_code, "unreachable" in pulled.stdout) == (1, True)
 
 
 def test_a_file_of_the_catalog_is_written_from_standard_input(

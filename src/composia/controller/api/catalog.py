@@ -46,6 +46,13 @@ async def get_catalog(desk: AtDesk) -> CatalogStatus:
     return desk.office.catalog.status
 
 
+@router.post("/pull", **answers())
+async def pull(desk: AtDesk) -> CatalogStatus:
+    """Look at the remote now, and not only when its time comes; a body is not looked at."""
+    desk.caller.must(Scope.OPERATE)
+    return await desk.office.catalog.pull()
+
+
 @router.get("/files", **answers(errors.Failure))
 async def list_files(desk: AtDesk) -> Page[str]:
     """The paths of all files; what of a name is no UTF-8 is replaced by U+FFFD."""

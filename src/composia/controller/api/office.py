@@ -217,6 +217,10 @@ class Catalog(Protocol):
 
     def view(self) -> CatalogView: ...
 
+    async def pull(self) -> CatalogStatus:
+        """Take what the remote has now; the status says what was in the way."""
+        ...
+
     async def catch_up(self, service: str) -> None:
         """Take what was pushed just now, as far as the remote answers soon."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx2
 import pytest
 
+from composia.controller.worktree import CatalogState
 from tests.twins.office import REVISION, SNAPSHOT, MemoryOffice
 
 Client = httpx2.AsyncClient
@@ -119,6 +120,22 @@ async def test_a_catalog_that_has_moved_on_is_not_overwritten(admin: Client) -> 
 
 async def test_nothing_is_written_without_a_revision(admin: Client) -> None:
     assert (await admin.put(FILE, content=b"x")).status_code == 422
+
+
+async def test_the_catalog_is_pulled_at_once_whatever_a_webhook_sends(
+    admin: Client, office: MemoryOffice
+) -> None:
+    office.catalog.pushed = office.catalog.known.model_copy(update={"revision": "b" * 40})
+    answer = await admin.post("/catalog/pull", json={"ref": "refs/heads/main"})
+    assert (answer.status_code, answer.json()["revision"]) == (200, "b" * 40)
+    assert answer.json() == (await admin.get("/catalog")).json()
+
+    office.catalog.state = CatalogState.UNREACHABLE
+    answer = await admin.post("/catalog/pull")
+    assert (answer.status_code, answer.json()["state"]) == (200, "unreachable")
+
+    admin.headers["Authorization"] = "Bearer read-token"
+    assert (await admin.post("/catalog/pull")).status_code == 403
 
 
 async def test_config_is_read_again(admin: Client, office: MemoryOffice) -> None:
