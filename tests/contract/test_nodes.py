@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from composia.errors import Cancelled, CommandFailed, NodeLost
+from composia.errors import Cancelled, CommandFailed, Failure, NodeLost
+from composia.operations import messages
 from composia.operations.messages import Outcome
 from composia.operations.service import Deploy
 from tests.contract.nodes_world import Asked, NodesWorld, channel_world, memory_world
@@ -205,3 +206,15 @@ async def never() -> dict[str, Any]:
 
 async def until_done(world: NodesWorld) -> None:
     await until(lambda: world.done)
+
+
+async def test_a_question_too_long_for_the_channel_is_refused_and_the_node_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with channel_world(tmp_path) as world:
+        world.works(changes)
+        with monkeypatch.context() as patched:
+            patched.setattr(messages, "LARGEST_MESSAGE", 100)
+            with pytest.raises(Failure, match="too long to be asked"):
+                await asked(world, a_question())
+        assert (await asked(world, a_question(2))).result == {"changed": True}

@@ -16,9 +16,10 @@ from composia.agent import wires
 from composia.controller import agents
 from composia.controller.agents import NodeGate
 from composia.controller.api import problems
-from composia.controller.serving import LARGEST_MESSAGE, PING, PONG
+from composia.controller.serving import PING, PONG
 from composia.controller.wires import Wires
 from composia.model.config import NodeConfig
+from composia.operations.messages import LARGEST_MESSAGE
 from composia.tools.wire import Wire
 from tests.contract.nodes_world import Asked
 

@@ -18,6 +18,7 @@ from composia.agent.readings import Readings
 from composia.agent.relays import Relays
 from composia.errors import Failure
 from composia.operations.messages import (
+    LARGEST_MESSAGE,
     PROTOCOL,
     Acknowledge,
     Ask,
@@ -43,7 +44,6 @@ HEARTBEAT = 3.0
 WELCOME = 10.0
 #: Seconds after which outcomes that were not acknowledged are told again.
 REPEAT = 10.0
-LARGEST_MESSAGE = 16 * 1024 * 1024
 
 _controller: TypeAdapter[Message] = TypeAdapter(FromController)
 

@@ -138,7 +138,7 @@ class Executor:
             # It had not begun, or was told so twice.
             outcome = Outcome(key=ask.key, error=self._stopped())
         # What has ended has ended: nobody cancels that any more.
-        await asyncio.shield(self._end(outcome))
+        await asyncio.shield(self._end(outcome.fitting()))
 
     async def _outcome(self, ask: Ask) -> Outcome:
         if self._journal.is_outdated(ask):

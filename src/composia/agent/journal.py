@@ -17,7 +17,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, ValidationError
 
 from composia.errors import Failure
-from composia.operations.messages import Ask, Outcome
+from composia.operations.messages import LARGEST_MESSAGE, Ask, Outcome
 from composia.tools import durable
 
 #: How long an acknowledged outcome is kept, and one that nobody has ever acknowledged.
@@ -148,7 +148,11 @@ def _entries(folder: Path) -> Iterator[Entry]:
         if path.name == EPOCHS or path.name.startswith("."):
             continue
         try:
-            yield Entry.model_validate_json(path.read_bytes())
+            entry = Entry.model_validate_json(path.read_bytes())
+            # Of an older version: every connection would end with it.
+            if entry.outcome and path.stat().st_size > LARGEST_MESSAGE:
+                entry.outcome = entry.outcome.fitting()
+            yield entry
         except ValidationError as error:
             raise Failure(
                 f"{path} cannot be understood: it may be of another version of Composia",

@@ -11,9 +11,18 @@ from composia.controller.asking import Question
 from composia.controller.channel import Channel
 from composia.controller.first import first
 from composia.controller.node import KnownNode
-from composia.errors import Cancelled, GivenUp, NodeLost
+from composia.errors import Cancelled, Failure, GivenUp, NodeLost
 from composia.model.task import StepProgress, Waiting
-from composia.operations.messages import Ask, Cancel, LogLine, Noted, Outcome, Progress, Revoke
+from composia.operations.messages import (
+    LARGEST_MESSAGE,
+    Ask,
+    Cancel,
+    LogLine,
+    Noted,
+    Outcome,
+    Progress,
+    Revoke,
+)
 
 _GONE = "Add the node to config.yaml again."
 
@@ -60,6 +69,7 @@ class Questions:
 
     async def ask(self, node: str, question: Question) -> Outcome:
         """See `asking.Nodes`."""
+        _refuse_too_long(question)
         slot = _Asked(question, asyncio.get_running_loop().create_future())
         self._asked[(node, question.key)] = slot
         try:
@@ -111,6 +121,23 @@ class Questions:
         return self._patience if question.patience is None else question.patience
 
 
+def _refuse_too_long(question: Question) -> None:
+    if not _as_message(question).fits():
+        raise Failure(
+            f"{question.step} is too long to be asked: more than {LARGEST_MESSAGE >> 20} MiB",
+            hint="Let the task do less at once.",
+        )
+
+
+def _as_message(question: Question) -> Ask:
+    return Ask(
+        key=question.key,
+        task=question.task,
+        step=question.step,
+        operation=question.operation,
+    )
+
+
 async def _send(channel: Channel, question: Question) -> None:
     if not question.sent:
         await question.sending()
@@ -119,14 +146,7 @@ async def _send(channel: Channel, question: Question) -> None:
         # Also right for a question that never arrived: it is refused from then on.
         channel.send(Revoke(key=question.key))
         return
-    channel.send(
-        Ask(
-            key=question.key,
-            task=question.task,
-            step=question.step,
-            operation=question.operation,
-        )
-    )
+    channel.send(_as_message(question))
 
 
 async def _outcome(slot: _Asked, channel: Channel) -> Outcome | None:

@@ -16,6 +16,7 @@ from structlog import get_logger
 from composia.controller.app import create_app
 from composia.errors import Failure
 from composia.model.config import ControllerConfig
+from composia.operations.messages import LARGEST_MESSAGE
 
 #: Seconds between two signs of life that an agent is asked for, and for its answer.
 PING, PONG = 2.0, 3.0
@@ -24,8 +25,6 @@ GRACE = 3
 #: Seconds that an idle connection is kept: longer than agents do, or one that they are about to use
 #: would be closed under them.
 KEEP = 60
-#: Bytes of one message of an agent.
-LARGEST_MESSAGE = 16 * 1024 * 1024
 
 #: Objects between two looks for garbage. A page makes some thousands, and drops them by itself;
 #: with Python's 700, every sixtieth page waited until the whole heap had been looked through.

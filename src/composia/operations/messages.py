@@ -11,17 +11,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from composia.errors import Told
+from composia.errors import Failure, Told
 from composia.model.node import NodeState
 from composia.model.service import RepositoryRef
 from composia.operations import AnyOperation, AnyReading
 
 #: Grows with every change that an older peer would misunderstand.
 PROTOCOL = 4
+#: Bytes of one message. A longer one ends the connection, and every one after it in the same way.
+LARGEST_MESSAGE = 16 * 1024 * 1024
 
 
 class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def fits(self) -> bool:
+        """Whether the other end takes a message of this length."""
+        return len(self.model_dump_json().encode()) <= LARGEST_MESSAGE
 
 
 # Agent to controller.
@@ -76,6 +82,16 @@ class Outcome(Message):
     key: str
     result: dict[str, Any] | None = None
     error: Told | None = None
+
+    def fitting(self) -> Outcome:
+        """The same; where it is too long to be told, that it is."""
+        if self.fits():
+            return self
+        error = Failure(
+            f"what came of it is too long to be told: more than {LARGEST_MESSAGE >> 20} MiB",
+            hint="Let the task do less at once. What it did on the node is done.",
+        )
+        return Outcome(key=self.key, error=error.as_told())
 
 
 class ReadingFailed(Message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -18,6 +18,8 @@ from composia.strategies.base import Site
 from composia.tools.rustic import Part, SnapshotInfo
 
 LOCK = "repository.lock"
+#: Snapshots that one answer describes, each in half a KiB.
+DESCRIBED = 5000
 MOUNT_HINT = "Is the right disk mounted, and does the rustic profile name the right place?"
 
 
@@ -90,7 +92,8 @@ class RepositoryCompared(BaseModel):
     size: int | None = None
     #: Of those asked for: the ids that are not there.
     missing: tuple[str, ...] = ()
-    #: How many are there that were not asked for; described where that was wanted.
+    #: How many are there that were not asked for; described where that was wanted, the oldest
+    #: first, and so many at once as one answer can tell.
     unknown: int = 0
     described: tuple[SnapshotInfo, ...] = ()
 
@@ -104,6 +107,8 @@ class CompareRepository(Operation[RepositoryCompared]):
     op: Literal["compare_repository"] = "compare_repository"
     snapshot_ids: tuple[str, ...]
     describe: bool = False
+    #: Only those after this snapshot, which an earlier answer has described.
+    after: SnapshotInfo | None = None
 
     files: ClassVar[Files] = Files.IF_ABSENT
     result: ClassVar[type[BaseModel]] = RepositoryCompared
@@ -119,8 +124,12 @@ class CompareRepository(Operation[RepositoryCompared]):
             size=await size_of(site),
             missing=tuple(id_ for id_ in self.snapshot_ids if id_ not in listed),
             unknown=len(unknown),
-            described=tuple(sorted(unknown, key=_age)) if self.describe else (),
+            described=self._next(unknown) if self.describe else (),
         )
+
+    def _next(self, unknown: Sequence[SnapshotInfo]) -> tuple[SnapshotInfo, ...]:
+        left = (one for one in unknown if self.after is None or _age(one) > _age(self.after))
+        return tuple(sorted(left, key=_age)[:DESCRIBED])
 
 
 def _age(snapshot: SnapshotInfo) -> tuple[str, str]:

@@ -132,11 +132,14 @@ class Saved(BaseModel):
     snapshot: Snapshot
     #: What the source looked like, as tools.manifest writes it; None for a stream.
     manifest: bytes | None = None
-    #: Paths that could not be read, as people know them: the backup is partial.
+    #: Paths that could not be read, as people know them: the backup is partial. The first of them,
+    #: and how many more there are; the manifest has them all.
     unread: tuple[str, ...] = ()
+    more_unread: int = 0
     #: Paths that changed while they were read, as people know them (`./data/x`, `cache/x`); the
-    #: manifest marks the same paths by its own names.
+    #: manifest marks the same paths by its own names, and all of them.
     changed: tuple[str, ...] = ()
+    more_changed: int = 0
     #: Other remarks for people.
     warnings: tuple[str, ...] = ()
 
@@ -206,8 +209,6 @@ class Wanted(BaseModel):
     saved_by: str
     #: What the backup's strategy excluded: carried across from the live data.
     exclude: tuple[str, ...] = ()
-    #: Paths that changed while they were saved: they may differ from the manifest.
-    changed: tuple[str, ...] = ()
     #: Only this path of the item, as ListSnapshot names it: `files/data/uploads/logo.png`.
     path: str | None = None
 

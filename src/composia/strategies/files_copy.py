@@ -28,6 +28,9 @@ from composia.tools.paths import IncludePath
 from composia.tools.rustic import SavedTree
 from composia.tools.rustic_output import few
 
+#: So many paths of a kind are told one by one: a record holds them, and so does the outcome.
+NAMED = 1000
+
 
 class FilesCopy(BackupStrategy):
     """Save paths and volumes while the service runs."""
@@ -76,11 +79,14 @@ class FilesCopy(BackupStrategy):
             unread=tuple(path for path in unread if path.startswith(sources.KEYS)),
             live=self.needs is not Needs.STOPPED,
         )
+        changed = sorted(seen.changed | gone)
         return Saved(
             snapshot=tree.snapshot,
             manifest=await asyncio.to_thread(kept.write),
-            unread=tuple(map(_known_as, unread)),
-            changed=tuple(_known_as(path) for path in sorted(seen.changed | gone)),
+            unread=tuple(map(_known_as, unread[:NAMED])),
+            more_unread=len(unread[NAMED:]),
+            changed=tuple(map(_known_as, changed[:NAMED])),
+            more_changed=len(changed[NAMED:]),
             warnings=(*_remark(left_out), *await self._warnings(site, found, before)),
         )
 

@@ -252,19 +252,24 @@ def _of_snapshot(saved: Saved) -> dict[str, Any]:
         "size": snapshot.size,
         "added": snapshot.added,
         "files": snapshot.files,
-        "error": f"could not be read: {_quoted(saved.unread)}" if saved.unread else None,
+        "error": f"could not be read: {_quoted(saved)}" if saved.unread else None,
         "warnings": (
-            *(f"could not be read: {path}" for path in saved.unread),
-            *(f"changed while it was read: {path}" for path in saved.changed),
+            *_warnings("could not be read", saved.unread, saved.more_unread),
+            *_warnings("changed while it was read", saved.changed, saved.more_changed),
             *saved.warnings,
         ),
         "changed": saved.changed,
     }
 
 
-def _quoted(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - QUOTED} more" if len(paths) > QUOTED else ""
-    return names(paths[:QUOTED]) + more
+def _warnings(what: str, paths: Sequence[str], more: int) -> list[str]:
+    others = [f"{what}: {more:,} more, which are not named here"] if more else []
+    return [*(f"{what}: {path}" for path in paths), *others]
+
+
+def _quoted(saved: Saved) -> str:
+    left = len(saved.unread[QUOTED:]) + saved.more_unread
+    return names(saved.unread[:QUOTED]) + (f" and {left} more" if left else "")
 
 
 def _result(

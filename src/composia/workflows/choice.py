@@ -196,7 +196,6 @@ def as_wanted(backup: Backup) -> Wanted:
         original=backup.original,
         saved_by=backup.strategy or "",
         exclude=backup.exclude,
-        changed=backup.changed,
     )
 
 

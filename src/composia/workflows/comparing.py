@@ -47,11 +47,28 @@ async def compare(
         describe=describe,
     )
     listed = await run.on(node, "compare_repository", operation)
+    if describe:
+        listed = await _all_described(run, node, operation, listed)
     compared = Compared(known, listed)
     await run.control(
         "note_missing", "note_missing", looked_for=sorted(known), missing=list(compared.missing)
     )
     return compared
+
+
+async def _all_described(
+    run: Run, node: str, operation: CompareRepository, listed: RepositoryCompared
+) -> RepositoryCompared:
+    """The same, with all that are unknown described: one answer cannot tell of very many."""
+    described, number = listed.described, 1
+    while described and len(described) < listed.unknown:
+        number += 1
+        further = operation.model_copy(update={"after": described[-1]})
+        found = await run.on(node, f"compare_repository_{number}", further)
+        if not found.described:
+            break
+        described += found.described
+    return listed.model_copy(update={"described": described})
 
 
 def quoted(ids: Sequence[str]) -> str:

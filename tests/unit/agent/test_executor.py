@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from composia.agent import journal as journals
 from composia.agent.executor import Executor
 from composia.agent.journal import Journal
 from composia.agent.outbox import Outbox
 from composia.agent.sites import Errand, Sites
+from composia.errors import Failure
 from composia.model.service import ServiceRef
+from composia.operations import messages
 from composia.operations.base import Files
 from composia.operations.messages import Ask, Outcome
 from composia.operations.repository import ForgetSnapshot
@@ -191,6 +194,34 @@ async def test_a_repeated_question_gets_the_first_answer(agent: Agent) -> None:
         await executor.ask(a_question())
         assert await agent.outcome(times=2) == first
     assert agent.engine.asked == 1
+
+
+async def test_an_outcome_too_long_for_the_channel_is_told_as_a_failure(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "LARGEST_MESSAGE", 1000)
+    agent.engine.breaks = Failure("x" * 1000)
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        outcome = await agent.outcome()
+    assert outcome.error
+    assert "too long to be told" in outcome.error.message
+
+
+async def test_one_that_an_older_agent_has_kept_is_told_so_too(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.engine.breaks = Failure("x" * 1000)
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await agent.outcome()
+    for module in (messages, journals):
+        monkeypatch.setattr(module, "LARGEST_MESSAGE", 1000)
+    async with agent.running() as executor:
+        executor.tell_outcomes()
+        again = await agent.outcome(times=2)
+    assert again.error
+    assert "too long to be told" in again.error.message
 
 
 async def test_the_node_is_shown_with_its_new_files_before_the_answer(agent: Agent) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from composia.errors import Conflict, Failure
-from composia.operations import tidying
+from composia.operations import repository, tidying
 from composia.operations.repository import CompareRepository
 from composia.operations.tidying import ForgetSnapshots, PruneRepository, TagOfOurs
 from composia.strategies.base import Site
@@ -138,6 +138,22 @@ async def test_one_with_a_snapshot_of_ours_missing_is_not(tmp_path: Path) -> Non
     with pytest.raises(Conflict, match="ffffffffffff"):
         await pruning(engine.holds(), UNKNOWN).perform(site(tmp_path, engine))
     assert engine.pruned == 0
+
+
+async def test_very_many_are_described_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "DESCRIBED", 2)
+    engine = a_repository()
+    there = {engine.holds() for _ in range(5)}
+    asking, seen = _comparing(describe=True), list[str]()
+    for expected in (2, 2, 1, 0):
+        found = await asking.perform(site(tmp_path, engine))
+        assert (found.unknown, len(found.described)) == (5, expected)
+        seen += [one.id for one in found.described]
+        if found.described:
+            asking = asking.model_copy(update={"after": found.described[-1]})
+    assert (len(seen), set(seen)) == (5, there)
 
 
 async def test_records_and_repository_are_compared_both_ways(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from composia.errors import Failure
+from composia.strategies import files_copy
 from composia.strategies.base import Saved
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.files_tar_after_stop import FilesTarAfterStop
@@ -86,6 +87,37 @@ async def test_files_that_change_or_come_and_go_are_named(twins: Twins, uploads:
         "./data/uploads/file",
         "./data/uploads/new",
     )
+
+
+async def test_of_very_many_that_changed_the_first_are_named_and_the_others_counted(
+    twins: Twins, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_copy, "NAMED", 2)
+    for number in range(5):
+        (uploads / f"{number}").write_text("")
+
+    def meanwhile() -> None:
+        for number in range(5):
+            (uploads / f"{number}").chmod(0o600)
+
+    twins.engine.meanwhile = meanwhile
+    saved = await save(twins)
+    assert (saved.changed, saved.more_changed) == (("./data/uploads/0", "./data/uploads/1"), 3)
+    assert saved.manifest
+    assert len(manifest.read(saved.manifest).changed) == 5
+
+
+async def test_of_very_many_that_could_not_be_read_the_first_are_named_and_the_others_counted(
+    twins: Twins, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_copy, "NAMED", 2)
+    for number in range(5):
+        (uploads / f"{number}").write_text("")
+    twins.engine.unread = tuple(f"files/data/uploads/{n}" for n in range(5))
+    saved = await save(twins)
+    assert (len(saved.unread), saved.more_unread) == (2, 3)
+    assert saved.manifest
+    assert len(manifest.read(saved.manifest).unread) == 5
 
 
 async def test_an_empty_source_fails_and_is_named(twins: Twins, uploads: Path) -> None:

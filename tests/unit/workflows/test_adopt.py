@@ -164,6 +164,25 @@ async def test_many_are_kept_in_several_steps(world: World) -> None:
     ]  # fmt: skip
 
 
+async def test_very_many_are_asked_for_piece_by_piece(world: World) -> None:
+    found = [snapshot(f"{number:x}".rjust(8, "a")) for number in range(5)]
+
+    def node(name: str, operation: Operation[Any]) -> Answer:
+        assert isinstance(operation, CompareRepository)
+        at = found.index(operation.after) + 1 if operation.after else 0
+        return RepositoryCompared(
+            repository_id=REPOSITORY, snapshots=5, unknown=5, described=tuple(found[at : at + 2])
+        )
+
+    run = MemoryRun(node)
+    run.controlled["known_snapshots"] = {}
+    result = await plan_adopt(world.known, AdoptRequest()).carry_out(run)
+    assert result["adopted"] == 5
+    assert [step for step, _ in run.steps if step.startswith("compare")] == [
+        "compare_repository", "compare_repository_2", "compare_repository_3",
+    ]  # fmt: skip
+
+
 # Which repository.
 
 

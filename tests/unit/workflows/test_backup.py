@@ -274,6 +274,21 @@ async def test_many_unread_paths_are_counted_in_the_error_and_kept_in_the_record
     assert len(records(run)["uploads"]["warnings"]) == 9
 
 
+async def test_what_is_not_named_any_more_is_counted(world: World) -> None:
+    found = saved(unread=("./a", "./b"), changed=("./c",))
+    found = found.model_copy(update={"more_unread": 400_000, "more_changed": 7})
+    run = MemoryRun(node(lambda name: found))
+    with pytest.raises(PartlyDone, match="and 400000 more"):
+        await planned(world).carry_out(run)
+    assert records(run)["uploads"]["warnings"] == [
+        "could not be read: ./a",
+        "could not be read: ./b",
+        "could not be read: 400,000 more, which are not named here",
+        "changed while it was read: ./c",
+        "changed while it was read: 7 more, which are not named here",
+    ]
+
+
 async def test_files_that_changed_are_warnings_of_a_good_backup(world: World) -> None:
     run = MemoryRun(node(lambda name: saved(changed=("./data/uploads/log",))))
     await planned(world).carry_out(run)
