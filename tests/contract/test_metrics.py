@@ -20,7 +20,7 @@ from composia.controller.metrics import METRICS, expected, metrics
 from composia.controller.store.moves import DONE
 from composia.controller.store.store import Store
 from composia.controller.store.tasks import NewTask
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.model.catalog import CatalogView
 from composia.model.config import BackupConfig, ControllerConfig, Offsite
 from composia.model.offsite import CopyState
@@ -90,12 +90,13 @@ async def test_a_missing_damaged_or_failed_backup_is_not_the_last_good_one(
         _backup(1, missing=True, verified_at=_at(10)),
         _backup(2, damaged=True),
         _backup(3, status=BackupStatus.PARTIAL, verified_at=_at(11)),
+        _backup(4, kind=BackupKind.BEFORE_RESTORE, verified_at=_at(12)),
     ])  # fmt: skip
 
     [last] = await store.last_good_backups()
     [verified] = await store.last_verified()
 
-    assert last.size == 100
+    assert (last.size, last.at[:13]) == (100, f"{_at(0):%Y-%m-%dT%H}")
     assert verified.proven_at.startswith("2026-11-24T11:00:00")
 
 

@@ -70,7 +70,7 @@ def backup_subject(service: str, item: str, node: str) -> str:
 def news_of(ended: Ended) -> News:
     """What is to be told of it, and what it has settled. A cancelled task is no news."""
     for record in ended.backups:
-        if record.task_id == ended.task.id and record.status is BackupStatus.SUCCESS:
+        if record.task_id == ended.task.id and record.is_good:
             where = backup_subject(record.service, record.data_item, record.node)
             yield Over(where, f"backup {record.id}")
     if tells := _TELLS.get(ended.task.type):

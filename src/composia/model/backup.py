@@ -23,6 +23,11 @@ class BackupKind(StrEnum):
     BEFORE_UPDATE = "before_update"
 
 
+#: Taken of data that somebody was about to replace, and so perhaps of what was broken: nothing
+#: chooses one by itself, and it stands for no day, week, month or year.
+SAFETY_COPIES = frozenset({BackupKind.BEFORE_RESTORE, BackupKind.BEFORE_UPDATE})
+
+
 class Counted(BaseModel):
     """All records together. `added` in bytes, of those whose snapshot is there."""
 
@@ -95,3 +100,8 @@ class Backup(BaseModel):
         what cannot be compared with anything but itself stays unproven, though it is verified.
         """
         return self.status is BackupStatus.SUCCESS and not self.damaged
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is what a restore starts from where nobody names another one."""
+        return self.is_whole and not self.missing and self.kind not in SAFETY_COPIES

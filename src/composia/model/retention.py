@@ -13,14 +13,12 @@ from datetime import datetime, timedelta, tzinfo
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.model.backup import Backup, BackupKind, BackupStatus
+from composia.model.backup import SAFETY_COPIES, Backup, BackupKind, BackupStatus
 from composia.model.meta import Keep
 
 ALL = -1
 #: However short the policy is: what a restore or an update replaced, and what was not whole.
 SPARED = timedelta(days=7)
-#: Taken of data that somebody was about to replace: they stand for no day, week, month or year.
-SAFETY_COPIES = frozenset({BackupKind.BEFORE_RESTORE, BackupKind.BEFORE_UPDATE})
 SPARED_KINDS = SAFETY_COPIES | {BackupKind.MIGRATION}
 
 NO_POLICY = "no `keep` is set: everything stays"
@@ -110,9 +108,9 @@ class _Reasons:
         self._now = now
         self._otherwise = otherwise
         whole = [one for one in newest_first if counts(one)]
-        self._newest = whole[0] if whole else None
-        self._verified = last_verified(newest_first)
         regular = [one for one in whole if one.kind not in SAFETY_COPIES]
+        self._newest = next(iter(regular or whole), None)
+        self._verified = last_verified(newest_first)
         self._rules = _by_rules(regular, keep, zone) if keep else {}
 
     def to_keep(self, backup: Backup) -> Iterator[str]:
@@ -164,10 +162,12 @@ def _fault(backup: Backup) -> str:
 
 
 def last_verified(newest_first: Iterable[Backup]) -> Backup | None:
-    """The one that is known to come back: of all that are whole, or where there is none, of any."""
+    """The one that is known to come back: of all good ones, or where there is none, of any."""
     proven = [one for one in newest_first if one.verified_at and one.snapshot_id]
     there = [one for one in proven if not one.missing]
-    return next((one for one in there if one.is_whole), next(iter(there), None))
+    good = [one for one in there if one.is_good]
+    regular = [one for one in there if one.kind not in SAFETY_COPIES]
+    return next(iter(good or regular or there), None)
 
 
 #: Name in the policy, and the period that a time belongs to.

@@ -140,6 +140,8 @@ class Saved(BaseModel):
     #: manifest marks the same paths by its own names, and all of them.
     changed: tuple[str, ...] = ()
     more_changed: int = 0
+    #: What there was nothing in, as people know it, where that is fine: no whole backup either.
+    empty: tuple[str, ...] = ()
     #: Other remarks for people.
     warnings: tuple[str, ...] = ()
 

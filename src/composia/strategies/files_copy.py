@@ -87,6 +87,7 @@ class FilesCopy(BackupStrategy):
             more_unread=len(unread[NAMED:]),
             changed=tuple(map(_known_as, changed[:NAMED])),
             more_changed=len(changed[NAMED:]),
+            empty=sources.empty_ones(found, seen),
             warnings=(*_remark(left_out), *await self._warnings(site, found, before)),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -83,17 +83,23 @@ def excluded(sources: Iterable[Source], seen: Manifest) -> list[str]:
 
 def refuse_empty(sources: Iterable[Source], seen: Manifest, site: Site) -> None:
     """Raise Failure for a source in which there is nothing to save."""
-    if site.empty_is_fine:
-        return
-    by_source: Mapping[str, Manifest] = {one.known_as: seen.within(one.key) for one in sources}
-    for name, part in by_source.items():
-        root = part.entries.get(b"")
-        if root and root.type == "dir" and len(part.entries) == 1 and not part.unread:
-            raise Failure(
-                f"`{name}` of {site.service} is empty on {site.node}: there is nothing to save",
-                hint="Is it the right place, and is its disk mounted? Else take it out of"
-                " `include` until there is something in it.",
-            )
+    if not site.empty_is_fine and (found := empty_ones(sources, seen)):
+        raise Failure(
+            f"`{found[0]}` of {site.service} is empty on {site.node}: there is nothing to save",
+            hint="Is it the right place, and is its disk mounted? Else take it out of"
+            " `include` until there is something in it.",
+        )
+
+
+def empty_ones(sources: Iterable[Source], seen: Manifest) -> tuple[str, ...]:
+    """The sources in which there is nothing, as people know them."""
+    return tuple(one.known_as for one in sources if _is_empty(seen.within(one.key)))
+
+
+def _is_empty(part: Manifest) -> bool:
+    root = part.entries.get(b"")
+    is_folder = root is not None and root.type == "dir"
+    return is_folder and len(part.entries) == 1 and not part.unread
 
 
 async def _look(source: Source) -> Manifest:

@@ -34,6 +34,8 @@ TAKEN_LIVE = (
     "taken while the service ran, for a move stops nothing for its safety copy: the item's own"
     " strategy stops the service first"
 )
+#: The same of one with nothing in it, which may be what has just gone wrong.
+EMPTY = "there was nothing in "
 #: What to do about paths that could not be read.
 UNREAD = (
     "They are missing in the backup. Look at them on the node (who may read them: rustic reads as "
@@ -167,7 +169,7 @@ class BackupPlan(Plan):
             error = item.error.message if item.error else "nothing was said about it"
             return Backup(**common, snapshot_id=None, status=BackupStatus.FAILED, error=error)
         found = _of_snapshot(item.saved)
-        if named.taken_live and not item.saved.unread:
+        if named.taken_live and not found["error"]:
             found |= {"status": BackupStatus.PARTIAL, "error": TAKEN_LIVE}
         return Backup(**common, **found)
 
@@ -245,14 +247,14 @@ def backup_id(task: str, item: str, node: str) -> str:
 
 
 def _of_snapshot(saved: Saved) -> dict[str, Any]:
-    snapshot = saved.snapshot
+    snapshot, error = saved.snapshot, _fault(saved)
     return {
         "snapshot_id": snapshot.id,
-        "status": BackupStatus.PARTIAL if saved.unread else BackupStatus.SUCCESS,
+        "status": BackupStatus.PARTIAL if error else BackupStatus.SUCCESS,
         "size": snapshot.size,
         "added": snapshot.added,
         "files": snapshot.files,
-        "error": f"could not be read: {_quoted(saved)}" if saved.unread else None,
+        "error": error,
         "warnings": (
             *_warnings("could not be read", saved.unread, saved.more_unread),
             *_warnings("changed while it was read", saved.changed, saved.more_changed),
@@ -260,6 +262,13 @@ def _of_snapshot(saved: Saved) -> dict[str, Any]:
         ),
         "changed": saved.changed,
     }
+
+
+def _fault(saved: Saved) -> str | None:
+    """Why it is not whole."""
+    if saved.unread:
+        return f"could not be read: {_quoted(saved)}"
+    return f"{EMPTY}{names(saved.empty)}" if saved.empty else None
 
 
 def _warnings(what: str, paths: Sequence[str], more: int) -> list[str]:
@@ -283,12 +292,20 @@ def _result(
     wrong = [
         f"{record.data_item} on {record.node}: {record.status}: {record.error}"
         for record in records
-        if record.status is not BackupStatus.SUCCESS and record.error != TAKEN_LIVE
+        if record.status is not BackupStatus.SUCCESS and not _is_fine(record)
     ]
     wrong += [f"{node}: {problem.message}" for node, problem in _problems(outcomes).items()]
     if wrong:
         raise PartlyDone("; ".join(wrong), result=result, hint=_hint(outcomes))
     return result
+
+
+def _is_fine(record: Backup) -> bool:
+    """Whether it is not whole for a reason that was accepted beforehand."""
+    error = record.error or ""
+    return record.status is BackupStatus.PARTIAL and (
+        error == TAKEN_LIVE or error.startswith(EMPTY)
+    )
 
 
 def _problems(outcomes: Mapping[str, DataSaved | ComposiaError]) -> dict[str, Told]:

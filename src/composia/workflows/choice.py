@@ -75,7 +75,7 @@ def newest_good(
     *,
     good: Callable[[Backup], bool] | None = None,
 ) -> Backup | None:
-    """The newest whole backup of an item, not younger than a time; `good`: what counts as such.
+    """The newest good backup of an item, not younger than a time; `good`: what counts as such.
 
     The node's own go before those of other nodes: each node has data of its own.
     """
@@ -83,16 +83,11 @@ def newest_good(
         backup
         for backup in known
         if (backup.service, backup.data_item) == (service, item)
-        and (good or is_good)(backup)
+        and (backup.is_good if good is None else good(backup))
         and (at is None or backup.time <= at)
     ]
     own = [backup for backup in found if backup.node == node]
     return max(own or found, key=lambda backup: backup.id, default=None)
-
-
-def is_good(backup: Backup) -> bool:
-    """Whether it is whole and can be restored."""
-    return backup.is_whole and not backup.missing
 
 
 def _is_there(backup: Backup) -> bool:

@@ -26,7 +26,6 @@ from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.pgimport import PgImport
 from composia.workflows.backup import BackupPlan, BackupRequest, NamedItem, plan_backup
 from composia.workflows.check import expected, problems_of
-from composia.workflows.choice import is_good
 from composia.workflows.dns import dns_targets, object_to_dns
 from composia.workflows.known import Known
 from composia.workflows.migrate import MigratePlan
@@ -235,7 +234,7 @@ def _of_the_lost(move: Move, backups: Sequence[Backup], way: Sequence[str]) -> l
     for item in move.items:
         for node in (move.source, *before):
             saved = [one for one in backups if (one.data_item, one.node) == (item.name, node)]
-            if any(is_good(one) for one in saved):
+            if any(one.is_good for one in saved):
                 found += saved
                 break
     return found

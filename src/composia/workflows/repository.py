@@ -208,7 +208,7 @@ def plan_forget_backup(known: Known, backup: Backup, backups: Sequence[Backup]) 
     others = [one for one in of if one.id != backup.id and one.verified_at and not one.missing]
     last = last_verified(sorted(of, key=lambda one: one.id, reverse=True))
     # An older whole one is as good as this one.
-    if last and last.id == backup.id and not any(one.is_whole for one in others):
+    if last and last.id == backup.id and not any(one.is_good for one in others):
         raise Conflict(
             f"backup {backup.id} is the last verified one of {backup.data_item}",
             hint="Verify a younger one first.",

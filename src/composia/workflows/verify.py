@@ -205,7 +205,7 @@ def _newest(several: Sequence[Backup]) -> Iterator[Backup]:
 
 def _may_be_good(backup: Backup) -> bool:
     unproven = backup.status is BackupStatus.UNPROVEN and not (backup.missing or backup.damaged)
-    return backup.snapshot_id is not None and (unproven or choice.is_good(backup))
+    return backup.snapshot_id is not None and (unproven or backup.is_good)
 
 
 def _last_proof(several: Sequence[Backup]) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from composia.controller.matters import Ended, Over, news_of
-from composia.model.backup import BackupStatus
+from composia.model.backup import BackupKind, BackupStatus
 from composia.model.notification import EventName, Matter
 from composia.model.service import RepositoryRef
 from composia.model.task import Status, Task, TaskError
@@ -141,3 +141,12 @@ def test_the_safety_copy_of_a_move_ends_a_failed_backup() -> None:
 def test_a_plan_that_cannot_be_read_any_more_is_no_event_and_no_error() -> None:
     assert told(ended("backup"), None) == []
     assert [one.event for one in told(ended("backup"), backup())] == [EventName.BACKUP_FAILED]
+
+
+def test_a_copy_of_what_was_broken_ends_no_complaint_about_backups() -> None:
+    def saved(kind: BackupKind) -> Any:
+        return record(BackupStatus.SUCCESS, task_id="01T1", kind=kind)
+
+    subject = "backup:my-app/uploads@main"
+    assert subject in over(ended("backup"), None, saved(BackupKind.MANUAL))
+    assert subject not in over(ended("restore"), None, saved(BackupKind.BEFORE_RESTORE))

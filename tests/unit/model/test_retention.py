@@ -209,6 +209,17 @@ def test_the_only_whole_one_stays_whatever_it_is() -> None:
     assert kept([copy], LAST) == {copy.id}
 
 
+@pytest.mark.parametrize("kind", [BackupKind.BEFORE_RESTORE, BackupKind.BEFORE_UPDATE])
+def test_a_copy_of_what_was_replaced_takes_no_good_ones_place(kind: BackupKind) -> None:
+    copy = saved(1, kind=kind, verified_at=NOW)
+    assert kept([saved(2), copy], LAST) == {saved(2).id, copy.id}
+    assert kept([saved(9), saved(8, kind=kind)], LAST) == {saved(9).id}
+    proven = saved(90, verified_at=NOW)
+    assert proven.id in kept([proven, saved(2), copy], LAST)
+    partial = saved(90, verified_at=NOW, status=BackupStatus.PARTIAL)
+    assert partial.id in kept([partial, saved(2), copy], LAST)
+
+
 # Properties.
 
 _NUMBERS = st.none() | st.integers(-1, 5)
@@ -239,8 +250,8 @@ def test_the_newest_whole_and_the_last_verified_always_stay(
 ) -> None:
     stay = kept(backups, keep)
     for wanted in (
-        [one for one in backups if counts(one)],
-        [one for one in backups if one.verified_at and one.is_whole and not one.missing],
+        [one for one in backups if counts(one) and one.is_good],
+        [one for one in backups if one.verified_at and one.is_good],
     ):
         if wanted:
             assert max(wanted, key=lambda one: (one.time, one.id)).id in stay

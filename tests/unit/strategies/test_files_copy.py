@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,13 @@ async def test_an_empty_source_fails_and_is_named(twins: Twins, uploads: Path) -
     with pytest.raises(Failure, match=r"`./data/uploads` of my-app is empty"):
         await save(twins)
     assert twins.engine.saved == []
+
+
+async def test_where_an_empty_source_is_fine_it_is_told(twins: Twins) -> None:
+    (twins.folder / "data/empty").mkdir()
+    strategy = FilesCopy(include=("./data/uploads", "./data/empty"))
+    saved = await strategy.save("uploads", replace(twins.site, empty_is_fine=True))
+    assert saved.empty == ("./data/empty",)
 
 
 async def test_a_source_of_which_everything_is_excluded_is_empty(twins: Twins) -> None:

@@ -274,6 +274,16 @@ async def test_many_unread_paths_are_counted_in_the_error_and_kept_in_the_record
     assert len(records(run)["uploads"]["warnings"]) == 9
 
 
+async def test_a_safety_copy_with_nothing_in_it_is_no_whole_backup(world: World) -> None:
+    found = saved().model_copy(update={"empty": ("./data/uploads",)})
+    run = MemoryRun(node(lambda name: found))
+    plan = planned(world).model_copy(update={"kind": BackupKind.MIGRATION})
+    await plan.carry_out(run)
+    record = records(run)["uploads"]
+    assert record["status"] == "partial"
+    assert record["error"] == "there was nothing in ./data/uploads"
+
+
 async def test_what_is_not_named_any_more_is_counted(world: World) -> None:
     found = saved(unread=("./a", "./b"), changed=("./c",))
     found = found.model_copy(update={"more_unread": 400_000, "more_changed": 7})

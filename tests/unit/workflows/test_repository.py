@@ -8,7 +8,7 @@ import pytest
 
 from composia.controller.actions import actions_of
 from composia.errors import ComposiaError, Conflict, Damaged, Failure
-from composia.model.backup import BackupStatus
+from composia.model.backup import BackupKind, BackupStatus
 from composia.model.offsite import ReadPart
 from composia.model.task import Status
 from composia.operations.base import Nothing, Operation
@@ -140,6 +140,16 @@ def test_the_last_verified_backup_is_never_forgotten(world: World) -> None:
     verified = backup("a", verified_at=NOW)
     with pytest.raises(Conflict, match="last verified"):
         plan_forget_backup(world.known, verified, [verified, backup("b")])
+
+
+def test_a_copy_of_what_was_replaced_makes_the_last_verified_one_no_more_dispensable(
+    world: World,
+) -> None:
+    copy = backup("01C", kind=BackupKind.BEFORE_RESTORE, verified_at=NOW)
+    verified = backup("01B", verified_at=NOW)
+    with pytest.raises(Conflict, match="the last verified one"):
+        plan_forget_backup(world.known, verified, [verified, copy])
+    assert plan_forget_backup(world.known, copy, [verified, copy])
 
 
 def test_a_younger_partial_one_does_not_make_the_last_verified_one_go(world: World) -> None:

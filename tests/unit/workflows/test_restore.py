@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from composia.errors import Conflict, Failure, Invalid, NotFound
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.model.config import Offsite
 from composia.model.offsite import CopyState
 from composia.model.task import OpenMove, Status, Task
@@ -77,6 +77,12 @@ def test_nothing_is_restored_where_an_open_move_has_left_it(world: World) -> Non
     # Beside the live data it may lie anywhere.
     assert planned(world, backup("1"), to="scratch").node == "main"
     assert planned(world, backup("1"), node="edge").node == "edge"
+
+
+def test_what_an_earlier_restore_has_replaced_comes_back_only_by_name(world: World) -> None:
+    broken = backup("2", kind=BackupKind.BEFORE_RESTORE, **ago(1))
+    assert ids(planned(world, backup("1", **ago(2)), broken)) == ["1"]
+    assert ids(planned(world, backup("1", **ago(2)), broken, backup_ids=("2",))) == ["2"]
 
 
 @pytest.mark.parametrize(

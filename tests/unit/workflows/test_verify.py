@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from composia.errors import ComposiaError, Conflict, Damaged, Failure, NodeLost
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.operations.base import Operation
 from composia.operations.repository import OpenRepository, RepositoryOpened
 from composia.operations.verifying import BackupProven, VerifyDump, VerifyFiles
@@ -127,6 +127,7 @@ def test_the_newest_good_one_of_each_item_is_due_unless_it_is_proven() -> None:
         backup("01E", data_item="cache", verified_at=NOW, **ago(5)),
         backup("01G", node="third", damaged=True, **ago(4)),
         backup("01F", node="edge", status=BackupStatus.UNPROVEN, **ago(4)),
+        backup("01H", kind=BackupKind.BEFORE_RESTORE, **ago(3)),
     ]
     assert [one.id for one in due(records)] == ["01B", "01F"]
 

@@ -165,12 +165,12 @@ class Backups:
         return [one for one in kept if one is not None]
 
     async def _restorable(self, newest: Backup) -> Backup | None:
-        if newest.is_whole and not newest.missing:
+        if newest.is_good:
             return newest
         others = await self.backups(
             services=(newest.service,), data_item=newest.data_item, node=newest.node
         )
-        return next((one for one in others if one.is_whole and not one.missing), None)
+        return next((one for one in others if one.is_good), None)
 
     async def counted_backups(self) -> Counted:
         """All of them together."""

@@ -13,25 +13,27 @@ from sqlalchemy import func, select, text
 from composia.controller.store.database import Database
 from composia.controller.store.schema import BACKUPS
 from composia.controller.store.times import stored
-from composia.model.backup import BackupDay, BackupStatus
+from composia.model.backup import SAFETY_COPIES, BackupDay, BackupStatus
 
-# With max() SQLite gives the other columns of the row that has it.
-_LAST_GOOD = text("""
-    SELECT service, data_item, node, record, max(time) AS at FROM backups
-    WHERE status = 'success'
+#: `Backup.is_good`.
+_GOOD = f"""
+    status = 'success'
       AND json_extract(record, '$.missing') IS NOT 1
       AND json_extract(record, '$.damaged') IS NOT 1
+      AND json_extract(record, '$.kind') NOT IN ({", ".join(f"'{one}'" for one in SAFETY_COPIES)})
+"""
+# With max() SQLite gives the other columns of the row that has it.
+_LAST_GOOD = text(f"""
+    SELECT service, data_item, node, record, max(time) AS at FROM backups
+    WHERE {_GOOD}
     GROUP BY service, data_item, node
-""")
-_LAST_VERIFIED = text("""
+""")  # noqa: S608  # a constant
+_LAST_VERIFIED = text(f"""
     SELECT service, data_item, node, max(json_extract(record, '$.verified_at')), max(time)
     FROM backups
-    WHERE status = 'success'
-      AND json_extract(record, '$.verified_at') IS NOT NULL
-      AND json_extract(record, '$.damaged') IS NOT 1
-      AND json_extract(record, '$.missing') IS NOT 1
+    WHERE {_GOOD} AND json_extract(record, '$.verified_at') IS NOT NULL
     GROUP BY service, data_item, node
-""")
+""")  # noqa: S608  # a constant
 _LAST_TASKS = text("""
     SELECT type, max(finished_at) FROM tasks WHERE status = 'succeeded' GROUP BY type
 """)

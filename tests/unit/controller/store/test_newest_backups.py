@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composia.controller.store.store import Store
-from composia.model.backup import BackupStatus
+from composia.model.backup import BackupKind, BackupStatus
 from tests.twins.office import NOW, backup
 
 FAILED = {"status": BackupStatus.FAILED, "snapshot_id": None}
@@ -43,6 +43,12 @@ async def test_one_that_was_found_damaged_or_that_may_not_be_whole_is_not_good(
     )
 
     assert {one.id for one in await store.newest_backups(good=True)} == {"01B1"}
+
+
+async def test_a_copy_of_what_was_about_to_be_replaced_is_not_good(store: Store) -> None:
+    await store.keep_backups([backup("01B1"), backup("01B2", kind=BackupKind.BEFORE_RESTORE)])
+
+    assert [one.id for one in await store.newest_backups(good=True)] == ["01B1"]
 
 
 async def test_one_whose_snapshot_is_gone_is_not_good(store: Store) -> None:
