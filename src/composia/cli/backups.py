@@ -196,12 +196,20 @@ def download(backup: str, path: str, output: Path | None) -> None:
     click.echo(f"{target}: {tables.size(size)}")
 
 
+without_safety_copy = click.option(
+    "--without-safety-copy",
+    is_flag=True,
+    help="Do not save first what lies on a mount point and is replaced there.",
+)
+
+
 @backups.command("restore")
 @click.argument("backup", shell_complete=names_of("backups"))
 @click.option("--node", "-n", shell_complete=names_of("nodes"), help="Instead of its own.")
 @click.option("--to", type=click.Choice(["in_place", "scratch"]), default="in_place")
 @click.option("--path", help="Only this file or folder, as `backups files` names it.")
 @click.option("--from", "source", help="A copy off site, instead of the repository.")
+@without_safety_copy
 @asks_first
 @waits
 def restore_one(
@@ -211,7 +219,7 @@ def restore_one(
     json_: bool,
     wait: bool,
     dry_run: bool,
-    **wanted: str | None,
+    **wanted: str | bool | None,
 ) -> None:
     """Restore this backup.
 
@@ -283,6 +291,7 @@ def _utc(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
 @click.option("--to", type=click.Choice(["in_place", "scratch"]), default="in_place")
 @click.option("--path", help="Only this file or folder, as `backups files` names it.")
 @click.option("--from", "source", help="A copy off site, instead of the repository.")
+@without_safety_copy
 @asks_first
 @waits
 def restore(

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from composia.strategies.base import Site, Swap
+from composia.strategies.sources import OURS
 from composia.tools import exchange, looks
 from composia.tools.compose import explained
 from composia.tools.docker import PROJECT_LABEL, ContainerInfo, ContainerMount
@@ -83,6 +84,22 @@ def undo(exchanges: Sequence[Exchange]) -> None:
     """Undo all of them, the last one first."""
     for one in reversed(exchanges):
         one.undo()
+
+
+def has_data(swap: Swap) -> bool:
+    """Whether there is anything live that the exchange would take away."""
+    if not swap.live.is_dir():
+        return os.path.lexists(swap.live)
+    names = os.listdir(os.fsencode(swap.live))
+    return any(name != os.fsencode(NOT_DATA) and not name.startswith(OURS) for name in names)
+
+
+async def savable(swap: Swap, site: Site) -> str | None:
+    """What `include` calls it, or what it lies in; None for a place that it cannot name."""
+    if swap.volume:
+        key = swap.known_as.partition("/")[0]
+        return key if key in (await site.compose.config()).volumes else None
+    return swap.known_as if swap.known_as.startswith("./") else None
 
 
 def live_place(swap: Swap) -> Place:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict, Failure, Invalid
-from composia.operations import kept, replacing
+from composia.operations import exchanging, kept, replacing
 from composia.operations.base import Files, Operation
 from composia.operations.kept import Exchanging, Replaced, Scratch
 from composia.operations.offsite import in_copy
@@ -30,6 +30,16 @@ class ItemToRestore(BaseModel):
     strategy: AnyRestoreStrategy
 
 
+class Moved(BaseModel):
+    """What is there of an item where it is replaced by moves."""
+
+    model_config = ConfigDict(frozen=True)
+
+    item: str
+    #: As `include` names it; not what lies beyond the service's folder and its named volumes.
+    include: tuple[str, ...] = ()
+
+
 class DataFetched(BaseModel):
     """What lies ready; the agent keeps the details under the task's id."""
 
@@ -39,8 +49,8 @@ class DataFetched(BaseModel):
     size: int
     files: int
     warnings: tuple[str, ...] = ()
-    #: Items whose places are no exchange in one instant: mount points, whose children move.
-    by_moves: tuple[str, ...] = ()
+    #: What is no exchange in one instant: mount points with something in them, whose children move.
+    by_moves: tuple[Moved, ...] = ()
     #: For a restore to scratch: the folder on the node where it lies, and until when it is kept.
     folder: str | None = None
     kept_until: datetime | None = None
@@ -108,14 +118,23 @@ class FetchData(Operation[DataFetched]):
         _refuse_overlap(swaps)
         Aside(site.aside, site.task).write(kept.STAGED, Ready(swaps=swaps))
         total = sum((_fetched(one) for one in staged), Fetched())
-        by_moves = tuple(
-            item.wanted.item
-            for item, one in zip(self.items, staged, strict=True)
-            if not all(swap.atomic for swap in one.swaps)
-        )
         return DataFetched(
-            size=total.size, files=total.files, warnings=total.warnings, by_moves=by_moves
+            size=total.size,
+            files=total.files,
+            warnings=total.warnings,
+            by_moves=await self._by_moves(staged, site),
         )
+
+    async def _by_moves(self, staged: Sequence[Staged], site: Site) -> tuple[Moved, ...]:
+        found = []
+        for item, one in zip(self.items, staged, strict=True):
+            swaps = [swap for swap in one.swaps if not swap.atomic]
+            there = [swap for swap in swaps if await asyncio.to_thread(exchanging.has_data, swap)]
+            named = [await exchanging.savable(swap, site) for swap in there]
+            if there:
+                include = tuple(dict.fromkeys(name for name in named if name))
+                found.append(Moved(item=item.wanted.item, include=include))
+        return tuple(found)
 
     async def _scratch(self, site: Site) -> DataFetched:
         folder = site.aside / kept.SCRATCH_FOLDER / site.task

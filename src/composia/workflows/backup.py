@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -99,32 +100,35 @@ class BackupPlan(Plan):
         items = names([item.name for item in self.items])
         return f"Back up {items} of {self.service} on {names(self.on)}"
 
-    def only(self, items: Sequence[str]) -> BackupPlan | None:
-        """The same of fewer items; None where none is left."""
-        left = tuple(item for item in self.items if item.name in items)
-        return self.model_copy(update={"items": left}) if left else None
-
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Backup", under the same numbers."""
         return await self.save(run, "save_data")
 
     async def save(self, run: Run, step: str) -> dict[str, Any]:
         """The same, with another name for its longest step: for plans that save something too."""
-        return await self.save_into(run, step, await open_repository(run, self.repository, self.on))
+        opened = await open_repository(run, self.repository, self.on)
+        return (await self.keep(run, step, opened)).settle()
 
-    async def save_into(
-        self, run: Run, step: str, opened: Mapping[str, RepositoryOpened | ComposiaError]
-    ) -> dict[str, Any]:
-        """The same, where the repository has been opened on each node, or could not be."""
-        saved = await run.on_each(step, self._saves(run.task, opened))
+    async def keep(
+        self,
+        run: Run,
+        step: str,
+        opened: Mapping[str, RepositoryOpened | ComposiaError],
+        number: int = 1,
+    ) -> Kept:
+        """The same, where the repository has been opened on each node, or could not be.
+
+        `number`: how many times this task has done so, for the names of its steps.
+        """
+        saved = await run.on_each(_numbered(step, number), self._saves(run.task, opened))
         outcomes = {**errors_of(opened), **saved}
-        records = await self._records(run, outcomes)
+        records = await self._records(run, outcomes, number)
         await run.control(
-            "record_backups",
+            _numbered("record_backups", number),
             "record_backups",
             backups=[record.model_dump(mode="json") for record in records],
         )
-        return _result(records, outcomes)
+        return Kept(tuple(records), outcomes)
 
     def _saves(
         self, task: str, opened: Mapping[str, RepositoryOpened | ComposiaError]
@@ -149,10 +153,11 @@ class BackupPlan(Plan):
         }
 
     async def _records(
-        self, run: Run, outcomes: Mapping[str, DataSaved | ComposiaError]
+        self, run: Run, outcomes: Mapping[str, DataSaved | ComposiaError], number: int
     ) -> list[Backup]:
         records: list[Backup] = []
-        now = await run.control("now", "now") if errors_of(outcomes) else None
+        failed = bool(errors_of(outcomes))
+        now = await run.control(_numbered("now", number), "now") if failed else None
         for node in self.on:
             outcome = outcomes[node]
             if isinstance(outcome, DataSaved):
@@ -196,6 +201,26 @@ class BackupPlan(Plan):
             "strategy": item.strategy.strategy,
             "exclude": getattr(item.strategy, "exclude", ()),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What came of it: the records, and what each node answered."""
+
+    records: tuple[Backup, ...]
+    outcomes: Mapping[str, DataSaved | ComposiaError]
+
+    def without(self, items: Sequence[str]) -> Kept:
+        """The same, with nothing said of some items."""
+        return replace(self, records=tuple(r for r in self.records if r.data_item not in items))
+
+    def settle(self) -> dict[str, Any]:
+        """The task's result. Raises PartlyDone where not all was saved, and Cancelled."""
+        return _result(self.records, self.outcomes)
+
+
+def _numbered(step: str, number: int) -> str:
+    return step if number == 1 else f"{step}_{number}"
 
 
 def plan_backup(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from composia.errors import Conflict
-from composia.model.backup import Backup, BackupKind
+from composia.model.backup import Backup
 from composia.model.catalog import Service
 from composia.model.names import Name
 from composia.model.service import RepositoryRef
@@ -18,13 +18,14 @@ from composia.operations.repository import OpenRepository, RepositoryOpened
 from composia.operations.restore import ExchangeBack, ExchangeData, FetchData, ItemToRestore
 from composia.tools.paths import relative_path
 from composia.workflows import choice
-from composia.workflows.backup import BackupPlan, NamedItem
+from composia.workflows.backup import BackupPlan
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
 from composia.workflows.offsite import as_in_copy, source_of_copies
 from composia.workflows.opening import with_id
 from composia.workflows.plan import Hold, OnOneNode, Plan, Run, instance, placement
 from composia.workflows.repository import made
+from composia.workflows.safety import plan_safety_copy, save_before
 from composia.workflows.sides import names
 
 To = Literal["in_place", "scratch"]
@@ -49,6 +50,10 @@ class BackupRestoreRequest(BaseModel):
         min_length=1,
         max_length=1024,
         description="Only this file or folder, as `GET /backups/{id}/files` names it.",
+    )
+    without_safety_copy: bool = Field(
+        default=False,
+        description="Do not save first what lies on a mount point and is replaced there.",
     )
 
 
@@ -84,6 +89,10 @@ class RestoreRequest(BaseModel):
         min_length=1,
         max_length=1024,
         description="Only this file or folder, as `GET /backups/{id}/files` names it.",
+    )
+    without_safety_copy: bool = Field(
+        default=False,
+        description="Do not save first what lies on a mount point and is replaced there.",
     )
 
     @property
@@ -132,8 +141,10 @@ class RestorePlan(OnOneNode):
         result = fetched.model_dump(mode="json")
         result["warnings"] = [*self.remarks, *result["warnings"]]
         if self.to == "in_place":
-            if self.before and (saving := self.before.only(fetched.by_moves)):
-                await saving.save_into(run, "save_before", {self.node: opened})
+            if self.before:
+                result["warnings"] += await save_before(
+                    run, self.before, self.items, fetched.by_moves, {self.node: opened}
+                )
             exchanged = await run.on(self.node, exchange, ExchangeData(service=self.service))
             result |= exchanged.model_dump(mode="json")
         return result
@@ -280,23 +291,9 @@ def _plan(
         to=request.to,
         remarks=choice.remarks(chosen, on[0]),
         # A restore from a copy goes on where there is no repository any more that could take it.
-        before=None if request.source else _before(known, service, on[0], items),
-    )
-
-
-def _before(
-    known: Known, service: Service, node: str, items: Sequence[ItemToRestore]
-) -> BackupPlan:
-    """Promise 11: what is there, saved before it is replaced piece by piece."""
-    found = [service.meta.item(item.wanted.item) for item in items]
-    return BackupPlan(
-        service=service.ref,
-        repository=known.repository(),
-        on=(node,),
-        items=tuple(
-            NamedItem(name=one.name, strategy=one.backup) for one in found if one and one.backup
-        ),
-        kind=BackupKind.BEFORE_RESTORE,
+        before=None
+        if request.source or request.without_safety_copy
+        else plan_safety_copy(known, service, on[0], items),
     )
 
 

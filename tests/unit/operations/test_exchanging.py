@@ -89,3 +89,34 @@ async def test_containers_that_see_the_data_are_found(tmp_path: Path) -> None:
     twins.docker.add("backup-program", project="other", mounts=[tmp_path])
     found = await exchanging.mounting(twins.site, [swap])
     assert {one.name for one in found} == {"exact", "above", "below", "stranger"}
+
+
+def test_there_is_nothing_to_lose_in_a_fresh_file_system_or_where_nothing_is(
+    tmp_path: Path,
+) -> None:
+    swap = a_swap(tmp_path)
+    assert exchanging.has_data(swap)
+    (swap.live / "file").unlink()
+    (swap.live / "lost+found").mkdir()
+    (swap.live / ".composia-01TASK-data").mkdir()
+    assert not exchanging.has_data(swap)
+    assert not exchanging.has_data(swap.model_copy(update={"live": tmp_path / "gone"}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "./data"),
+        ({"known_as": "/srv/database"}, None),
+        ({"known_as": "pgdata", "volume": "app_pgdata"}, "pgdata"),
+        ({"known_as": "pgdata/part", "volume": "app_pgdata"}, "pgdata"),
+        ({"known_as": "4f1c", "volume": "4f1c"}, None),
+    ],
+)
+async def test_what_is_replaced_is_named_as_include_names_it(
+    tmp_path: Path, fields: dict[str, str], name: str | None
+) -> None:
+    twins = Twins(tmp_path / "app")
+    twins.volume("pgdata", tmp_path / "volume")
+    swap = a_swap(tmp_path, **fields)
+    assert await exchanging.savable(swap, twins.site) == name

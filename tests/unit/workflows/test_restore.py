@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +13,14 @@ from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.model.config import Offsite
 from composia.model.offsite import CopyState
 from composia.model.task import OpenMove, Status, Task
-from composia.operations.backup import DataSaved, ItemSaved, SaveData
+from composia.operations.backup import DataSaved, ItemSaved, ItemToSave, SaveData
 from composia.operations.base import Operation
 from composia.operations.repository import OpenRepository, RepositoryOpened
-from composia.operations.restore import DataExchanged, DataFetched, FetchData
+from composia.operations.restore import DataExchanged, DataFetched, FetchData, Moved
 from composia.strategies.base import Saved
+from composia.strategies.files_copy import FilesCopy
+from composia.strategies.files_tar_after_stop import FilesTarAfterStop
+from composia.strategies.pgdumpall import PgDumpAll
 from composia.tools.rustic import Snapshot
 from composia.workflows import PLANS
 from composia.workflows.again import refuse_outdated
@@ -338,41 +342,123 @@ async def test_nothing_is_exchanged_before_it_was_fetched(world: World) -> None:
     assert "database was left as it is: it has no backup" in result["warnings"]
 
 
-def moved_by_its_children(name: str, operation: Operation[Any]) -> Answer:
-    """Uploads lie on a disk of their own."""
-    if isinstance(operation, FetchData):
-        return DataFetched(size=5, files=1, by_moves=("uploads",))
-    if isinstance(operation, SaveData):
-        (item,) = operation.items
-        saved = ItemSaved(
-            name=item.name,
-            backup_id=item.backup_id,
-            started_at=NOW,
-            duration=1.0,
-            saved=Saved(snapshot=Snapshot(id="cd" * 32, size=5, added=3, files=2, duration=1.0)),
+UPLOADS = Moved(item="uploads", include=("./data/uploads",))
+DATABASE = Moved(item="database", include=("pgdata",))
+SNAPSHOT_OF_NOW = Snapshot(id="cd" * 32, size=5, added=3, files=2, duration=1.0)
+
+
+def a_disk_with(
+    *moved: Moved, says: Callable[[ItemToSave], dict[str, Any]] | None = None, **more: Any
+) -> MemoryRun:
+    """A node on which these lie on a disk of their own; `says`: of what is saved of them."""
+
+    def saved(item: ItemToSave) -> ItemSaved:
+        came = {"saved": Saved(snapshot=SNAPSHOT_OF_NOW)} | (says(item) if says else {})
+        return ItemSaved(
+            name=item.name, backup_id=item.backup_id, started_at=NOW, duration=1.0, **came
         )
-        return DataSaved(items=(saved,))
-    return node(name, operation)
+
+    def answers(name: str, operation: Operation[Any]) -> Answer:
+        if isinstance(operation, FetchData):
+            return DataFetched(size=5, files=1, by_moves=moved)
+        if isinstance(operation, SaveData):
+            return DataSaved(items=tuple(map(saved, operation.items)), **more)
+        return node(name, operation)
+
+    return MemoryRun(answers)
+
+
+def saved_by(run: MemoryRun) -> list[list[tuple[str, Any]]]:
+    asked = [one for one in run.asked if isinstance(one, SaveData)]
+    return [[(item.name, item.strategy) for item in one.items] for one in asked]
 
 
 async def test_promise_11_what_is_moved_piece_by_piece_is_saved_before(world: World) -> None:
-    run = MemoryRun(moved_by_its_children)
+    run = a_disk_with(UPLOADS)
     await planned(world, backup("a"), backup("db", **DUMP)).carry_out(run)
     assert [step for step, _ in run.steps] == [
         "open_repository", "fetch_data", "save_before", "record_backups", "exchange_data",
     ]  # fmt: skip
     (record,) = run.told["record_backups"]["backups"]
     assert (record["data_item"], record["kind"]) == ("uploads", "before_restore")
+    assert saved_by(run) == [[("uploads", FilesCopy(include=("./data/uploads",)))]]
+
+
+async def test_what_is_saved_is_what_is_replaced_and_not_what_the_item_saves(world: World) -> None:
+    run = a_disk_with(Moved(item="uploads", include=("./elsewhere",)))
+    chosen = backup("a", strategy="files.tar_after_stop", exclude=("./elsewhere/temp",))
+    await planned(world, chosen).carry_out(run)
+    assert saved_by(run) == [[("uploads", FilesTarAfterStop(
+        strategy="files.tar_after_stop", include=("./elsewhere",), exclude=("./elsewhere/temp",)
+    ))]]  # fmt: skip
+
+
+async def test_a_database_is_dumped_before_and_where_it_is_dead_its_files_are_saved(
+    world: World,
+) -> None:
+    def is_dead(item: ItemToSave) -> dict[str, Any]:
+        dead = {"saved": None, "error": Failure("postgres is not running").as_told()}
+        return dead if isinstance(item.strategy, PgDumpAll) else {}
+
+    run = a_disk_with(DATABASE, says=is_dead)
+    await planned(world, backup("db", **DUMP)).carry_out(run)
+    files = FilesTarAfterStop(strategy="files.tar_after_stop", include=("pgdata",))
+    assert saved_by(run) == [
+        [("database", PgDumpAll(service="postgres"))], [("database", files)],
+    ]  # fmt: skip
+    (record,) = run.told["record_backups"]["backups"]
+    assert (record["status"], record["strategy"]) == ("success", "files.tar_after_stop")
+    assert "exchange_data" in [step for step, _ in run.steps]
+
+
+async def test_one_that_runs_is_only_dumped(world: World) -> None:
+    run = a_disk_with(DATABASE)
+    await planned(world, backup("db", **DUMP)).carry_out(run)
+    assert saved_by(run) == [[("database", PgDumpAll(service="postgres"))]]
+
+
+async def test_what_cannot_be_named_and_not_be_dumped_is_told(world: World) -> None:
+    run = a_disk_with(Moved(item="uploads"))
+    result = await planned(world, backup("a")).carry_out(run)
+    assert saved_by(run) == []
+    assert any("was not saved before" in one for one in result["warnings"])
+
+
+async def test_what_could_not_be_read_before_is_told_and_replaced(world: World) -> None:
+    def half(item: ItemToSave) -> dict[str, Any]:
+        return {"saved": Saved(snapshot=SNAPSHOT_OF_NOW, unread=("./data/uploads/torn",))}
+
+    run = a_disk_with(UPLOADS, says=half)
+    result = await planned(world, backup("a")).carry_out(run)
+    assert any("./data/uploads/torn" in one for one in result["warnings"])
+    assert "exchange_data" in [step for step, _ in run.steps]
+
+
+async def test_a_service_that_does_not_start_again_after_it_was_saved_is_told(
+    world: World,
+) -> None:
+    run = a_disk_with(UPLOADS, problem=Failure("web did not start again").as_told())
+    result = await planned(world, backup("a")).carry_out(run)
+    assert any("web did not start again" in one for one in result["warnings"])
+    assert "exchange_data" in [step for step, _ in run.steps]
+
+
+async def test_a_person_may_do_without_the_copy(world: World) -> None:
+    run = a_disk_with(UPLOADS)
+    await planned(world, backup("a"), without_safety_copy=True).carry_out(run)
+    assert saved_by(run) == []
+    one = BackupRestoreRequest(without_safety_copy=True)
+    assert plan_restore_backup(world.known, one, backup("a")).before is None
 
 
 async def test_what_could_not_be_saved_before_is_not_replaced(world: World) -> None:
-    def fails(name: str, operation: Operation[Any]) -> Answer:
-        failed = isinstance(operation, SaveData)
-        return Failure("disk full") if failed else moved_by_its_children(name, operation)
+    def fails(item: ItemToSave) -> dict[str, Any]:
+        return {"saved": None, "error": Failure("disk full").as_told()}
 
-    run = MemoryRun(fails)
-    with pytest.raises(PartlyDone, match="disk full"):
+    run = a_disk_with(UPLOADS, says=fails)
+    with pytest.raises(PartlyDone, match="disk full") as caught:
         await planned(world, backup("a")).carry_out(run)
+    assert "--without-safety-copy" in str(caught.value.hint)
     assert "exchange_data" not in [step for step, _ in run.steps]
 
 
