@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from composia.errors import Failure
+from composia.operations.hold import NotPutBack
 from composia.strategies.base import Site, Swap
 from composia.strategies.sources import OURS
 from composia.tools import exchange, looks
@@ -18,8 +20,31 @@ from composia.tools.exchange import Identity, Move, Place
 from composia.tools.looks import Look
 from composia.tools.mounts import refuse_mounts_below
 
+#: So many an error names.
+NAMED = 5
 #: What a fresh file system has at its root; it is nobody's data.
 NOT_DATA = "lost+found"
+
+
+class _Undoing:
+    """What was met on the way back."""
+
+    def __init__(self) -> None:
+        self.newcomers: list[Path] = []
+        self.wrong: list[Failure | OSError] = []
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """What fails here keeps nothing else from being put back."""
+        try:
+            yield
+        except (Failure, OSError) as error:
+            self.wrong.append(error)
+
+    def found(self, newcomer: Path | None) -> None:
+        """Somebody else had put something where it does not belong; it lies there now."""
+        if newcomer:
+            self.newcomers.append(newcomer)
 
 
 class Exchange(BaseModel):
@@ -47,15 +72,17 @@ class Exchange(BaseModel):
         if self.looks:
             _dress(self.swap, *reversed(self.looks))
 
-    def undo(self) -> None:
-        """Back to how it was, however much of it is done."""
+    def undo(self, undoing: _Undoing) -> None:
+        """Back to how it was, however much of it is done, and whatever cannot be put back."""
         for move in reversed(self.moves):
-            move.undo()
+            with undoing.going_on():
+                undoing.found(move.undo())
         if self.looks:
-            _dress(self.swap, *self.looks)
+            with undoing.going_on():
+                _dress(self.swap, *self.looks)
         for move in reversed(self.carried):
-            with _same_times(move):
-                move.undo()
+            with undoing.going_on(), _same_times(move):
+                undoing.found(move.undo())
 
 
 def planned(swap: Swap) -> Exchange:
@@ -80,10 +107,22 @@ def refuse_mounts(swaps: Sequence[Swap]) -> None:
         refuse_mounts_below(swap.live, swap.known_as)
 
 
-def undo(exchanges: Sequence[Exchange]) -> None:
-    """Undo all of them, the last one first."""
+def undo(exchanges: Sequence[Exchange]) -> list[Path]:
+    """Undo all of them, the last one first; answers where lies what others had put in between.
+
+    Raises NotPutBack, when all was tried, where something could not be put back.
+    """
+    undoing = _Undoing()
     for one in reversed(exchanges):
-        one.undo()
+        one.undo(undoing)
+    if undoing.wrong:
+        raise NotPutBack(
+            "not all of what was there could be put back: "
+            + "; ".join(map(str, undoing.wrong[:NAMED])),
+            hint="Nothing is started on it. Look at it on the node, or restore it once more by a"
+            " task of its own; then start the service by `composia deploy`.",
+        )
+    return undoing.newcomers
 
 
 def has_data(swap: Swap) -> bool:

@@ -37,6 +37,10 @@ class NotStartedAgain(Failure):
     """What a hold has stopped did not start again; its context is what had failed before."""
 
 
+class NotPutBack(Failure):
+    """What a hold was for is neither done nor undone: old data and new lie side by side."""
+
+
 @asynccontextmanager
 async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIterator[None]:
     """Stop the project's running containers (or those given by id), whatever might start them.
@@ -45,10 +49,12 @@ async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIt
     containers stop, and each is seen to have exited. On leaving, exactly those that ran start
     again with their policies. Raises Failure on leaving when a container has started meanwhile:
     what was done under the hold does not count. NotStartedAgain instead where they did not start.
+    Where NotPutBack is raised under the hold nothing starts: it would do so on a mixture.
     """
     there = await _there(site, containers)
     note = Held(hold=secrets.token_hex(8), containers=to_keep(there, site))
     await site.notes.note("held", **note.model_dump(mode="json"))
+    end = _end
     try:
         await _stop(note, site)
         there = await _there(site, containers)
@@ -56,8 +62,11 @@ async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIt
         before = _starts(there)
         yield
         _refuse_started(before, _starts(await _there(site, containers)), site)
+    except NotPutBack:
+        end = _leave
+        raise
     finally:
-        await _uninterrupted(_end(note, site))
+        await _uninterrupted(end(note, site))
 
 
 async def to_leave_stopped(site: Site) -> Held:
@@ -105,6 +114,12 @@ async def release(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
     note = Held.model_validate(notes["held"], strict=False)
     if notes.get("released", {}).get("hold") != note.hold:
         await _uninterrupted(_end(note, site))
+
+
+async def leave(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Leave what a `held` note names as it is, stopped; nobody starts it but a person."""
+    if "held" in notes:
+        await _uninterrupted(_leave(Held.model_validate(notes["held"], strict=False), site))
 
 
 async def _there(site: Site, chosen: Collection[str] | None) -> Sequence[ContainerInfo]:
@@ -169,6 +184,16 @@ async def _end(note: Held, site: Site) -> None:
             f"{site.service} was stopped and could not be started again: {reasons}",
             hint=f"Mend it, then: composia deploy {site.service}",
         )
+
+
+async def _leave(note: Held, site: Site) -> None:
+    """Start nothing; once a person has, it comes up with the engine as it did before."""
+    # Docker starts no other policy's containers while they are stopped, whatever restarts.
+    ids = [one.id for one in (*note.containers, *note.idle) if one.policy != "no"]
+    with contextlib.suppress(Failure):
+        await site.docker.set_restart_policy(ids, "unless-stopped")
+    site.notes.log(f"{', '.join(one.name for one in note.containers)} stays stopped")
+    await site.notes.note("released", hold=note.hold)
 
 
 async def _by_ones(work: Work, together: Sequence[Kept], site: Site) -> dict[str, Failure]:

@@ -73,6 +73,17 @@ class Scratch(BaseModel):
     until: datetime
 
 
+def refuse_mixed(aside: Aside) -> None:
+    """Raise Conflict where an exchange of this task is neither done nor undone."""
+    if aside.read(EXCHANGING, Exchanging):
+        raise Conflict(
+            f"task {aside.task} had begun to replace the data, and could not put all of it back:"
+            f" parts of the old data may lie in {aside.folder}, or beside it",
+            hint="Look at it on the node. Another restore, by a task of its own, brings all of the"
+            " backup's data back.",
+        )
+
+
 def to_bring_back(aside: Path, of_task: str, now: datetime) -> Replaced:
     """What a restore has replaced. Raises Conflict where it cannot be had back any more."""
     replaced = Aside(aside, of_task).read(REPLACED, Replaced)

@@ -11,6 +11,7 @@ from typing import Any
 from composia.errors import Failure
 from composia.operations import exchanging, hold, kept
 from composia.operations.exchanging import Exchange
+from composia.operations.hold import NotPutBack
 from composia.operations.kept import Exchanging, Replaced
 from composia.operations.project import AT_WORK, containers_of
 from composia.strategies.aside import Aside
@@ -68,7 +69,7 @@ class Replacing:
             self.aside.write(kept.REPLACED, replaced)
             await self.site.notes.note("exchanged")
         except BaseException:
-            undo(self.aside, exchanges, self.was)
+            undo(self.site, self.aside, exchanges, self.was)
             raise
         self.exchanges = exchanges
         self.aside.remove(kept.EXCHANGING)
@@ -129,13 +130,14 @@ async def back_under_hold(
 ) -> None:
     """Undo the exchanges while nothing runs on them, then start what ran before."""
     async with hold.held(site, seeing):
-        undo(aside, exchanges, was)
+        undo(site, aside, exchanges, was)
     await site.docker.start(ran)
 
 
-def undo(aside: Aside, exchanges: tuple[Exchange, ...], was: Replaced | None) -> None:
-    """Bring back what was there, and what was written down about it."""
-    exchanging.undo(exchanges)
+def undo(site: Site, aside: Aside, exchanges: tuple[Exchange, ...], was: Replaced | None) -> None:
+    """Bring back what was there, and what was written down about it. Raises NotPutBack."""
+    for path in exchanging.undo(exchanges):
+        site.notes.log(f"Something else had made a file meanwhile: it lies at {path} now")
     if was:
         aside.write(kept.REPLACED, was)
     else:
@@ -153,7 +155,11 @@ async def put_right(site: Site, aside: Aside, notes: Mapping[str, Mapping[str, A
     was = Replaced.model_validate(facts["was"]) if facts["was"] else None
     ran = tuple(facts["ran"])
     if "exchanged" not in notes:
-        undo(aside, exchanges, was)
+        try:
+            undo(site, aside, exchanges, was)
+        except NotPutBack:
+            await hold.leave(site, notes)
+            raise
     await hold.release(site, notes)
     if "undoing" in notes:
         await back_under_hold(site, aside, exchanges, was, frozenset(facts["seeing"]), ran)

@@ -83,6 +83,7 @@ class FetchData(Operation[DataFetched]):
                 f"task {site.task} has put its data in place already",
                 hint=f"`composia rollback {site.task}` brings back what it replaced.",
             )
+        kept.refuse_mixed(aside)
         await _discard(aside, site)
         await site.notes.note("fetching", folder=str(aside.folder))
         try:
@@ -201,6 +202,7 @@ class ExchangeData(Operation[DataExchanged]):
         aside = Aside(site.aside, site.task)
         if done := aside.read(kept.REPLACED, Replaced):
             return _told(done)
+        kept.refuse_mixed(aside)
         ready = aside.read(kept.STAGED, Ready)
         if ready is None:
             raise Failure(
@@ -227,6 +229,7 @@ class ExchangeBack(Operation[DataExchanged]):
         done = aside.read(kept.REPLACED, Replaced)
         if done and done.brought_back_by == site.task:
             return _told(done)
+        kept.refuse_mixed(aside)
         replaced = kept.to_bring_back(site.aside, self.of_task, datetime.now(UTC))
         return _told(await Replacing(site, aside, replaced.swaps, replaced).perform())
 

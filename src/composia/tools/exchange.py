@@ -139,10 +139,23 @@ class Move(BaseModel):
         if not self.is_done():
             _trade(self.live, self.staged)
 
-    def undo(self) -> None:
-        """Trade places back; harmless when it is not done."""
-        if self.is_done():
-            _trade(self.live, self.staged)
+    def undo(self) -> Path | None:
+        """Have live what was live, whatever came since; harmless when it is not done.
+
+        Answers where something lies now that somebody else has put in its place meanwhile. Raises
+        Failure where what was live does not lie aside any more.
+        """
+        live, staged = self.live.identity(), self.staged.identity()
+        if live == self.live_was or staged == self.staged_was:
+            return None
+        if staged != self.live_was:
+            raise Failure(
+                f"{self.live.path} is not what it was, and {self.staged.path} is not that either:"
+                " something else has moved them",
+                hint="Look at both by hand; neither was removed.",
+            )
+        _trade(self.live, self.staged)
+        return None if live in (None, self.staged_was) else self.staged.path
 
 
 def planned(live: Place, staged: Place) -> Move:

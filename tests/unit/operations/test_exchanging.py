@@ -36,7 +36,7 @@ def test_what_is_carried_comes_along_and_goes_back(tmp_path: Path) -> None:
     assert (swap.live / "temp/deep").is_dir()
     assert (swap.live / "temp").stat().st_mode & 0o777 == 0o711
 
-    exchange.undo()
+    exchanging.undo([exchange])
     assert content(swap) == "old"
     assert (swap.live / "temp/deep").is_dir()
 
@@ -60,7 +60,7 @@ def test_a_folder_that_cannot_move_changes_its_content_and_its_look(tmp_path: Pa
     exchange.make()
     assert (content(swap), live.stat().st_mode & 0o777) == ("new", 0o750)
 
-    exchange.undo()
+    exchanging.undo([exchange])
     assert (content(swap), live.stat().st_mode & 0o777) == ("old", 0o701)
 
 

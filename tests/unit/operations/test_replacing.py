@@ -1,0 +1,146 @@
+"""The children of a mount point trade places while something else writes there: no mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from composia.errors import Conflict, Failure
+from composia.model.service import ServiceRef
+from composia.operations import exchanging, kept, replacing
+from composia.operations.hold import NotPutBack, held
+from composia.operations.kept import Exchanging
+from composia.operations.replacing import Replacing
+from composia.operations.restore import ExchangeData, FetchData
+from composia.strategies.aside import Aside
+from composia.strategies.base import Swap
+from composia.tools.exchange import Move
+from tests.twins.site import Twins
+
+SERVICE = ServiceRef(
+    name="my-app", folder="my-app", project="app", compose_files=("c.yaml",), revision="r1"
+)
+
+
+class Disk:
+    """A live folder whose children trade places with those of a folder in it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.twins = Twins(tmp_path / "app")
+        self.aside = Aside(self.twins.site.aside, "01TASK")
+        self.live = self.twins.folder / "data"
+        self.staged = self.live / ".composia-01TASK"
+        self.staged.mkdir(parents=True)
+        for name in ("a.db", "b.log", "z.conf"):
+            (self.live / name).write_text(f"old {name}")
+        for name in ("b.log", "new", "z.conf"):
+            (self.staged / name).write_text(f"new {name}")
+        self.before = self.seen()
+        self.twins.docker.add("web", folder=self.twins.folder, mounts=[self.live], policy="always")
+        self.swap = Swap(
+            live=self.live,
+            staged=self.staged,
+            below=self.twins.folder,
+            known_as="./data",
+            atomic=False,
+        )
+
+    def seen(self) -> dict[str, str]:
+        return {one.name: one.read_text() for one in self.live.iterdir() if one.is_file()}
+
+    async def exchange(self) -> None:
+        await Replacing(self.twins.site, self.aside, (self.swap,), None).perform()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path)
+
+
+@pytest.fixture
+def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], None]], None]:
+    """Have something done once the child of this name has moved."""
+
+    def arm(name: str, act: Callable[[], None]) -> None:
+        make = Move.make
+
+        def made(move: Move) -> None:
+            make(move)
+            if move.live.path.name == name:
+                act()
+
+        monkeypatch.setattr(Move, "make", made)
+
+    return arm
+
+
+After = Callable[[str, Callable[[], None]], None]
+
+
+async def test_what_something_else_has_made_anew_is_put_aside_and_all_of_the_old_is_back(
+    disk: Disk, after: After
+) -> None:
+    def something_starts_it() -> None:
+        for name in ("a.db", "b.log"):
+            (disk.live / "other").write_text("newcomer")
+            (disk.live / "other").rename(disk.live / name)
+        disk.twins.docker.starts_by_itself("web")
+
+    after("z.conf", something_starts_it)
+    with pytest.raises(Failure, match="started while its data was exchanged"):
+        await disk.exchange()
+    assert disk.seen() == disk.before
+    assert (disk.staged / "a.db").read_text() == "newcomer"
+    assert f"it lies at {disk.staged / 'a.db'} now" in " ".join(disk.twins.notes.lines)
+    assert disk.aside.read(kept.EXCHANGING, Exchanging) is None
+
+
+def what_was_live_is_taken_away(disk: Disk) -> None:
+    something_replaces_what_lies_aside(disk)
+    raise Failure("the disk is full")
+
+
+def something_replaces_what_lies_aside(disk: Disk) -> None:
+    # Before the other goes: its inode may be given out again.
+    (disk.staged / "other").write_text("somebody else's")
+    (disk.staged / "other").rename(disk.staged / "b.log")
+
+
+async def test_where_something_cannot_be_put_back_the_rest_is_and_nothing_starts(
+    disk: Disk, after: After
+) -> None:
+    after("new", lambda: what_was_live_is_taken_away(disk))
+    with pytest.raises(NotPutBack, match=r"b\.log"):
+        await disk.exchange()
+    assert disk.seen() == disk.before | {"b.log": "new b.log"}
+    assert disk.twins.docker.running() == set()
+    # An engine that restarts does not start it either; who starts it by hand has it come up again.
+    assert disk.twins.docker.policies() == {"web": "unless-stopped"}
+
+
+async def test_a_retry_neither_fetches_nor_exchanges_over_what_is_left(
+    disk: Disk, after: After
+) -> None:
+    after("new", lambda: what_was_live_is_taken_away(disk))
+    with pytest.raises(NotPutBack):
+        await disk.exchange()
+    for operation in (FetchData(service=SERVICE, items=()), ExchangeData(service=SERVICE)):
+        with pytest.raises(Conflict, match="could not put all of it back"):
+            await operation.perform(disk.twins.site)
+    assert (disk.staged / "b.log").read_text() == "somebody else's"
+
+
+async def test_after_a_crash_nothing_starts_on_a_mixture_either(disk: Disk) -> None:
+    twins, one = disk.twins, exchanging.planned(disk.swap)
+    async with held(twins.site, ["id-web"]):
+        one.make()
+        noted = dict(twins.notes.noted)
+    twins.docker.change("web", state="exited", restart_policy="no")
+    facts = {"exchanges": [one.model_dump(mode="json")], "was": None, "seeing": [], "ran": []}
+    something_replaces_what_lies_aside(disk)
+    with pytest.raises(NotPutBack):
+        await replacing.put_right(twins.site, disk.aside, {**noted, "exchanging": facts})
+    assert twins.docker.running() == set()
+    assert disk.seen() == disk.before | {"b.log": "new b.log"}
