@@ -19,6 +19,7 @@ class MemoryRun:
     """`answer` is asked for every operation, with the node."""
 
     task = "01JABCDEFGHJKMNPQRSTVWXYZ0"
+    attempt = 1
 
     def __init__(self, answer: Node) -> None:
         self._answer = answer

@@ -63,6 +63,8 @@ class SaveData(Operation[DataSaved]):
     items: tuple[ItemToSave, ...]
     #: For the safety copy of a move, which is no promise that there is something to bring back.
     empty_is_fine: bool = False
+    #: Snapshots of the same task that have records: those of its earlier attempts.
+    spared: tuple[str, ...] = ()
 
     result: ClassVar[type[BaseModel]] = DataSaved
 
@@ -104,6 +106,7 @@ class SaveData(Operation[DataSaved]):
                 snapshot.id
                 for snapshot in await site.engine.snapshots()
                 if f"task={site.task}" in snapshot.tags
+                and snapshot.id not in self.spared
                 and snapshot.host == site.node
                 and snapshot.label in labels
                 and (since is None or datetime.fromisoformat(snapshot.time) >= since)

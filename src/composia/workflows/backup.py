@@ -120,7 +120,8 @@ class BackupPlan(Plan):
 
         `number`: how many times this task has done so, for the names of its steps.
         """
-        saved = await run.on_each(_numbered(step, number), self._saves(run.task, opened))
+        spared = await self._earlier(run, number)
+        saved = await run.on_each(_numbered(step, number), self._saves(run, opened, spared))
         outcomes = {**errors_of(opened), **saved}
         records = await self._records(run, outcomes, number)
         await run.control(
@@ -130,18 +131,35 @@ class BackupPlan(Plan):
         )
         return Kept(tuple(records), outcomes)
 
+    async def _earlier(self, run: Run, number: int) -> tuple[str, ...]:
+        """What earlier attempts of the task have saved of the items, and recorded."""
+        if run.attempt == 1:
+            return ()
+        known = await run.control(_numbered("read_earlier", number), "known_snapshots")
+        ids = (
+            backup_id(run.task, item.name, node, attempt)
+            for attempt in range(1, run.attempt)
+            for node in self.on
+            for item in self.items
+        )
+        return tuple(known[one] for one in ids if one in known)
+
     def _saves(
-        self, task: str, opened: Mapping[str, RepositoryOpened | ComposiaError]
+        self,
+        run: Run,
+        opened: Mapping[str, RepositoryOpened | ComposiaError],
+        spared: tuple[str, ...],
     ) -> dict[str, SaveData]:
         return {
             node: SaveData(
                 service=self.service,
                 repository=with_id(self.repository, found),
+                spared=spared,
                 empty_is_fine=self.kind in (BackupKind.MIGRATION, BackupKind.BEFORE_RESTORE),
                 items=tuple(
                     ItemToSave(
                         name=item.name,
-                        backup_id=backup_id(task, item.name, node),
+                        backup_id=backup_id(run.task, item.name, node, run.attempt),
                         strategy=item.strategy,
                         marks=(f"{KIND}={self.kind}", *((LIVE,) if item.taken_live else ())),
                     )
@@ -161,14 +179,14 @@ class BackupPlan(Plan):
         for node in self.on:
             outcome = outcomes[node]
             if isinstance(outcome, DataSaved):
-                records += [self._record(run.task, node, item) for item in outcome.items]
+                records += [self._record(run, node, item) for item in outcome.items]
             else:
-                records += self._failures(run.task, node, outcome, now)
+                records += self._failures(run, node, outcome, now)
         return records
 
-    def _record(self, task: str, node: str, item: ItemSaved) -> Backup:
+    def _record(self, run: Run, node: str, item: ItemSaved) -> Backup:
         named = next(one for one in self.items if one.name == item.name)
-        common = self._common(task, node, named)
+        common = self._common(run, node, named)
         common |= {"time": item.started_at, "duration": item.duration}
         if item.saved is None:
             error = item.error.message if item.error else "nothing was said about it"
@@ -178,10 +196,10 @@ class BackupPlan(Plan):
             found |= {"status": BackupStatus.PARTIAL, "error": TAKEN_LIVE}
         return Backup(**common, **found)
 
-    def _failures(self, task: str, node: str, error: ComposiaError, now: Any) -> list[Backup]:
+    def _failures(self, run: Run, node: str, error: ComposiaError, now: Any) -> list[Backup]:
         return [
             Backup(
-                **self._common(task, node, item),
+                **self._common(run, node, item),
                 time=now,
                 snapshot_id=None,
                 status=BackupStatus.FAILED,
@@ -190,14 +208,14 @@ class BackupPlan(Plan):
             for item in self.items
         ]
 
-    def _common(self, task: str, node: str, item: NamedItem) -> dict[str, Any]:
+    def _common(self, run: Run, node: str, item: NamedItem) -> dict[str, Any]:
         return {
-            "id": backup_id(task, item.name, node),
+            "id": backup_id(run.task, item.name, node, run.attempt),
             "service": self.service.name,
             "data_item": item.name,
             "node": node,
             "kind": self.kind,
-            "task_id": task,
+            "task_id": run.task,
             "strategy": item.strategy.strategy,
             "exclude": getattr(item.strategy, "exclude", ()),
         }
@@ -265,9 +283,13 @@ def _items(
     return tuple(items)
 
 
-def backup_id(task: str, item: str, node: str) -> str:
-    """The record's id: the same whenever it is asked for, and after its task's in order."""
-    digest = hashlib.sha256(f"{task}/{item}/{node}".encode()).digest()
+def backup_id(task: str, item: str, node: str, attempt: int = 1) -> str:
+    """The record's id: the same whenever it is asked for, and after its task's in order.
+
+    Each attempt of a task has records of its own: none takes the place of what is still there.
+    """
+    of = f"{task}/{item}/{node}" + (f"/{attempt}" if attempt > 1 else "")
+    digest = hashlib.sha256(of.encode()).digest()
     return task[:10] + base64.b32hexencode(digest)[:16].decode()
 
 

@@ -31,6 +31,11 @@ class Run(Protocol):
         """The task's id."""
         ...
 
+    @property
+    def attempt(self) -> int:
+        """How many times a person has had it tried, from 1."""
+        ...
+
     async def on(
         self,
         node: str,

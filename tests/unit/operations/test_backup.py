@@ -259,6 +259,17 @@ async def test_a_dead_agents_save_is_forgotten_and_the_service_started(twins: Tw
     assert [labels.task for labels in twins.engine.kept.values()] == ["another"]
 
 
+async def test_what_an_earlier_attempt_has_recorded_is_not_forgotten(twins: Twins) -> None:
+    (earlier,) = (await save(twins, live("b"))).items
+    assert earlier.saved
+    kept = earlier.saved.snapshot.id
+    again = SaveData(service=APP, items=(live("b"),), spared=(kept,))
+    await again.perform(twins.site)
+    assert len(twins.engine.kept) == 2
+    await again.put_right(twins.site, {})
+    assert list(twins.engine.kept) == [kept]
+
+
 async def test_a_repository_that_is_gone_does_not_keep_the_service_down(twins: Twins) -> None:
     operation = SaveData(service=APP, items=(cold("a"),))
     twins.docker.does_not_start = {"web"}

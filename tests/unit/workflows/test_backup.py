@@ -284,6 +284,21 @@ async def test_a_safety_copy_with_nothing_in_it_is_no_whole_backup(world: World)
     assert record["error"] == "there was nothing in ./data/uploads"
 
 
+async def test_each_attempt_has_records_of_its_own_and_spares_those_of_the_earlier_ones(
+    world: World,
+) -> None:
+    run = MemoryRun(node(lambda name: saved()))
+    run.attempt = 3
+    ids = [backup_id(run.task, "uploads", "main", attempt) for attempt in (1, 2, 3)]
+    run.controlled["known_snapshots"] = {ids[0]: "aa" * 32, ids[1]: "bb" * 32, "01OTHER": "cc" * 32}
+    await planned(world).carry_out(run)
+    assert records(run)["uploads"]["id"] == ids[2]
+    assert len(set(ids)) == 3
+    (save,) = [one for one in run.asked if isinstance(one, SaveData)]
+    assert save.spared == ("aa" * 32, "bb" * 32)
+    assert save.items[0].backup_id == ids[2]
+
+
 async def test_what_is_not_named_any_more_is_counted(world: World) -> None:
     found = saved(unread=("./a", "./b"), changed=("./c",))
     found = found.model_copy(update={"more_unread": 400_000, "more_changed": 7})
