@@ -18,12 +18,12 @@ from composia.tools.rustic_engine import ContainerEngine
 from composia.tools.rustic_service import ServiceContainer
 from composia.tools.rustic_way import Way, way_to
 
-#: Revisions of the repository's service that are remembered.
+#: Repositories that are remembered, by what the catalog says of them.
 KNOWN = 8
 
 
 class Holder:
-    """Finds out what the repository's service says; once for each revision of it."""
+    """Finds out what the repository's service says; anew for each operation, which asks the way."""
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
@@ -36,19 +36,16 @@ class Holder:
 
         Raises Invalid where it is no folder of this node.
         """
-        # The id is found out in the middle of a task, and changes nothing here.
-        same = ref.model_copy(update={"repository_id": None})
         async with self._finding:
-            if same not in self._known:
-                found = await self._found(ref, key)
-                kept = list(self._known.items())[1 - KNOWN :]
-                self._known = {**dict(kept), same: found}
-            return self._known[same]
+            found = self._known.get(_same(ref))
+            return found or await self._found(await self._container(ref, key), ref)
 
     async def way(self, ref: RepositoryRef, key: str) -> Way:
         """How another node runs rustic. Raises Invalid where it cannot."""
         container = await self._container(ref, key)
-        await _folder_of(container, ref)
+        async with self._finding:
+            # What was remembered may be of files that have been deployed anew since.
+            await self._found(container, ref)
         return await way_to(await container.prepared())
 
     async def forget(self, ref: RepositoryRef, key: str, call: ForgetCall) -> None:
@@ -60,19 +57,27 @@ class Holder:
                 raise Denied(f"node {call.node} has not made {snapshot.id} for this task")
         await engine.forget([snapshot.id for snapshot in wanted])
 
-    async def _found(self, ref: RepositoryRef, key: str) -> Repository:
-        folder = await _folder_of(await self._container(ref, key), ref)
+    async def _found(self, container: ServiceContainer, ref: RepositoryRef) -> Repository:
+        folder = await _folder_of(container, ref)
         if folder not in self._cleared:
             # What an agent that was killed has left of its uploads.
             scratch = folder / f".composia-{self._sites.node}"
             await asyncio.to_thread(try_to_remove, scratch)
             self._cleared.add(folder)
-        return Repository(folder, self._sites.node)
+        found = Repository(folder, self._sites.node)
+        others = [one for one in self._known.items() if one[0] != _same(ref)]
+        self._known = {**dict(others[1 - KNOWN :]), _same(ref): found}
+        return found
 
     async def _container(self, ref: RepositoryRef, key: str) -> ServiceContainer:
         errand = Errand(ref.service, ref, TASK, key)
         await self._sites.check_out(errand, Files.IF_ABSENT)
         return self._sites.rustic(ref, TASK, NoNotes())
+
+
+def _same(ref: RepositoryRef) -> RepositoryRef:
+    """The id is found out in the middle of a task, and changes nothing here."""
+    return ref.model_copy(update={"repository_id": None})
 
 
 async def _folder_of(container: ServiceContainer, ref: RepositoryRef) -> Path:
