@@ -33,14 +33,22 @@ def test_an_identity_is_not_shown() -> None:
     assert "AGE-SECRET-KEY" not in f"{IDENTITIES!r}{IDENTITIES}"
 
 
-@pytest.mark.parametrize("text", ["", "# a comment", "AGE-SECRET-KEY-1X", f"{KEY}\nrubbish"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "# a comment", "AGE-SECRET-KEY-1X", f"{KEY}\nrubbish"],
+    ids=["empty", "a comment", "no key", "a key and more"],
+)
 def test_what_is_no_identity_is_told_and_not_shown(text: str) -> None:
     with pytest.raises(ValueError, match="no age identity") as told:
         Identities.parse(text)
     assert KEY not in str(told.value)
 
 
-@pytest.mark.parametrize("content", [BINARY, ARMOURED, ARMOURED.replace(b"\n", b"\r\n")])
+@pytest.mark.parametrize(
+    "content",
+    [BINARY, ARMOURED, ARMOURED.replace(b"\n", b"\r\n")],
+    ids=["binary", "armoured", "with carriage returns"],
+)
 async def test_binary_and_armoured_files_are_opened_in_any_thread(content: bytes) -> None:
     assert await asyncio.to_thread(IDENTITIES.decrypted, content) == PLAIN
 
@@ -61,6 +69,7 @@ def test_a_large_file_is_opened() -> None:
         (BINARY + b"x", "no age file, or not whole"),
         (ARMOURED[:-60], "no age file, or not whole"),
     ],
+    ids=["others'", "password", "empty", "plain", "cut", "longer", "armoured, cut"],
 )
 def test_what_cannot_be_opened_is_told_with_its_reason(content: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as told:
