@@ -27,7 +27,7 @@ CONTROLLER = """controller:
 {nodes}
   rustic:
     main_nodes: [{main}]
-  git: {{remote_url: "{remote}", branch: main, pull_interval: 1s}}
+  git: {{remote_url: "{remote}", branch: main, pull_interval: 10s}}
   dns:
     ddns: {{nameserver: {dns}, keyname: {key}, keysecret_file: {secret}, zones: [{zone}]}}
 """
