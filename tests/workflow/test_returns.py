@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from composia.controller import returns
 from composia.controller.asking import Question
@@ -46,7 +47,7 @@ async def rescuing(office: Office, monkeypatch: pytest.MonkeyPatch) -> Office:
 
 @pytest.fixture
 async def back(rescuing: Office) -> AsyncIterator[Returns]:
-    made = Returns(rescuing.store, rescuing.admit, rescuing.nodes.online)
+    made = Returns(rescuing.store, rescuing.admit, rescuing.runner.retry, rescuing.nodes.online)
     yield made
     await made.aclose()
 
@@ -116,7 +117,7 @@ async def test_a_stop_that_fails_is_tried_again(rescuing: Office, back: Returns)
 
     async def engine_is_late(question: Question) -> dict[str, Any]:
         tried.append(question.key)
-        if len(tried) == 1:
+        if len(tried) < 3:
             raise Failure("the engine does not answer")
         return await does(question)
 
@@ -124,8 +125,48 @@ async def test_a_stop_that_fails_is_tried_again(rescuing: Office, back: Returns)
     task = await rescuing.submit(rescue())
     await rescuing.ended(task.id)
     await comes(rescuing, back)
-    await until(lambda: len(tried) == 2)
+    await until(lambda: len(tried) == 3)
     await settled(rescuing)
+    # One task, however often: nothing removes their rows.
+    assert len(await stopped(rescuing)) == 1
+
+
+async def test_a_stop_that_failed_before_is_tried_again_at_the_next_hello(
+    rescuing: Office, back: Returns
+) -> None:
+    async def engine_is_away(question: Question) -> dict[str, Any]:
+        raise Failure("the engine does not answer")
+
+    rescuing.nodes.on("stop_stale", engine_is_away)
+    await rescuing.ended((await rescuing.submit(rescue())).id)
+    await comes(rescuing, back)
+    await rescuing.until_asked("stop_stale")
+    await rescuing.nodes.disconnect("main")
+    await until(lambda: not back._at_work)
+    rescuing.nodes.on("stop_stale", does)
+    await comes(rescuing, back)
+    await until(lambda: not back._at_work)
+    (only,) = await stopped(rescuing)
+    assert only.status is Status.SUCCEEDED
+
+
+async def test_a_full_disk_does_not_end_the_trying(
+    rescuing: Office, back: Returns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    async def full(node: str) -> list[str]:
+        looked.append(node)
+        if len(looked) == 2:
+            raise OperationalError("SELECT", {}, Exception("database or disk is full"))
+        return await left_behind(node)
+
+    await rescuing.ended((await rescuing.submit(rescue())).id)
+    left_behind = rescuing.store.left_behind
+    monkeypatch.setattr(rescuing.store, "left_behind", full)
+    await comes(rescuing, back)
+    await settled(rescuing)
+    assert len(looked) > 2
 
 
 async def test_a_node_that_is_there_is_not_given_up(rescuing: Office, back: Returns) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from structlog import get_logger
 
 from composia.controller.admit import Admit
 from composia.controller.store.store import Store
-from composia.errors import ComposiaError
-from composia.model.task import Status
+from composia.errors import ComposiaError, Conflict
+from composia.model.task import Status, Task
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.rescue import RescuePlan, StopStalePlan
 
 #: Seconds until it is tried again, where somebody holds the service there or it failed.
 AGAIN = 2.0
+#: The same at most, for one that fails again and again.
+LONGEST = 60.0
 #: Seconds between two looks at whether a task has ended.
 PACE = 0.5
 
@@ -25,9 +28,16 @@ _log = get_logger("composia.returns")
 class Returns:
     """For each service that a node was given up with: a `stop-stale`, until one succeeds."""
 
-    def __init__(self, store: Store, admit: Admit, online: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        admit: Admit,
+        retry: Callable[[str], Awaitable[Task]],
+        online: Callable[[str], bool],
+    ) -> None:
         self._store = store
         self._admit = admit
+        self._retry = retry
         self._online = online
         self._at_work: dict[str, asyncio.Task[None]] = {}
 
@@ -53,21 +63,42 @@ class Returns:
         await asyncio.gather(*self._at_work.values(), return_exceptions=True)
 
     async def _until_stopped(self, stop: StopStalePlan) -> None:
+        wait = AGAIN
         try:
-            while self._online(stop.node) and await self._is_due(stop):
-                if not await self._has_stopped(stop):
+            while self._online(stop.node):
+                try:
+                    if not await self._is_due(stop) or await self._has_stopped(stop):
+                        return
+                except Conflict as error:
+                    # Somebody works on the service there: the end of that is awaited.
+                    _log.info("stop-stale waits", service=stop.service.name, why=error.message)
                     await asyncio.sleep(AGAIN)
+                    continue
+                except Exception:
+                    # A full disk, perhaps. Until the node's next Hello nobody else would try.
+                    _log.exception("stop-stale", service=stop.service.name)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST)
         finally:
             del self._at_work[stop.of_task]
 
     async def _has_stopped(self, stop: StopStalePlan) -> bool:
-        try:
+        task = await self._earlier(stop)
+        if task is None:
             task = await self._admit.submit(stop, created_by="controller", source="node")
-        except ComposiaError as error:
-            # Somebody works on the service there: the end of that is awaited.
-            _log.info("stop-stale waits", service=stop.service.name, why=error.message)
-            return False
+        elif task.status.ended:
+            task = await self._retry(task.id)
         return await self._end_of(task.id) is Status.SUCCEEDED
+
+    async def _earlier(self, stop: StopStalePlan) -> Task | None:
+        """The task that has tried it before: one is enough, however often it is tried."""
+        service = stop.service.name
+        for task in await self._store.tasks(services=(service,), type=stop.plan):
+            with suppress(ComposiaError):
+                plan = await self._store.plan(task.id)
+                if isinstance(plan, StopStalePlan) and plan.of_task == stop.of_task:
+                    return task if task.status is not Status.SUCCEEDED else None
+        return None
 
     async def _is_due(self, stop: StopStalePlan) -> bool:
         return stop.of_task in await self._store.left_behind(stop.node)
