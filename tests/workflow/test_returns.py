@@ -91,6 +91,27 @@ async def test_one_that_comes_back_in_the_middle_is_stopped_at_once(
     assert len(await stopped(rescuing)) == 1
 
 
+async def test_one_that_was_stopped_for_a_rescue_that_fails_runs_again(
+    rescuing: Office, back: Returns
+) -> None:
+    hold = asyncio.Event()
+
+    async def fails(question: Question) -> dict[str, Any]:
+        await hold.wait()
+        raise Failure("the image is broken")
+
+    rescuing.nodes.on("5_start_on_target", fails)
+    task = await rescuing.submit(rescue())
+    await rescuing.until_asked("5_start_on_target")
+    await comes(rescuing, back)
+    await settled(rescuing)
+    hold.set()
+    ended = await rescuing.ended(task.id)
+    assert ended.error is not None
+    assert ended.error.message == "the image is broken"
+    assert rescuing.nodes.done[-2:] == ["edge: undo_target", "main: undo_source"]
+
+
 async def test_whoever_holds_the_service_there_is_waited_for(
     rescuing: Office, back: Returns
 ) -> None:

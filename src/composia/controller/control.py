@@ -175,9 +175,13 @@ class StoreControl:
         """A rescue is over; see `Control.give_up`."""
         await self._store.give_up(task)
 
-    async def note_source_stopped(self, task: str) -> None:
+    async def source_stopped(self, task: str) -> bool:
+        """Whether a rescue's source came back; see `Control.source_stopped`."""
+        return await self._store.source_stopped(task)
+
+    async def note_source_stopped(self, task: str) -> bool:
         """What still ran on a rescue's source has stopped; see `Control.note_source_stopped`."""
-        await self._store.note_source_stopped(task)
+        return await self._store.note_source_stopped(task)
 
     async def answer_move(
         self, task: str, held_seconds: float, start_seconds: float, facts: Mapping[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
@@ -68,6 +69,13 @@ def idle(there: Iterable[ContainerInfo]) -> tuple[Kept, ...]:
     """What does not run, and could be started by an engine that restarts."""
     resting = [one for one in there if one.state in ("exited", "created")]
     return tuple(_kept(one) for one in resting if one.restart_policy != "no")
+
+
+def as_it_is(there: Iterable[ContainerInfo]) -> Held:
+    """What a stop is about that nothing may keep from it, paused or not."""
+    own = [one for one in there if not is_one_off(one)]
+    running = tuple(_kept(one) for one in own if one.state in AT_WORK)
+    return Held(hold=secrets.token_hex(8), containers=running, idle=idle(own))
 
 
 def _kept(container: ContainerInfo) -> Kept:

@@ -17,6 +17,7 @@ from composia.operations.caddy import RemoveFragment
 from composia.operations.cargo import Cargo, dump_of
 from composia.operations.carrying import LastSend
 from composia.operations.fence import Fence, Left
+from composia.operations.held import as_it_is
 from composia.operations.hold import NotStartedAgain
 from composia.operations.left_behind import KEPT
 from composia.operations.project import containers_of, stop_for_good
@@ -146,7 +147,10 @@ async def _resume(site: Site) -> None:
     open, so that a person may start the service.
     """
     found = fence.read(site.state)
-    if found is None or found.task != site.task or found.side != "source":
+    if found is None or found.task != site.task:
+        return
+    # Of a rescue: its source came back, and was stopped.
+    if found.side != "source" and not (found.side == "left" and found.held):
         return
     try:
         if found.held:
@@ -241,7 +245,14 @@ class StopStale(Operation[StaleStopped]):
 
     async def perform(self, site: Site) -> StaleStopped:
         # Refuses a project that is not ours, before anything is written about it.
-        await containers_of(site)
-        fence.put_up(site.state, Fence(task=self.of_task, side="left", epoch=self.epoch))
+        there = await containers_of(site)
+        before = fence.read(site.state)
+        held = before.held if before else None
+        if not (before and before.task == self.of_task and before.side == "target"):
+            # What was noted first knows the policies, which are gone when it is asked again; what
+            # the move itself has made here is wanted by nobody.
+            held = held or as_it_is(there)
+        found = Fence(task=self.of_task, side="left", epoch=self.epoch, held=held)
+        fence.put_up(site.state, found)
         ran = {one.name: one.started_at for one in await stop_for_good(site)}
         return StaleStopped(ran=ran, stopped_at=datetime.now(UTC))

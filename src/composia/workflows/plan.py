@@ -200,8 +200,15 @@ class Control(Protocol):
         """Note that a rescue is over, and that its source must not be let back unseen."""
         ...
 
-    async def note_source_stopped(self, task: str) -> None:
-        """Note that the source of a rescue came back, and that nothing runs there any more."""
+    async def source_stopped(self, task: str) -> bool:
+        """Whether the source of a rescue came back meanwhile, and was stopped."""
+        ...
+
+    async def note_source_stopped(self, task: str) -> bool:
+        """Note that the source of a rescue came back, and that nothing runs there any more.
+
+        False where the rescue was undone meanwhile: then it is wanted there.
+        """
         ...
 
     async def answer_move(

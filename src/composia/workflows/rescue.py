@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from composia.errors import ComposiaError, told
+from composia.errors import ComposiaError, Failure, told
 from composia.model.dns import DnsTarget
 from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.arriving import ClearTarget, PrepareTarget, StartOnTarget
 from composia.operations.caddy import PlaceFragment
-from composia.operations.leaving import StopStale
+from composia.operations.leaving import ResumeSource, StopStale
 from composia.operations.surveying import SourceSeen, SurveyTarget
 from composia.workflows.check import check
 from composia.workflows.dns import update_dns
+from composia.workflows.migrate import PATIENCE
 from composia.workflows.nodes import write_back
 from composia.workflows.plan import Hold, LeftOpen, OnOneNode, Plan, Run, instance, placement
 from composia.workflows.restore import RestorePlan
@@ -109,11 +110,40 @@ class RescuePlan(Plan):
         except Exception as error:
             if prepared:
                 await self._clear(run, told(error).as_error())
+            await self._resume(run, told(error).as_error())
             await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
             if self.of_task:
                 raise self._given_back(told(error).as_error(), self.of_task) from error
             raise
         await run.control("5_answered", "note_move", task=run.task, stage="answered", facts={})
+
+    async def _resume(self, run: Run, error: ComposiaError) -> None:
+        """What came back meanwhile and was stopped is wanted again. Raises where it is down."""
+        if not await run.control("undo_look", "source_stopped", task=run.task):
+            return
+        run.log(f"{self.gone} came back meanwhile and was stopped; it is started again")
+        resume = ResumeSource(service=self.service)
+        try:
+            await run.on(self.gone, "undo_source", resume, insist=True, patience=PATIENCE)
+        except ComposiaError as second:
+            message = (
+                f"{error.message}; {self.gone} came back meanwhile and was stopped, and could not"
+                f" be started again: {second.message}"
+            )
+            if self.of_task:
+                raise self._down(message, second) from second
+            await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
+            hint = f"Nothing runs now: `composia deploy {self.service} --node {self.gone}`."
+            raise Failure(message, hint=hint) from second
+
+    def _down(self, message: str, error: ComposiaError) -> LeftOpen:
+        hint = f"Nothing runs now: retry brings it to {self.target} after all."
+        return LeftOpen(
+            message,
+            keeps=placement(self.service.name),
+            result={},
+            hint=" ".join(filter(None, (error.hint, hint))),
+        )
 
     def _given_back(self, error: ComposiaError, of_task: str) -> LeftOpen:
         """It was undone: the move whose hold it took over is open as it was before."""
@@ -171,7 +201,12 @@ class StopStalePlan(OnOneNode):
         """One step, and the word that it was done. The result names the overlap."""
         operation = StopStale(service=self.service, of_task=self.of_task)
         found = await run.on(self.node, "stop_stale", operation)
-        await run.control("noted", "note_source_stopped", task=self.of_task)
+        wanted = await run.control("noted", "note_source_stopped", task=self.of_task)
+        if wanted is False:
+            raise Failure(
+                f"{self.service} was stopped on {self.node} for a rescue that was undone meanwhile",
+                hint=f"Nothing runs now: `composia deploy {self.service} --node {self.node}`.",
+            )
         return {
             "overlap": {
                 name: {"since": since, "until": found.stopped_at.isoformat()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from composia.operations import fence
 from composia.operations.arriving import ClearTarget
 from composia.operations.cargo import Cargo
 from composia.operations.hold import NotStartedAgain
-from composia.operations.leaving import ExportData, ResumeSource, RetireSource, StopSource
+from composia.operations.leaving import (
+    ExportData,
+    ResumeSource,
+    RetireSource,
+    StopSource,
+    StopStale,
+)
 from tests.twins.site import Twins
 
 SERVICE = ServiceRef(
@@ -173,3 +180,41 @@ async def test_a_target_without_fence_or_files_is_proven_stopped_too(twins: Twin
     await ClearTarget(service=SERVICE, epoch=2).perform(twins.site)
     assert twins.docker.running() == set()
     assert twins.docker.policies() == {"web": "no"}
+
+
+STALE = StopStale(service=SERVICE, epoch=2, of_task="01TASK")
+
+
+async def test_what_came_back_keeps_its_policies_for_when_it_is_wanted_again(
+    twins: Twins,
+) -> None:
+    twins.docker.add("job", state="exited", policy="unless-stopped")
+    found = await STALE.perform(twins.site)
+    await STALE.perform(twins.site)
+    assert set(found.ran) == {"web"}
+    assert set(twins.docker.policies().values()) == {"no"}
+    with pytest.raises(Conflict):
+        await fence.pass_by(twins.site, STALE.epoch)
+    await fence.pass_by(twins.site, STALE.epoch + 1)
+    assert twins.docker.policies() == {"web": "always", "job": "unless-stopped"}
+
+
+async def test_what_came_back_runs_again_when_its_rescue_is_undone(twins: Twins) -> None:
+    await STALE.perform(twins.site)
+    assert twins.docker.running() == set()
+    await RESUME.perform(replace(twins.site, task="01OTHER"))
+    assert twins.docker.running() == set()
+    await RESUME.perform(twins.site)
+    assert twins.docker.running() == {"web"}
+    assert twins.docker.policies() == {"web": "always"}
+    assert fence.read(twins.site.state) is None
+
+
+async def test_what_a_move_has_made_where_it_came_to_nothing_is_kept_by_nobody(
+    twins: Twins,
+) -> None:
+    fence.put_up(twins.site.state, fence.Fence(task="01TASK", side="target", epoch=2))
+    await STALE.perform(twins.site)
+    found = fence.read(twins.site.state)
+    assert found
+    assert (found.side, found.held) == ("left", None)

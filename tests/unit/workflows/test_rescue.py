@@ -185,6 +185,50 @@ async def test_what_cannot_be_cleared_stays_open(world: World) -> None:
     assert "undone" not in done(run)
 
 
+def from_main(world: World) -> RescuePlan:
+    world.has(MOVING, INFRA)
+    return rescued(world, [saved("01A", "main")])
+
+
+async def test_what_came_back_meanwhile_runs_again_when_it_is_undone(world: World) -> None:
+    run = carried("survey_target")
+    run.controlled["source_stopped"] = True
+    with pytest.raises(Failure, match="no luck"):
+        await from_main(world).carry_out(run)
+    assert run.steps[-2:] == [("undo_source", "main"), ("undone", None)]
+
+
+async def test_what_does_not_run_again_is_told_with_what_to_do(world: World) -> None:
+    run = MemoryRun(lambda node, operation: Failure(f"no luck on {node}"))
+    run.controlled |= {"begin_move": NEW, "source_stopped": True}
+    with pytest.raises(Failure, match="main came back meanwhile and was stopped") as told:
+        await from_main(world).carry_out(run)
+    assert "no luck on edge" in told.value.message
+    assert "composia deploy my-app --node main" in str(told.value.hint)
+    assert run.told["note_move"]["stage"] == "undone"
+
+
+async def test_where_a_move_was_open_the_rescue_may_still_go_on(world: World) -> None:
+    plan = plan_without_data(world)
+    run = MemoryRun(lambda node, operation: Failure(f"no luck on {node}"))
+    run.controlled |= {"begin_move": NEW, "source_stopped": True}
+    with pytest.raises(LeftOpen, match="edge came back meanwhile and was stopped") as left:
+        await plan.carry_out(run)
+    # The node that it came to is fenced, and the move before has nothing that could start it.
+    assert left.value.holder is None
+    assert "undone" not in done(run)
+
+
+async def test_who_was_stopped_for_nothing_hears_of_it(world: World) -> None:
+    service = world.has(MOVING, INFRA).service("my-app").ref
+    stopped = StaleStopped(ran={}, stopped_at=datetime.now(UTC))
+    run = MemoryRun(lambda node, operation: stopped)
+    run.controlled["note_source_stopped"] = False
+    with pytest.raises(Failure, match="for a rescue that was undone meanwhile") as told:
+        await StopStalePlan(service=service, node="main", of_task="01R").carry_out(run)
+    assert "composia deploy my-app --node main" in str(told.value.hint)
+
+
 async def test_what_came_back_and_was_stopped_is_noted(world: World) -> None:
     world.has(MOVING, INFRA)
     stopped = StaleStopped(

@@ -69,15 +69,8 @@ class Moves:
         """How far it has come; facts are added to what was known."""
         async with self._db.write() as db:
             row = (await db.execute(select(MOVES).where(MOVES.c.task == task))).first()
-            if row is None:
-                return
-            known = json.dumps({**json.loads(row.facts), **facts})
-            changed = update(MOVES).where(MOVES.c.task == task).values(stage=stage, facts=known)
-            await db.execute(changed)
-            if stage in OVER and row.stage != stage:
-                undone = stage == UNDONE
-                if not (undone and await _another_is_open(db, row.service, task)):
-                    await _raise(db, row.service)
+            if row is not None:
+                await _note(db, row, stage, facts)
 
     async def half_done(self, task: str) -> str | None:
         """The service of a move that has begun, and is neither done nor undone."""
@@ -106,13 +99,23 @@ class Moves:
         if stage is not None:
             await self.note_move(task, stage, facts)
 
-    async def note_source_stopped(self, task: str) -> None:
-        """The source of a rescue has come back, and nothing runs there any more."""
-        async with self._db.read() as db:
-            stage = await db.scalar(select(MOVES.c.stage).where(MOVES.c.task == task))
-        if stage is not None:
-            after = DONE if stage == GIVEN_UP else stage
-            await self.note_move(task, after, {SOURCE_STOPPED: True})
+    async def note_source_stopped(self, task: str) -> bool:
+        """The source of a rescue has come back, and nothing runs there any more.
+
+        False, and nothing noted, where the rescue was undone meanwhile: it is wanted there, and
+        what was put up there since must not stand in its way.
+        """
+        async with self._db.write() as db:
+            row = (await db.execute(select(MOVES).where(MOVES.c.task == task))).first()
+            undone = row is not None and row.stage == UNDONE
+            if row is not None and undone and not _says(TARGET_GONE, row.facts):
+                if not await _another_is_at_work(db, row.service):
+                    await _raise(db, row.service)
+                return False
+            if row is not None:
+                after = DONE if row.stage == GIVEN_UP else row.stage
+                await _note(db, row, after, {SOURCE_STOPPED: True})
+        return True
 
     async def left_behind(self, node: str) -> list[str]:
         """Tasks of moves that have a service run elsewhere, or are about to, and not on this node.
@@ -185,6 +188,16 @@ class Moves:
                     await _set(db, service, epoch)
 
 
+async def _note(db: AsyncConnection, row: Any, stage: str, facts: Mapping[str, Any]) -> None:
+    known = json.dumps({**json.loads(row.facts), **facts})
+    changed = update(MOVES).where(MOVES.c.task == row.task).values(stage=stage, facts=known)
+    await db.execute(changed)
+    if stage not in OVER or row.stage == stage:
+        return
+    if stage != UNDONE or not await _another_is_open(db, row.service, row.task):
+        await _raise(db, row.service)
+
+
 def _says(name: str, facts: str) -> bool:
     return bool(json.loads(facts).get(name))
 
@@ -208,6 +221,12 @@ def _open() -> Select[Any]:
     this = MOVES.alias()
     later = _later_than(this.c.number, this.c.service).exists()
     return select(this).where(this.c.stage == ANSWERED, ~later)
+
+
+async def _another_is_at_work(db: AsyncConnection, service: str) -> bool:
+    stages = (BEGUN, ANSWERED)
+    query = select(MOVES.c.task).where(MOVES.c.service == service, MOVES.c.stage.in_(stages))
+    return bool(await db.scalar(query.limit(1)))
 
 
 async def _another_is_open(db: AsyncConnection, service: str, task: str) -> bool:

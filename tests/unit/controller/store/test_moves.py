@@ -124,6 +124,20 @@ async def test_a_source_that_may_still_run_is_known_until_it_was_stopped(
     assert await store.left_behind("main") == []
 
 
+async def test_a_source_that_was_stopped_for_nothing_may_start_again(store: Store) -> None:
+    await begun(store)
+    await store.note_move("01A", UNDONE, {})
+    before = await store.epoch("my-app")
+    assert not await store.note_source_stopped("01A")
+    # A newer one than that of the fence that was put up there.
+    assert await store.epoch("my-app") == before + 1
+    assert not await store.source_stopped("01A")
+    await begun(store, "01B")
+    armed = await store.epoch("my-app")
+    assert not await store.note_source_stopped("01A")
+    assert await store.epoch("my-app") == armed
+
+
 async def test_one_that_was_stopped_before_the_end_is_not_given_up(store: Store) -> None:
     await begun(store)
     await store.note_source_stopped("01A")
