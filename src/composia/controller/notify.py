@@ -216,6 +216,7 @@ class Notifier:
             open_moves=[
                 (move, await self._plan(move.id)) for move in await self._store.left_open()
             ],
+            moved=await self._store.open_moves(),
             late=await self._world.late(now),
             told=frozenset(one.subject for one in known),
         )

@@ -11,7 +11,7 @@ from composia.controller.worktree import CatalogState, CatalogStatus
 from composia.model.catalog import CatalogView
 from composia.model.node import Disk, NodeState
 from composia.model.notification import EventName, Matter, Notification
-from composia.model.task import Task
+from composia.model.task import OpenMove, Task
 from composia.workflows.plan import Plan
 
 #: How long a node or the catalog's remote may be away before it is told.
@@ -36,6 +36,8 @@ STANDING = frozenset(
         EventName.DISK_LOW,
     }
 )
+#: What is about a data item on one node, and is over where the service is not there any more.
+ON_A_NODE = frozenset({EventName.BACKUP_FAILED, EventName.VERIFY_FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Seen:
     catalog: CatalogView = field(default_factory=CatalogView)
     catalog_status: CatalogStatus = field(default_factory=CatalogStatus)
     open_moves: Sequence[tuple[Task, Plan | None]] = ()
+    #: Where a service runs though `nodes` does not say so yet.
+    moved: Sequence[OpenMove] = ()
     #: What has not happened: matters of `backup_overdue`, `backup_missed` and `schedule_missed`.
     late: Sequence[Matter] = ()
     #: Subjects that are told already.
@@ -82,7 +86,7 @@ def ended(known: Sequence[Notification], seen: Seen, matters: Sequence[Matter]) 
         if one.event in STANDING:
             if one.subject not in subjects:
                 over[one.subject] = _why(one, seen)
-        elif gone := _gone(one, seen.catalog):
+        elif gone := _gone(one, seen):
             over[one.subject] = gone
     return over
 
@@ -103,7 +107,8 @@ _WORDS = {
 }
 
 
-def _gone(one: Notification, catalog: CatalogView) -> str | None:
+def _gone(one: Notification, seen: Seen) -> str | None:
+    catalog = seen.catalog
     # Nobody can back up what is not there any more: it would be told for ever.
     if one.service is None or not catalog.revision:
         return None
@@ -115,6 +120,9 @@ def _gone(one: Notification, catalog: CatalogView) -> str | None:
     items = {item.name for item in service.meta.data_protect.data}
     if one.data_item is not None and one.data_item not in items:
         return "the data item has left the catalog"
+    targets = {move.target for move in seen.moved if move.service == one.service}
+    if one.event in ON_A_NODE and one.node and one.node not in {*service.meta.nodes, *targets}:
+        return "the service has left the node"
     return None
 
 

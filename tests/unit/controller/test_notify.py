@@ -22,7 +22,7 @@ from composia.model.task import Status
 from composia.tools.rustic import Part
 from composia.workflows.repository import CheckRepositoryPlan
 from tests.twins.notify import MAIL, PHONE, START, MemoryWorld, Telling, record
-from tests.twins.office import NOW, node_state
+from tests.twins.office import MY_APP, NOW, node_state, service
 from tests.workflow.office import backup, deploy, ref
 
 GOOD, BAD = BackupStatus.SUCCESS, BackupStatus.FAILED
@@ -407,6 +407,26 @@ async def test_a_service_that_left_the_catalog_is_not_told_for_ever(
     [told] = await telling.pass_(minutes=1)
 
     assert "the service has left the catalog" in told.body
+
+
+async def test_a_backup_of_a_node_that_the_service_has_left_is_not_told_for_ever(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    on_edge = backup().model_copy(update={"on": ("edge",)})
+    failed = record(BAD).model_copy(update={"node": "edge"})
+    task = await telling.task(on_edge, records=[failed])
+    await telling.pass_(minutes=1)
+
+    # It runs there by an open move: nobody has written it into the catalog yet.
+    world.view = CatalogView(revision="a" * 40, services={"my-app": service(MY_APP)})
+    await telling.store.begin_move(task, "my-app", "main", "edge")
+    await telling.store.note_move(task, "answered", {})
+    assert await telling.pass_(minutes=1) == []
+
+    await telling.store.note_move(task, "done", {})
+    [told] = await telling.pass_(minutes=1)
+
+    assert "the service has left the node" in told.body
 
 
 async def test_the_ping_says_whether_all_is_well(telling: Telling, world: MemoryWorld) -> None:
