@@ -1,11 +1,14 @@
-"""Working on what the controller asks: one operation a service, a few at a time in all."""
+"""Working on what the controller asks: one operation a service, a few at a time in all.
+
+What is urgent waits for its service alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import structlog
 from pydantic import BaseModel
@@ -21,7 +24,7 @@ from composia.operations.messages import Ask, Outcome
 
 log = structlog.get_logger()
 
-#: Operations side by side.
+#: Operations side by side, besides the urgent ones.
 LIMIT = 4
 #: Seconds after which an operation without notes is in its middle.
 MIDDLE = 0.5
@@ -132,7 +135,8 @@ class Executor:
 
     async def _work(self, ask: Ask) -> None:
         try:
-            async with self._services[_turn(ask.operation)], self._limit:
+            place = nullcontext() if ask.operation.urgent else self._limit
+            async with self._services[_turn(ask.operation)], place:
                 outcome = await self._outcome(ask)
         except asyncio.CancelledError:
             # It had not begun, or was told so twice.

@@ -127,6 +127,7 @@ class RestoreData(Operation[DataRestored]):
     op: Literal["restore_data"] = "restore_data"
     dumps: tuple[DumpToLoad, ...] = ()
 
+    urgent: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = DataRestored
 
     async def perform(self, site: Site) -> DataRestored:
@@ -178,6 +179,7 @@ class StartOnTarget(Operation[Started]):
 
     op: Literal["start_on_target"] = "start_on_target"
 
+    urgent: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = Started
 
     async def perform(self, site: Site) -> Started:
@@ -204,6 +206,7 @@ class StopTarget(Operation[Nothing]):
 
     op: Literal["stop_target"] = "stop_target"
 
+    urgent: ClassVar[bool] = True
     files: ClassVar[Files] = Files.NOT_NEEDED
     if_given_up: ClassVar[str | None] = (
         "Where it is gone for good, `composia task abandon` is your word for that: the service"
@@ -222,6 +225,7 @@ class ClearTarget(Operation[Nothing]):
 
     #: A move that was cut off at its very beginning has brought none.
     files: ClassVar[Files] = Files.NOT_NEEDED
+    urgent: ClassVar[bool] = True
 
     async def perform(self, site: Site) -> Nothing:
         await _stop(site)

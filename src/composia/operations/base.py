@@ -57,6 +57,9 @@ class Operation(BaseModel, ABC, Generic[Result]):
     #: Whether it goes on beside others of its service, for it touches nothing of what is live; all
     #: such operations of a node go one after the other.
     beside: ClassVar[bool] = False
+    #: Whether it waits for no place among those that an agent works on: a service is down until it
+    #: is done, or another node waits for it on a wire.
+    urgent: ClassVar[bool] = False
     #: What a person says who gives up the node that is to do it, where that is more than usual.
     if_given_up: ClassVar[str | None] = None
     #: The type of the result, for the one who reads it from a message.

@@ -28,6 +28,7 @@ class PlaceFragment(Operation[Placed]):
     #: Have it validated and touch nothing: placing the same again is quick then.
     rehearse: bool = False
 
+    urgent: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = Placed
 
     async def perform(self, site: Site) -> Placed:
@@ -73,6 +74,8 @@ class ReloadCaddy(Operation[Nothing]):
     """Have Caddy take what lies there. Open connections stay; what it refuses changes nothing."""
 
     op: Literal["reload_caddy"] = "reload_caddy"
+
+    urgent: ClassVar[bool] = True
 
     async def perform(self, site: Site) -> Nothing:
         caddy = caddy_of(site)

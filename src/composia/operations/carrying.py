@@ -52,6 +52,7 @@ class PreCopy(Operation[Rounds]):
     wire: str
     cargo: tuple[Cargo, ...]
 
+    urgent: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = Rounds
 
     async def perform(self, site: Site) -> Rounds:

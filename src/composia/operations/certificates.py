@@ -53,6 +53,7 @@ class SendCertificates(Operation[CertificatesSent]):
     op: Literal["send_certificates"] = "send_certificates"
     wire: str
 
+    urgent: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = CertificatesSent
 
     async def perform(self, site: Site) -> CertificatesSent:
@@ -77,6 +78,7 @@ class ReceiveCertificates(Operation[CertificatesReceived]):
     op: Literal["receive_certificates"] = "receive_certificates"
     wire: str
 
+    urgent: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = CertificatesReceived
 
     async def perform(self, site: Site) -> CertificatesReceived:

@@ -51,6 +51,7 @@ class ForwardHosts(Operation[Placed]):
     #: Have it validated and change nothing: forwarding the same is quick then.
     rehearse: bool = False
 
+    urgent: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = Placed
 
     async def perform(self, site: Site) -> Placed:

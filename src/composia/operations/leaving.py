@@ -61,6 +61,7 @@ class ExportData(Operation[DataExported]):
     cargo: tuple[Cargo, ...]
     dumps: tuple[DumpToTake, ...] = ()
 
+    urgent: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = DataExported
 
     async def perform(self, site: Site) -> DataExported:
@@ -117,6 +118,8 @@ class StopSource(Operation[Nothing]):
 
     op: Literal["stop_source"] = "stop_source"
 
+    urgent: ClassVar[bool] = True
+
     async def perform(self, site: Site) -> Nothing:
         found = fence.read(site.state)
         if found is None or found.task != site.task:
@@ -134,6 +137,8 @@ class ResumeSource(Operation[Nothing]):
     """Undo of a move: the same containers with the same policies. Harmless when it was done."""
 
     op: Literal["resume_source"] = "resume_source"
+
+    urgent: ClassVar[bool] = True
 
     async def perform(self, site: Site) -> Nothing:
         await _resume(site)
@@ -240,6 +245,7 @@ class StopStale(Operation[StaleStopped]):
     #: The rescue.
     of_task: str
 
+    urgent: ClassVar[bool] = True
     files: ClassVar[Files] = Files.NOT_NEEDED
     result: ClassVar[type[BaseModel]] = StaleStopped
 

@@ -52,6 +52,7 @@ class Receive(Operation[Received]):
     #: The round after which the source is not written to any more.
     last: bool = False
 
+    urgent: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = Received
 
     async def perform(self, site: Site) -> Received:

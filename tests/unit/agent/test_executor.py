@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from composia.agent import journal as journals
-from composia.agent.executor import Executor
+from composia.agent.executor import LIMIT, Executor
 from composia.agent.journal import Journal
 from composia.agent.outbox import Outbox
 from composia.agent.sites import Errand, Sites
@@ -22,6 +22,7 @@ from composia.errors import Failure
 from composia.model.service import ServiceRef
 from composia.operations import messages
 from composia.operations.base import Files
+from composia.operations.leaving import ResumeSource
 from composia.operations.messages import Ask, Outcome
 from composia.operations.repository import ForgetSnapshot
 from composia.operations.restore import ExchangeBack
@@ -263,6 +264,23 @@ async def test_a_question_repeated_while_it_is_worked_on_is_worked_on_once(agent
         agent.engine.answers.set()
         assert (await agent.outcome()).error is None
     assert agent.engine.asked == 1
+
+
+async def test_what_is_urgent_waits_for_its_own_service_alone(agent: Agent) -> None:
+    agent.engine.answers.clear()
+    async with agent.running() as executor:
+        keys = [f"01TASK{number}:forget_snapshot:main:1" for number in range(LIMIT + 1)]
+        for number, key in enumerate(keys):
+            await executor.ask(a_question(key, service=f"service-{number}"))
+        await agent.engine.begun.wait()
+        urgent = "01MOVE:undo_source:main:1"
+        await executor.ask(_ask(urgent, ResumeSource(service=ref("moving"))))
+        assert (await agent.outcome(urgent)).error is None
+        # All places are taken, and the others wait for one as they did.
+        assert agent.engine.asked == LIMIT
+        agent.engine.answers.set()
+        for key in keys:
+            await agent.outcome(key)
 
 
 async def test_a_cancelled_question_answers_cancelled(agent: Agent) -> None:

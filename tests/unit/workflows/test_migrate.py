@@ -118,6 +118,27 @@ async def test_the_steps_are_those_of_the_design(world: World) -> None:
     ]
 
 
+async def test_nothing_in_an_outage_waits_for_other_services(world: World) -> None:
+    moves, undoes = carried(), carried("start_on_target")
+    await behind_caddy(world).carry_out(moves)
+    with pytest.raises(Failure):
+        await behind_caddy(world).carry_out(undoes)
+    asked = zip([name for name, node in moves.steps if node], moves.asked, strict=True)
+    outage = [one for name, one in asked if "1_" <= name < "7_"]
+    asked = zip([name for name, node in undoes.steps if node], undoes.asked, strict=True)
+    undo = [one for name, one in asked if name.startswith("undo_")]
+    assert (len(outage), len(undo)) == (7, 4)
+    assert [one.op for one in (*outage, *undo) if not one.urgent] == []
+
+
+async def test_who_waits_for_another_node_keeps_nobody_from_coming(world: World) -> None:
+    run = carried()
+    await behind_caddy(world).carry_out(run)
+    joined = [one for one in run.asked if "wire" in type(one).model_fields]
+    assert len(joined) == 6
+    assert [one.op for one in joined if not one.urgent] == []
+
+
 async def test_the_record_has_the_measured_outage(world: World) -> None:
     result = await planned(world).carry_out(carried())
     assert result["downtime_seconds"] == 1.6
