@@ -135,8 +135,8 @@ class RestoreData(Operation[DataRestored]):
         if done := aside.read(kept.REPLACED, Replaced):
             return DataRestored(placed=done.known_as)
         since = time.time_ns()
-        await compare_received(site)
-        returning.remember(since, site)
+        landed = await compare_received(site)
+        returning.remember(since, landed, site)
         ready = aside.read(kept.STAGED, Ready)
         imported, warnings = await self._imported(site)
         swaps = (*(ready.swaps if ready else ()), *imported)

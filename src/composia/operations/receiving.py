@@ -63,8 +63,11 @@ class Receive(Operation[Received]):
         return await _Receiver(site, known, last=self.last).receive(self.wire)
 
 
-async def compare_received(site: Site) -> None:
-    """Raise Failure unless what has landed is what the source had when it was stopped."""
+async def compare_received(site: Site) -> Mapping[str, Manifest]:
+    """What has landed, by the keys of the trees.
+
+    Raises Failure unless it is what the source had when it was stopped.
+    """
     aside = Aside(site.aside, site.task)
     known = aside.read(LANDED, Landed)
     written = aside.folder / SOURCE_MANIFEST
@@ -74,10 +77,13 @@ async def compare_received(site: Site) -> None:
             hint="Start the move again.",
         )
     source = peer.read_manifest(await in_thread(written.read_bytes))
+    there = {one.key: await in_thread(landing.look, one) for one in known.landings}
     wrong = [
         f"{one.known_as}/{difference}" if difference.path else f"{one.known_as} {difference}"
         for one in known.landings
-        for difference in await in_thread(_differences, one, source)
+        for difference in await in_thread(
+            manifest.differences, source.within(one.key), there[one.key]
+        )
     ]
     if wrong:
         raise Failure(
@@ -85,10 +91,7 @@ async def compare_received(site: Site) -> None:
             + ", ".join(wrong[:NAMED]),
             hint="Nothing was put in place. Start the move again.",
         )
-
-
-def _differences(one: Landing, source: Manifest) -> Sequence[manifest.Difference]:
-    return manifest.differences(source.within(one.key), landing.look(one))
+    return there
 
 
 class _Receiver:

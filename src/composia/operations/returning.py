@@ -8,7 +8,7 @@ not sure, nothing is taken for granted, and all of it is sent.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from composia.errors import CommandFailed, Failure
@@ -26,9 +26,9 @@ from composia.tools.shell import Command
 from composia.tools.threads import in_thread
 
 
-def remember(since: int, site: Site) -> None:
+def remember(since: int, landed: Mapping[str, Manifest], site: Site) -> None:
     """Keep that by then the data that came was the same as on the node that it came from."""
-    forked = Copied.of(copy_left_by(site.task), since)
+    forked = Copied.of(copy_left_by(site.task), since, landed)
     durable.write(site.state / FORKED, forked.model_dump_json().encode())
 
 

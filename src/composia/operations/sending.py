@@ -21,7 +21,7 @@ from composia.strategies.base import Site
 from composia.tools import delta, exchange, manifest
 from composia.tools import delta_frames as frames
 from composia.tools.delta_send import Original
-from composia.tools.manifest import Manifest
+from composia.tools.manifest import Identity, Manifest
 from composia.tools.threads import ahead, in_thread
 from composia.tools.wire import Wire
 
@@ -37,6 +37,10 @@ NAMED = 5
 ENOUGH = 4 * 1024 * 1024
 
 
+#: By a tree's key and a path, for people too.
+Folders = Mapping[str, Mapping[str, Identity]]
+
+
 class Copied(BaseModel):
     """Since when the source's ctimes say what the copy does not have."""
 
@@ -48,13 +52,24 @@ class Copied(BaseModel):
     #: By which it is seen that the clock was set meanwhile.
     boot: str
     since_boot: int
+    #: Which folder stood where then, of each tree: below another one no ctime says anything.
+    folders: Folders = {}
 
     @classmethod
-    def of(cls, copy_id: str, since: int) -> Copied:
+    def of(cls, copy_id: str, since: int, seen: Mapping[str, Manifest]) -> Copied:
         """The same of now, by the clock that a person sets and by the one that nobody does."""
         passed = time.time_ns() - since
         since_boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - passed
-        return cls(copy_id=copy_id, since=since, boot=boot_id(), since_boot=since_boot)
+        folders = {
+            key: {manifest.as_text(path): one for path, one in found.identities.items()}
+            for key, found in seen.items()
+        }
+        boot = boot_id()
+        return cls(copy_id=copy_id, since=since, boot=boot, since_boot=since_boot, folders=folders)
+
+    def known(self, key: str) -> Mapping[bytes, Identity]:
+        """Which folder stood where in a tree."""
+        return {manifest.as_path(text): one for text, one in self.folders.get(key, {}).items()}
 
 
 class Round(BaseModel):
@@ -141,8 +156,8 @@ class Talk:
             await in_thread(_flush, self._sender.roots)
         seen = {root.key: await in_thread(look, root) for root in self._sender.roots}
         self._refuse_unread(seen)
-        since = self._since(start)
-        originals = [self._original(root, seen[root.key], since) for root in self._sender.roots]
+        copied = self._copied(start, seen)
+        originals = [self._original(root, seen[root.key], copied) for root in self._sender.roots]
         try:
             await self._send(originals, seen)
         finally:
@@ -153,11 +168,12 @@ class Talk:
         self._sender.unconfirmed = this
         await self._end(seen, more=more)
         self._sender.settle()
-        self._remember(start)
+        self._remember(Copied.of(self._copy_id, start, seen))
         return more
 
-    def _original(self, root: Root, seen: Manifest, since: int | None) -> Original:
-        plan = delta.plan(seen, self._copies[root.key], since)
+    def _original(self, root: Root, seen: Manifest, copied: Copied | None) -> Original:
+        since, known = (copied.since, copied.known(root.key)) if copied else (None, {})
+        plan = delta.plan(seen, self._copies[root.key], since, known)
         return Original(root.path, seen, plan, live=self._sender.live)
 
     async def _send(self, originals: Sequence[Original], seen: Mapping[str, Manifest]) -> None:
@@ -241,16 +257,17 @@ class Talk:
                 hint="Nothing else should touch the data while the service is stopped.",
             )
 
-    def _since(self, now: int) -> int | None:
-        """From when on ctimes are doubted; None: all files are compared."""
+    def _copied(self, now: int, seen: Mapping[str, Manifest]) -> Copied | None:
+        """What is known of the copy that is there; None: all files are compared."""
         if known := self._known():
-            return None if _was_set(known, now) else known.since
+            return None if _was_set(known, now) else known
         entries = (entry for copy in self._copies.values() for entry in copy.entries.values())
         if any(entry.type != "dir" for entry in entries):
             return None
         # Nothing was there: all that is found there later was copied from now on.
-        self._remember(now)
-        return now
+        copied = Copied.of(self._copy_id, now, seen)
+        self._remember(copied)
+        return copied
 
     def _known(self) -> Copied | None:
         """Since when the copy that is there is known to be as it was here."""
@@ -258,9 +275,8 @@ class Talk:
         both = (rounds, forked(self._site.state))
         return next((one for one in both if one and one.copy_id == self._copy_id), None)
 
-    def _remember(self, start: int) -> None:
-        aside = Aside(self._site.aside, self._site.task)
-        aside.write(ROUNDS, Copied.of(self._copy_id, start))
+    def _remember(self, copied: Copied) -> None:
+        Aside(self._site.aside, self._site.task).write(ROUNDS, copied)
 
 
 @asynccontextmanager

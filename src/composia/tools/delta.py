@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
-from composia.tools.manifest import Entry, Manifest
+from composia.tools.manifest import Entry, Identity, Manifest
 
 #: Bytes that are compared at once. A file that is no larger is sent whole.
 BLOCK = 128 * 1024
@@ -37,13 +37,18 @@ class Plan:
     looks: tuple[bytes, ...]
 
 
-def plan(source: Manifest, target: Manifest, since: int | None) -> Plan:
+def plan(
+    source: Manifest, target: Manifest, since: int | None, known: Mapping[bytes, Identity]
+) -> Plan:
     """How the target becomes like the source.
 
     Files whose ctime is not well before `since` (nanoseconds) may have changed after they were
-    copied, whatever they look like; None: that holds for all of them.
+    copied, whatever they look like; None: that holds for all of them. So may files below a folder
+    that is not the one that was `known` at its path when they were copied: a rename of a folder
+    leaves no trace at what is in it.
     """
-    return _Planner(source.entries, target.entries, since).plan()
+    moved = _moved(source, known)
+    return _Planner(source.entries, target.entries, since, moved).plan()
 
 
 def size(source: Manifest, paths: tuple[bytes, ...]) -> int:
@@ -58,9 +63,14 @@ def parent(path: bytes) -> bytes:
 
 class _Planner:
     def __init__(
-        self, source: Mapping[bytes, Entry], target: Mapping[bytes, Entry], since: int | None
+        self,
+        source: Mapping[bytes, Entry],
+        target: Mapping[bytes, Entry],
+        since: int | None,
+        moved: Set[bytes],
     ) -> None:
         self._source = source
+        self._moved = moved
         self._target = target
         self._doubted = -1 if since is None else since - COARSE
         self._members, self._copied = _members(source), _members(target)
@@ -109,7 +119,11 @@ class _Planner:
         there = self._there(path)
         if there is None or not _same(entry, there):
             return True
-        return (entry.type == "file" and entry.ctime >= self._doubted) or self._must_part(path)
+        return (entry.type == "file" and self._is_doubted(path, entry)) or self._must_part(path)
+
+    def _is_doubted(self, path: bytes, entry: Entry) -> bool:
+        """Whether it may have other content than its copy, though both look the same."""
+        return entry.ctime >= self._doubted or parent(path) in self._moved
 
     def _is_comparable(self, path: bytes) -> bool:
         return self._source[path].size > BLOCK and self._there(path) is not None
@@ -140,6 +154,16 @@ class _Planner:
                 there = self._there(path)
                 if path in touched or there is None or not _same(entry, there):
                     yield path
+
+
+def _moved(source: Manifest, known: Mapping[bytes, Identity]) -> Set[bytes]:
+    """The folders that are not what they were, with all below them; a root that is a file too."""
+    found: set[bytes] = set()
+    # Parents come before their children.
+    for path, identity in source.identities.items():
+        if parent(path) in found or known.get(path) != identity:
+            found.add(path)
+    return found
 
 
 def _members(entries: Mapping[bytes, Entry]) -> Members:

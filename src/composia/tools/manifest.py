@@ -63,6 +63,10 @@ class Entry(NamedTuple):
 COPIED = tuple(name for name in Entry._fields if name != "ctime")
 
 
+#: Of what stands at a path now: device and inode.
+Identity = tuple[int, int]
+
+
 class Difference(NamedTuple):
     """A path that is not the same on both sides, and in what."""
 
@@ -92,6 +96,9 @@ class Manifest:
     changed: frozenset[bytes] = field(default=frozenset())
     #: Whether somebody could write meanwhile: the copy may have what was there at neither look.
     live: bool = True
+    #: Device and inode of each folder, and of the root whatever it is. Known of what was looked at
+    #: on this machine, and never written: what is in a folder that was renamed has its old ctime.
+    identities: Mapping[bytes, Identity] = field(default_factory=dict, compare=False)
 
     def within(self, folder: str) -> Manifest:
         """The part below a folder (a source's key, of an item's manifest), as a tree of its own."""
@@ -155,6 +162,7 @@ def take(root: Path, *, leave_out: Collection[bytes] = (), ours: bytes | None = 
         entries=dict(_with_hard_links(walk.entries, walk.names)),
         unread=tuple(sorted(walk.unread)),
         left_out=tuple(sorted(walk.left_out)),
+        identities=walk.identities,
     )
 
 
@@ -260,6 +268,7 @@ class _Walk:
         self._ours: tuple[bytes, ...] = () if ours is None else (ours, b"%s-" % ours)
         self.entries: list[tuple[bytes, Entry]] = []
         self.names: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+        self.identities: dict[bytes, Identity] = {}
         self.unread: list[bytes] = []
         self.left_out: list[bytes] = []
 
@@ -322,6 +331,8 @@ class _Walk:
         kind = _TYPES[stat.S_IFMT(mode)]
         if status.st_nlink > 1 and kind != "dir":
             self.names[status.st_dev, status.st_ino].append(path)
+        if kind == "dir" or not path:
+            self.identities[path] = (status.st_dev, status.st_ino)
         # In the order of Entry's fields, and as a tuple: its own way in costs twice the time.
         entry = _new(
             Entry,

@@ -14,11 +14,14 @@ from composia.errors import Conflict, Failure, Invalid, WireCut
 from composia.operations import cargo, sending
 from composia.operations.carrying import Cargo, compare_received, dump_of
 from composia.operations.kept import expire
+from composia.strategies.aside import Aside
 from composia.tools import manifest
 from composia.tools.delta import BLOCK
 from composia.tools.manifest import Manifest
 from tests.unit.operations.carried import TwoNodes, contents
 
+#: In nanoseconds.
+HOUR = 3_600_000_000_000
 LARGE = 24 * BLOCK + 5
 
 
@@ -91,6 +94,38 @@ async def test_a_return_to_the_old_size_and_time_is_no_return_to_the_old_content
 
     assert (nodes.staged / "note").read_text() == "two"
     assert has_arrived(nodes)
+
+
+def long_ago(nodes: TwoNodes) -> None:
+    """The round began long after everything that is there had been changed."""
+    aside = Aside(nodes.source.aside, nodes.source.task)
+    known = aside.read(sending.ROUNDS, sending.Copied)
+    assert known
+    later = {"since": known.since + HOUR, "since_boot": known.since_boot + HOUR}
+    aside.write(sending.ROUNDS, known.model_copy(update=later))
+
+
+async def test_a_folder_that_was_renamed_has_its_own_content(nodes: TwoNodes) -> None:
+    for folder, version in (("html", "1.2.3"), ("html.new", "1.2.4")):
+        (nodes.data / folder).mkdir()
+        (nodes.data / folder / "version").write_text(version)
+        os.utime(nodes.data / folder / "version", ns=(1, 1))
+    await nodes.pre_copy()
+    long_ago(nodes)
+    (nodes.data / "html").rename(nodes.data / "html.old")
+    (nodes.data / "html.new").rename(nodes.data / "html")
+
+    await nodes.last()
+
+    assert (nodes.staged / "html" / "version").read_text() == "1.2.4"
+    assert has_arrived(nodes)
+
+
+async def test_what_has_not_changed_is_not_read_again(nodes: TwoNodes) -> None:
+    await nodes.pre_copy()
+    long_ago(nodes)
+    sent, _ = await nodes.last()
+    assert (sent.bytes, sent.files) == (0, 0)
 
 
 async def test_a_write_through_a_map_after_the_copy_is_not_lost(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from composia.operations import returning
-from composia.operations.carrying import Cargo
+from composia.operations.cargo import look, roots
+from composia.operations.carrying import Cargo, compare_received
 from composia.operations.fence import Left
 from composia.tools import manifest
 from composia.tools.shell import LocalShell
@@ -29,7 +31,8 @@ async def away(tmp_path: Path) -> TwoNodes:
         (nodes.data / name).write_bytes(os.urandom(BIG))
     await nodes.pre_copy()
     await nodes.last()
-    returning.remember(time.time_ns() + 3_000_000_000, nodes.target)
+    landed = await compare_received(nodes.target)
+    returning.remember(time.time_ns() + 3_000_000_000, landed, nodes.target)
     nodes.staged.rename(nodes.live)
     return turned_round(nodes)
 
@@ -69,6 +72,19 @@ async def test_only_what_changed_meanwhile_is_sent(away: TwoNodes) -> None:
     assert await comes_back(away, left_now()) < 100_000
 
 
+async def test_a_folder_that_was_renamed_meanwhile_comes_along(away: TwoNodes) -> None:
+    sub, other = away.data / "sub", away.data / "other"
+    shutil.copytree(sub, other)
+    changed_unseen(other / "three")
+    status = (sub / "three").stat()
+    os.utime(other / "three", ns=(status.st_atime_ns, status.st_mtime_ns))
+    left = left_now()
+    sub.rename(away.data / "old")
+    other.rename(sub)
+    await comes_back(away, left)
+    assert (away.staged / "sub" / "three").read_bytes()[:7] == b"changed"
+
+
 async def test_what_was_left_stays_as_it_is(away: TwoNodes) -> None:
     before = contents(away.live)
     (away.data / "new").write_text("new")
@@ -81,7 +97,8 @@ async def test_content_that_changed_under_its_old_size_and_time_comes_along(
 ) -> None:
     path, left = away.data / "one", left_now()
     # By the clock: the fixture has put the moment of the arrival into the future.
-    returning.remember(time.time_ns(), replace(away.source, task="01TASK"))
+    landed = {root.key: look(root) for root in await roots(away.cargo, away.source, dumps=False)}
+    returning.remember(time.time_ns(), landed, replace(away.source, task="01TASK"))
     changed_unseen(path)
     await comes_back(away, left)
     assert (away.staged / "one").read_bytes()[:7] == b"changed"

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,17 +20,27 @@ from composia.tools.delta import BLOCK
 from composia.tools.delta_apply import Copy
 from composia.tools.delta_remove import remove
 from composia.tools.delta_send import Original
-from composia.tools.manifest import Manifest
+from composia.tools.manifest import Identity, Manifest
 
 NAMES = (b"a", b"b", b"new\nline", b"not \xff utf-8", "ö".encode(), b"-rf", b" ", b"\\x41", b'"')
 
 
-def carry(source: Path, copy: Path, since: int | None = None) -> int:
-    """Bytes that it took."""
+#: The start of a round before which all that is there had its last change.
+LATER = 1 << 62
+
+
+def carry(
+    source: Path,
+    copy: Path,
+    since: int | None = None,
+    known: Mapping[bytes, Identity] | None = None,
+) -> int:
+    """Bytes that it took; by default every folder is where it was known to be."""
     seen = manifest.take(source, ours=b".composia")
-    known = manifest.take(copy) if os.path.lexists(copy) else Manifest(entries={})
-    original = Original(source, seen, delta.plan(seen, known, since), live=False)
-    with Copy(copy, known) as target:
+    there = manifest.take(copy) if os.path.lexists(copy) else Manifest(entries={})
+    plan = delta.plan(seen, there, since, seen.identities if known is None else known)
+    original = Original(source, seen, plan, live=False)
+    with Copy(copy, there) as target:
         target.sweep()
         for frame in _pieces(original, copy):
             target.do(frame)
@@ -143,7 +153,7 @@ def test_nothing_is_done_to_a_copy_that_is_like_its_tree(tmp_path: Path) -> None
     carry(tmp_path / "tree", tmp_path / "copy")
     seen = manifest.take(tmp_path / "tree")
 
-    plan = delta.plan(seen, manifest.take(tmp_path / "copy"), since=1 << 62)
+    plan = delta.plan(seen, manifest.take(tmp_path / "copy"), LATER, seen.identities)
 
     assert not any((plan.gone, plan.folders, plan.whole, plan.compared, plan.links, plan.looks))
 
@@ -155,7 +165,60 @@ def test_files_stamped_after_the_start_of_their_round_are_doubted(tmp_path: Path
     stamped = seen.entries[b"file"].ctime
 
     for since, doubted in ((stamped + 2_000_000_001, ()), (stamped + 2_000_000_000, (b"file",))):
-        assert delta.plan(seen, seen, since).whole == doubted
+        assert delta.plan(seen, seen, since, seen.identities).whole == doubted
+
+
+def two_releases(root: Path) -> None:
+    """As reproducible builds and `cp -a` make them: of the same size and time."""
+    for folder, version in (("html", b"1.2.3"), ("html.new", b"1.2.4")):
+        (root / folder / "js").mkdir(parents=True)
+        for name, content in (("version", version), ("js/large", version * BLOCK)):
+            (root / folder / name).write_bytes(content)
+            os.utime(root / folder / name, ns=(1, 1))
+
+
+@pytest.mark.parametrize("name", ["", "html"])
+def test_what_is_below_a_folder_that_was_renamed_is_doubted(tmp_path: Path, name: str) -> None:
+    tree, copy = tmp_path / "tree", tmp_path / "copy"
+    two_releases(tree)
+    root = tree / name
+    carry(root, copy)
+    known = manifest.take(root).identities
+
+    (tree / "html").rename(tree / "html.old")
+    (tree / "html.new").rename(tree / "html")
+    carry(root, copy, LATER, known)
+
+    assert is_like(root, copy)
+
+
+def test_what_a_folder_lies_in_says_nothing_about_its_files(tmp_path: Path) -> None:
+    tree, copy = tmp_path / "tree", tmp_path / "copy"
+    two_releases(tree)
+    carry(tree, copy)
+    known = manifest.take(tree).identities
+
+    (tree / "html" / "session").write_bytes(b"new")
+    (tree / "html.new").rename(tree / "next")
+    sent = carry(tree, copy, LATER, known)
+
+    # The new file, and what lies in the folder of a new name: that is not there at all.
+    assert sent == len(b"new") + len(b"1.2.4") * (BLOCK + 1)
+    assert is_like(tree, copy)
+
+
+def test_a_file_that_took_another_one_s_place_with_its_folder_is_doubted(tmp_path: Path) -> None:
+    """A tree that is a file: what lies above it was renamed."""
+    tree, copy = tmp_path / "tree", tmp_path / "copy"
+    two_releases(tree)
+    carry(tree / "html" / "version", copy)
+    known = manifest.take(tree / "html" / "version").identities
+
+    (tree / "html").rename(tree / "html.old")
+    (tree / "html.new").rename(tree / "html")
+    carry(tree / "html" / "version", copy, LATER, known)
+
+    assert copy.read_bytes() == b"1.2.4"
 
 
 def test_only_blocks_that_differ_are_sent_of_a_large_file(tmp_path: Path) -> None:
@@ -305,7 +368,7 @@ def test_a_copy_that_was_cut_off_has_not_the_time_of_what_is_unfinished(tmp_path
     (tmp_path / "tree" / "large").write_bytes(os.urandom(9 * BLOCK))
     seen = manifest.take(tmp_path / "tree")
     original = Original(
-        tmp_path / "tree", seen, delta.plan(seen, Manifest(entries={}), None), live=False
+        tmp_path / "tree", seen, delta.plan(seen, Manifest(entries={}), None, {}), live=False
     )
     pieces = [*original.begin(), *original.whole()]
     original.close()
