@@ -89,7 +89,8 @@ def _is_the_same(before: Fence, site: Site, epoch: int) -> bool:
 
     Of an attempt whose target was not cleared, whatever has come here since is not the move's own.
     """
-    return (before.task, before.side, before.epoch) == (site.task, "target", epoch)
+    ours = (before.task, before.side, before.epoch) == (site.task, "target", epoch)
+    return ours and not before.open
 
 
 async def _pull(site: Site, images: str) -> None:

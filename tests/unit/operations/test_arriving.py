@@ -75,10 +75,11 @@ async def test_a_start_that_fails_forgets_no_policy(world: World) -> None:
     assert read_stopped(world.site.state) is not None
 
 
+@pytest.mark.parametrize(("is_open", "epoch"), [(False, 1), (True, 1), (True, 2)])
 async def test_the_fence_of_another_attempt_is_closed_and_knows_what_is_there(
-    world: World, tmp_path: Path
+    world: World, tmp_path: Path, *, is_open: bool, epoch: int
 ) -> None:
-    world.fenced(OURS.model_copy(update={"open": True, "epoch": 1}))
+    world.fenced(OURS.model_copy(update={"open": is_open, "epoch": epoch}))
     # Made by hand since that attempt, which could not be cleared.
     world.twins.volume("data", tmp_path / "volume")
     world.compose.declared = world.twins.compose.declared
