@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import SAFETY_COPIES, Backup, BackupStatus
 from composia.model.catalog import Service
 from composia.operations.restore import ItemToRestore
 from composia.strategies.base import Wanted
@@ -61,7 +61,9 @@ def newest_asked_for(
     """The newest good backup of an item, or where that was asked for an unproven one."""
     newest = newest_good(known, service, item, node, asked.at)
     if newest is None and asked.unproven:
-        taken = [one for one in known if _is_unproven(one, service)]
+        taken = [
+            one for one in known if _is_unproven(one, service) and one.kind not in SAFETY_COPIES
+        ]
         newest = newest_good(taken, service, item, node, asked.at, good=_is_there)
     return newest
 

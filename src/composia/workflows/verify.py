@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from composia.errors import Cancelled, ComposiaError, Conflict, Damaged
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import SAFETY_COPIES, Backup, BackupStatus
 from composia.model.catalog import Service
 from composia.model.service import RepositoryRef, ServiceRef
 from composia.operations.repository import OpenRepository
@@ -205,6 +205,7 @@ def _newest(several: Sequence[Backup]) -> Iterator[Backup]:
 
 def _may_be_good(backup: Backup) -> bool:
     unproven = backup.status is BackupStatus.UNPROVEN and not (backup.missing or backup.damaged)
+    unproven = unproven and backup.kind not in SAFETY_COPIES
     return backup.snapshot_id is not None and (unproven or backup.is_good)
 
 

@@ -87,6 +87,9 @@ def test_what_an_earlier_restore_has_replaced_comes_back_only_by_name(world: Wor
     broken = backup("2", kind=BackupKind.BEFORE_RESTORE, **ago(1))
     assert ids(planned(world, backup("1", **ago(2)), broken)) == ["1"]
     assert ids(planned(world, backup("1", **ago(2)), broken, backup_ids=("2",))) == ["2"]
+    adopted = broken.model_copy(update={"status": BackupStatus.UNPROVEN})
+    older = backup("1", status=BackupStatus.UNPROVEN, **ago(2))
+    assert ids(planned(world, older, adopted, unproven=True)) == ["1"]
 
 
 @pytest.mark.parametrize(

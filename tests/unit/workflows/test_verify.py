@@ -128,6 +128,7 @@ def test_the_newest_good_one_of_each_item_is_due_unless_it_is_proven() -> None:
         backup("01G", node="third", damaged=True, **ago(4)),
         backup("01F", node="edge", status=BackupStatus.UNPROVEN, **ago(4)),
         backup("01H", kind=BackupKind.BEFORE_RESTORE, **ago(3)),
+        backup("01I", kind=BackupKind.BEFORE_RESTORE, status=BackupStatus.UNPROVEN, **ago(2)),
     ]
     assert [one.id for one in due(records)] == ["01B", "01F"]
 
