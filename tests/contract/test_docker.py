@@ -104,12 +104,50 @@ async def test_a_volume_is_made_found_and_removed(docker: Docker) -> None:
 
     made = await docker.create_volume(name, {"a": "b"})
 
-    assert made.plain
+    assert made.kind.plain
+    assert made.data == made.mountpoint
     assert made.mountpoint.name == "_data"
     assert await docker.volume(name) == made
     await docker.remove_volume(name)
     await docker.remove_volume(name)
     assert await docker.volume(name) is None
+
+
+async def test_a_volume_that_binds_a_folder_has_its_data_there(
+    docker: Docker, shell: LocalShell, tmp_path: Path
+) -> None:
+    (tmp_path / "media").mkdir()
+    binds = {"type": "none", "o": "bind,ro", "device": str(tmp_path / "media")}
+    memory = {"type": "tmpfs", "o": "size=1m", "device": "tmpfs"}
+    volumes = {
+        "media": {"driver_opts": binds},
+        "memory": {"driver_opts": memory},
+        "cache": {},
+    }
+    web = WEB | {"volumes": [f"{name}:/{name}" for name in volumes]}
+    content = {"services": {"web": web}, "volumes": volumes}
+    (tmp_path / "compose.yaml").write_text(json.dumps(content))
+    name = f"docker-{secrets.token_hex(4)}"
+    project = Compose(shell, tmp_path, name, ["compose.yaml"])
+    try:
+        await project.create()
+        found = {key: await docker.volume(f"{name}_{key}") for key in volumes}
+        (container,) = await docker.containers(project=name)
+        declared = (await project.config()).volumes
+    finally:
+        await shell.run(project.command("down", "-v", "-t", "0"))
+    media, memory_, cache = (found[key] for key in volumes)
+    assert media
+    assert memory_
+    assert cache
+    assert (media.data, memory_.data, cache.data) == (tmp_path / "media", None, cache.mountpoint)
+    assert {key: one.kind for key, one in found.items() if one} == {
+        key: one.kind for key, one in declared.items()
+    }
+    mounts = {mount.destination: mount for mount in container.mounts}
+    assert (mounts["/media"].source, mounts["/media"].shared) == (str(tmp_path / "media"), True)
+    assert (mounts["/cache"].source, mounts["/cache"].shared) == (str(cache.mountpoint), False)
+    assert not mounts["/memory"].shared
 
 
 async def test_a_volume_in_use_is_not_removed(docker: Docker, project: Compose) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from composia.errors import Conflict, Damaged
+from composia.errors import Conflict, Damaged, Failure
 from composia.operations import exchanging, kept
 from composia.operations.kept import Replaced
 from composia.operations.replacing import Replacing
@@ -24,6 +24,7 @@ from composia.strategies.files_copy import FilesCopyBack
 from composia.tools import manifest, mounts
 from composia.tools.docker import Docker
 from composia.tools.paths import parse_include
+from composia.tools.volumes import VolumeKind
 from tests.contract.repository import small_disk
 from tests.twins.site import Twins
 from tests.unit.operations.carried import TwoNodes
@@ -199,6 +200,25 @@ async def test_a_volume_that_is_a_disk_of_its_own_is_staged_on_that_disk(
         exchanging.planned(swap).make()
         assert sorted(os.listdir(disk)) == sorted([place.name, "sub"])
         assert os.listdir(place) == ["old"]
+
+
+async def test_nothing_is_put_in_place_below_a_volume_that_is_still_mounted(
+    twins: Twins, tmp_path: Path
+) -> None:
+    shown = tmp_path / "volumes/app_media/_data"
+    swap = a_swap(twins, tmp_path / "staged").model_copy(update={"volume": "app_media"})
+    (swap.live / "word").write_text("old")
+    twins.volume("media", shown, VolumeKind(type="none", device=str(swap.live)))
+    twins.docker.add("web", folder=twins.folder, mounts=[swap.live])
+    aside = Aside(twins.site.aside, "01TASK")
+    with a_disk(shown, tmp_path / "precious"):
+        with pytest.raises(Failure, match="still has volume app_media mounted") as caught:
+            await Replacing(twins.site, aside, (swap,), None).perform()
+        assert f"umount {shown}" in (caught.value.hint or "")
+        assert twins.docker.running() == {"web"}
+        assert (swap.live / "word").exists()
+    await Replacing(twins.site, aside, (swap,), None).perform()
+    assert not (swap.live / "word").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from composia.errors import CommandFailed, Failure
 from composia.tools.docker import ContainerInfo, ContainerMount, Docker, Volume
+from composia.tools.volumes import PLAIN, VolumeKind
 
 AT_WORK = ("running", "restarting", "paused")
 
@@ -20,6 +21,8 @@ class MemoryDocker(Docker):
         self.volumes: dict[str, Volume] = {}
         #: Where volumes lie that are made.
         self.volumes_at: Path | None = None
+        #: Where the engine would keep all that is its own.
+        self.docker_root = Path("/nowhere/docker")
         #: What was changed, in order: `policy no web`, `stop web`, `start web`.
         self.done: list[str] = []
         #: Names of containers that go on running, or do not start.
@@ -39,7 +42,7 @@ class MemoryDocker(Docker):
         folder: Path | None = None,
         depends_on: str = "",
         one_off: bool = False,
-        mounts: Sequence[Path] = (),
+        mounts: Sequence[Path | ContainerMount] = (),
         health: str | None = None,
     ) -> str:
         """Put a container of the compose service of that name there; its id."""
@@ -111,6 +114,9 @@ class MemoryDocker(Docker):
         if volume := self.volumes.pop(name, None):
             shutil.rmtree(volume.mountpoint.parent)
 
+    async def root(self) -> Path:
+        return self.docker_root
+
     async def set_restart_policy(self, containers: Collection[str], policy: str) -> None:
         for name in self._names(containers):
             self.done.append(f"policy {policy} {name}")
@@ -161,9 +167,11 @@ class MemoryDocker(Docker):
         return f"2026-01-01T00:00:{self._starts:02}Z"
 
 
-def _mount(path: Path) -> ContainerMount:
+def _mount(path: Path | ContainerMount) -> ContainerMount:
+    if isinstance(path, ContainerMount):
+        return path
     return ContainerMount(type="bind", name=None, source=str(path), destination="/x", writable=True)
 
 
-def a_volume(name: str, mountpoint: Path, *, plain: bool = True) -> Volume:
-    return Volume(name=name, driver="local", mountpoint=mountpoint, plain=plain)
+def a_volume(name: str, mountpoint: Path, kind: VolumeKind = PLAIN) -> Volume:
+    return Volume(name=name, mountpoint=mountpoint, kind=kind)

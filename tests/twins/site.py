@@ -11,6 +11,7 @@ from typing import Any
 from composia.strategies.base import Site
 from composia.tools.compose import Compose, ComposeConfig, ComposeVolume
 from composia.tools.shell import Command, Finished, Running, Shell
+from composia.tools.volumes import PLAIN, VolumeKind
 from tests.twins.docker import MemoryDocker, a_volume
 from tests.twins.engine import MemoryEngine
 
@@ -77,7 +78,7 @@ class Twins:
             service="my-app",
             folder=self.folder,
             aside=self.folder.parent / ".composia",
-            state=self.folder.parent / ".state",
+            state=self.folder.parent / ".state/instances/my-app",
             compose=self.compose,
             docker=self.docker,
             notes=self.notes,
@@ -85,10 +86,16 @@ class Twins:
             keep_manifest=self._keep_manifest,
         )
 
-    def volume(self, key: str, mountpoint: Path, *, plain: bool = True) -> None:
+    def declare(self, key: str, kind: VolumeKind = PLAIN) -> None:
+        """Name a volume in the compose file."""
+        self.compose.declared[key] = ComposeVolume(
+            key=key, name=f"app_{key}", external=False, kind=kind
+        )
+
+    def volume(self, key: str, mountpoint: Path, kind: VolumeKind = PLAIN) -> None:
         """Declare a volume and make it."""
-        self.compose.declared[key] = ComposeVolume(key=key, name=f"app_{key}", external=False)
-        self.docker.volumes[f"app_{key}"] = a_volume(f"app_{key}", mountpoint, plain=plain)
+        self.declare(key, kind)
+        self.docker.volumes[f"app_{key}"] = a_volume(f"app_{key}", mountpoint, kind)
 
     async def _keep_manifest(self, backup_id: str, manifest: bytes) -> None:
         self.manifests[backup_id] = manifest

@@ -167,6 +167,8 @@ async def _without_left(executor: Executor, journal: Journal, sites: Sites) -> N
         log.info("removed what a service had left behind", service=left.service)
         if left.changed:
             log.warning("changed since it was left: it stays", places=list(left.changed))
+        if left.elsewhere:
+            log.warning("not in the service's folder: it stays", places=list(left.elsewhere))
 
 
 async def _without_old_readings(docker: Docker) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -20,10 +21,11 @@ from composia.operations.project import AT_WORK, containers_of, is_one_off, stop
 from composia.operations.replacing import Replacing
 from composia.operations.restore import Ready
 from composia.operations.stopped import forget_stopped, read_stopped
-from composia.strategies import dump
+from composia.strategies import dump, volumes
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
 from composia.strategies.pgimport import PgImport
+from composia.tools.mounts import try_to_remove
 
 
 class PrepareTarget(Operation[Nothing]):
@@ -47,6 +49,8 @@ class PrepareTarget(Operation[Nothing]):
         ours = await self._fence(site)
         fence.put_up(site.state, ours)
         await self._bring_images(site)
+        for folder in await volumes.missing(site):
+            await asyncio.to_thread(volumes.make, folder)
         await site.compose.create()
         if ours.left:
             await returning.start_from(ours.left, self.cargo, site)
@@ -66,6 +70,7 @@ class PrepareTarget(Operation[Nothing]):
             paths_left=before.paths_left if before else (),
             spared_left=before.spared_left if before else (),
             volumes_before=tuple(await _volumes(site)),
+            folders_made=tuple(map(str, await volumes.missing(site))),
             left=before.left if before else None,
         )
 
@@ -242,6 +247,8 @@ class ClearTarget(Operation[Nothing]):
         if found and found.held is None:
             await site.compose.down()
             await _remove_new_volumes(found, site)
+            for folder in map(Path, found.folders_made):
+                await asyncio.to_thread(try_to_remove, folder)
         await aside.discard(site.docker)
         if found:
             _leave_fence(found, site)

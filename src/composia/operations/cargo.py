@@ -13,6 +13,7 @@ from composia.errors import Failure, Invalid
 from composia.strategies import sources
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site
+from composia.strategies.volumes import meet
 from composia.tools import manifest
 from composia.tools.manifest import Manifest
 
@@ -80,7 +81,7 @@ def _root(source: sources.Source) -> Root:
 
 def _refuse_overlap(found: Sequence[Root]) -> None:
     for one, other in itertools.combinations(found, 2):
-        if f"{one.key}/".startswith(f"{other.key}/") or f"{other.key}/".startswith(f"{one.key}/"):
+        if meet(one.path, other.path):
             raise Invalid(
                 f"{one.known_as} and {other.known_as} overlap: both cannot move at once",
                 hint="Name each path in one item only.",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Failure
+from composia.errors import Failure, Invalid
 from composia.operations.hold import NotPutBack
+from composia.strategies import volumes
 from composia.strategies.base import Site, Swap
 from composia.strategies.sources import OURS
 from composia.tools import exchange, looks
@@ -18,7 +21,7 @@ from composia.tools.compose import explained
 from composia.tools.docker import PROJECT_LABEL, ContainerInfo, ContainerMount
 from composia.tools.exchange import Identity, Move, Place
 from composia.tools.looks import Look
-from composia.tools.mounts import refuse_mounts_below
+from composia.tools.mounts import is_mount_point, refuse_mounts_below
 
 #: So many an error names.
 NAMED = 5
@@ -105,6 +108,42 @@ def refuse_mounts(swaps: Sequence[Swap]) -> None:
     """Raise Conflict where something is mounted in what is live: it would be carried off."""
     for swap in swaps:
         refuse_mounts_below(swap.live, swap.known_as)
+
+
+def refuse_overlap(swaps: Sequence[Swap]) -> None:
+    """Raise Invalid where one of them would be carried off with another."""
+    for one, other in itertools.combinations(swaps, 2):
+        if volumes.meet(one.live, other.live):
+            raise Invalid(
+                f"{one.known_as} and {other.known_as} overlap: both cannot be put in place at once",
+                hint="Restore one item after the other, or correct `include` in their `restore`.",
+            )
+
+
+async def refuse_still_mounted(
+    site: Site, swaps: Sequence[Swap], seeing: Iterable[ContainerInfo]
+) -> None:
+    """Raise Failure where the engine has a folder mounted that is about to be replaced.
+
+    It should not, with all stopped that use it. What starts would be given the old folder again.
+    """
+    names = {swap.volume for swap in swaps} | {
+        mount.name
+        for container in seeing
+        for mount in container.mounts
+        if mount.shared and any(volumes.meet(_source(mount), swap.live) for swap in swaps)
+    }
+    for name in sorted(filter(None, names)):
+        volume = await site.docker.volume(name)
+        if volume is None or volume.kind.device is None:
+            continue
+        if await asyncio.to_thread(is_mount_point, volume.mountpoint):
+            raise Failure(
+                f"the engine still has volume {name} mounted at {volume.mountpoint}, with"
+                " everything stopped that uses it: the service would not see what is put in place",
+                hint="Does something else use it (docker ps --filter volume="
+                f"{name})? Stop that, or unmount it: umount {volume.mountpoint}",
+            )
 
 
 def undo(exchanges: Sequence[Exchange]) -> list[Path]:
@@ -209,6 +248,8 @@ async def make_places(site: Site, swaps: Sequence[Swap]) -> None:
 
 
 async def _make_volumes(site: Site) -> None:
+    for folder in await volumes.missing(site):
+        await asyncio.to_thread(volumes.make, folder)
     # By compose: it knows the labels, and fills an empty volume from the image before we do.
     command = site.compose.command("create", "--no-recreate")
     finished = await site.compose.shell.run(command, check=False)
@@ -229,14 +270,18 @@ async def mounting(site: Site, swaps: Sequence[Swap]) -> tuple[ContainerInfo, ..
 def _sees(
     container: ContainerInfo, mount: ContainerMount, swaps: Collection[Swap], site: Site
 ) -> bool:
-    source = Path(os.path.realpath(mount.source)) if mount.source else Path("/nowhere")
+    source = _source(mount)
     ours = container.labels.get(PROJECT_LABEL) == site.compose.project
     for swap in swaps:
         if swap.volume is not None and mount.name == swap.volume:
-            return ours or mount.writable
+            return ours or mount.writable or mount.shared
         if source.is_relative_to(swap.live):
             return ours or mount.writable
         # Somebody else's mount of a folder far above, a backup program's for one, is not stopped.
         if ours and swap.live.is_relative_to(source):
             return True
     return False
+
+
+def _source(mount: ContainerMount) -> Path:
+    return Path(os.path.realpath(mount.source)) if mount.source else Path("/nowhere")

@@ -63,6 +63,8 @@ class Fence(BaseModel):
     starts: dict[str, str] = {}
     #: On the target: volumes that were there before the move made its own.
     volumes_before: tuple[str, ...] | None = None
+    #: There, too: folders that its volumes bind, and that were not there before.
+    folders_made: tuple[str, ...] = ()
     #: Where the service has gone: until when what it left here is kept, and what that is.
     kept_until: datetime | None = None
     volumes_left: tuple[str, ...] = ()

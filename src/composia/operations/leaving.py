@@ -223,8 +223,9 @@ class RetireSource(Operation[SourceRetired]):
         shared = {
             one.name for one in (await site.compose.config()).volumes.values() if one.external
         }
-        paths = tuple(str(one.path) for one in found if one.volume is None)
-        volumes = tuple(one.volume for one in found if one.volume and one.volume not in shared)
+        found = [one for one in found if one.volume not in shared]
+        paths = tuple(str(one.path) for one in found if not one.docker_keeps)
+        volumes = tuple(one.volume for one in found if one.docker_keeps and one.volume)
         return paths, volumes, tuple(spared)
 
 

@@ -37,6 +37,8 @@ class Expired:
     service: str
     #: Paths and volumes that stay all the same: they are not as they were left.
     changed: tuple[str, ...]
+    #: Folders that volumes bind and that stay: they are not in the folder of the service.
+    elsewhere: tuple[str, ...] = ()
 
 
 async def expire(
@@ -57,7 +59,7 @@ async def expire(
                 # A return may have been waited for: what lies here is in use again then.
                 found = _due(state, now)
                 if found and not await _is_used(found, docker):
-                    ended.append(Expired(state.name, await _end(found, state, repo_dir, docker)))
+                    ended.append(await _end(found, state, repo_dir, docker))
         except (ComposiaError, OSError) as error:
             wrong.append(error)
     if wrong:
@@ -72,13 +74,14 @@ def _due(state: Path, now: datetime) -> Fence | None:
     return found if is_over else None
 
 
-async def _end(found: Fence, state: Path, repo_dir: Path, docker: Docker) -> tuple[str, ...]:
+async def _end(found: Fence, state: Path, repo_dir: Path, docker: Docker) -> Expired:
     """Remove it, and remember that nothing is kept any more; what was changed stays."""
     changed = await _remove(found, repo_dir, docker)
     gone: tuple[str, ...] = ()
     cleared = {"volumes_left": gone, "paths_left": gone, "spared_left": gone}
     fence.put_up(state, found.model_copy(update={**cleared, "kept_until": None}))
-    return changed
+    elsewhere = tuple(path for path in found.paths_left if _is_elsewhere(path, repo_dir))
+    return Expired(state.name, changed, elsewhere)
 
 
 async def _remove(found: Fence, repo_dir: Path, docker: Docker) -> tuple[str, ...]:
@@ -93,13 +96,17 @@ async def _remove(found: Fence, repo_dir: Path, docker: Docker) -> tuple[str, ..
         else:
             changed.append(name)
     for path in map(Path, found.paths_left):
-        if not path.is_relative_to(repo_dir) or path == repo_dir:
+        if _is_elsewhere(path, repo_dir):
             continue
         if await asyncio.to_thread(_is_as_it_was, path, found):
             await asyncio.to_thread(_remove_but, path, [*map(Path, found.spared_left)])
         else:
             changed.append(str(path))
     return tuple(changed)
+
+
+def _is_elsewhere(path: Path | str, repo_dir: Path) -> bool:
+    return not Path(path).is_relative_to(repo_dir) or Path(path) == repo_dir
 
 
 def _is_as_it_was(place: Path, found: Fence) -> bool:

@@ -14,6 +14,7 @@ from composia.errors import Failure, WireCut
 from composia.operations import kept, landing, peer
 from composia.operations.base import Operation
 from composia.operations.cargo import Cargo
+from composia.operations.exchanging import refuse_overlap
 from composia.operations.intake import Intake
 from composia.operations.landing import LANDED, Landed, Landing
 from composia.operations.restore import Ready
@@ -144,6 +145,8 @@ class _Receiver:
             keys, ends = [str(key) for key in what["roots"]], bool(what["ends"])
         if unknown := [key for key in keys if key not in self._landings]:
             raise Failure(f"the source sends {', '.join(unknown)}, which was not asked for")
+        # A volume may bind something else here than on the source.
+        refuse_overlap([one.swap for one in map(self._landings.__getitem__, keys) if one.swap])
         if self._last and not ends:
             # What the source leaves out is no part of the exchange.
             there = tuple(self._landings[key] for key in keys)

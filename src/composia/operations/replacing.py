@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from composia.operations.kept import Exchanging, Replaced
 from composia.operations.project import AT_WORK, containers_of
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
+from composia.tools.docker import ContainerInfo
 
 
 class Replacing:
@@ -30,6 +31,7 @@ class Replacing:
         #: On the way back: what the restore had written down.
         self.was = was
         self.began = time.time()
+        self.looking: Sequence[ContainerInfo] = ()
         self.seeing: frozenset[str] = frozenset()
         self.ran: tuple[str, ...] = ()
         self.exchanges: tuple[Exchange, ...] = ()
@@ -39,9 +41,9 @@ class Replacing:
         await containers_of(self.site)  # refuses a project that is not ours
         await asyncio.to_thread(exchanging.refuse_mounts, self.swaps)
         await exchanging.make_places(self.site, self.swaps)
-        seeing = await exchanging.mounting(self.site, self.swaps)
-        self.seeing = frozenset(container.id for container in seeing)
-        self.ran = tuple(container.id for container in seeing if container.state in AT_WORK)
+        self.looking = await exchanging.mounting(self.site, self.swaps)
+        self.seeing = frozenset(container.id for container in self.looking)
+        self.ran = tuple(one.id for one in self.looking if one.state in AT_WORK)
         self.began = time.time()
         try:
             async with hold.held(self.site, self.seeing):
@@ -56,6 +58,7 @@ class Replacing:
 
     async def _exchange(self) -> Replaced:
         """Under the hold. What goes wrong here is undone before anything starts."""
+        await exchanging.refuse_still_mounted(self.site, self.swaps, self.looking)
         exchanges = tuple(exchanging.planned(swap) for swap in self.swaps)
         self.aside.write(kept.EXCHANGING, Exchanging(exchanges=exchanges, was=self.was))
         await self.site.notes.note("exchanging", **self._facts(exchanges))

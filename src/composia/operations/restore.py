@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Conflict, Failure, Invalid
+from composia.errors import Conflict, Failure
 from composia.operations import exchanging, kept, replacing
 from composia.operations.base import Files, Operation
 from composia.operations.kept import Exchanging, Replaced, Scratch
@@ -116,7 +115,7 @@ class FetchData(Operation[DataFetched]):
             await item.strategy.check(self._only(item), site)
         staged = [await item.strategy.fetch(self._only(item), site) for item in self.items]
         swaps = tuple(swap for one in staged for swap in one.swaps)
-        _refuse_overlap(swaps)
+        exchanging.refuse_overlap(swaps)
         Aside(site.aside, site.task).write(kept.STAGED, Ready(swaps=swaps))
         total = sum((_fetched(one) for one in staged), Fetched())
         return DataFetched(
@@ -167,15 +166,6 @@ async def _discard(aside: Aside, site: Site) -> None:
 
 def _fetched(staged: Staged) -> Fetched:
     return Fetched(staged.size, staged.files, staged.warnings)
-
-
-def _refuse_overlap(swaps: Sequence[Swap]) -> None:
-    for one, other in itertools.combinations(swaps, 2):
-        if one.live.is_relative_to(other.live) or other.live.is_relative_to(one.live):
-            raise Invalid(
-                f"{one.known_as} and {other.known_as} overlap: both cannot be restored at once",
-                hint="Restore one item after the other, or correct `include` in their `restore`.",
-            )
 
 
 class DataExchanged(BaseModel):

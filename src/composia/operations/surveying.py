@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -43,6 +43,8 @@ class SourceSeen(BaseModel):
     published: tuple[int, ...] = ()
     running: tuple[str, ...] = ()
     sizes: Mapping[str, Size] = {}
+    #: Bytes of it in folders that volumes bind, by those folders: a disk of their own, perhaps.
+    bound: Mapping[str, int] = {}
     #: What would stop it from leaving, each with what to do.
     problems: tuple[str, ...] = ()
 
@@ -59,6 +61,8 @@ class TargetSeen(BaseModel):
     #: Bytes free where services' folders are, and where Docker keeps volumes.
     free: int = 0
     free_for_volumes: int = 0
+    #: The same of those folders that are on neither of these disks.
+    free_at: Mapping[str, int] = {}
     running: tuple[str, ...] = ()
 
 
@@ -83,9 +87,10 @@ class SurveySource(Reading, Operation[SourceSeen]):
             if one.state == "paused"
         ]
         sizes: dict[str, Size] = {}
+        bound: dict[str, int] = {}
         for one in self.cargo:
             try:
-                sizes[one.item] = await _size(one, site)
+                sizes[one.item] = await _size(one, bound, site)
             except ComposiaError as error:
                 problems.append(" ".join(filter(None, (error.message, error.hint))))
         return SourceSeen(
@@ -93,6 +98,7 @@ class SurveySource(Reading, Operation[SourceSeen]):
             published=tuple(sorted({port for one in own for port in one.published})),
             running=tuple(sorted(one.name for one in own if one.state in AT_WORK)),
             sizes=sizes,
+            bound=bound,
             problems=tuple(problems),
         )
 
@@ -104,6 +110,8 @@ class SurveyTarget(Reading, Operation[TargetSeen]):
     reading: Literal["survey_target"] = "survey_target"
     #: Names of images.
     images: tuple[str, ...] = ()
+    #: Folders that volumes bind, into which data will come.
+    folders: tuple[str, ...] = ()
 
     files: ClassVar[Files] = Files.NOT_NEEDED
     result: ClassVar[type[BaseModel]] = TargetSeen
@@ -120,20 +128,36 @@ class SurveyTarget(Reading, Operation[TargetSeen]):
             taken=await asyncio.to_thread(_taken),
             free=shutil.disk_usage(existing(site.folder)).free,
             free_for_volumes=shutil.disk_usage(existing(root)).free,
+            free_at=await asyncio.to_thread(_free_at, self.folders, (site.folder, root)),
             running=tuple(sorted(one.name for one in own if one.state in AT_WORK)),
         )
 
 
-async def _size(cargo: Cargo, site: Site) -> Size:
+async def _size(cargo: Cargo, bound: dict[str, int], site: Site) -> Size:
     if cargo.dump:
         return Size(size=0, files=0)
     found = await sources.resolve(site, cargo.include, cargo.exclude)
     seen = await sources.look(found)
+    for one in found:
+        if one.bound:
+            within = seen.within(one.key).entries.values()
+            bound[str(one.path)] = sum(entry.size for entry in within)
     entries = seen.entries.values()
     return Size(
         size=sum(entry.size for entry in entries),
         files=sum(entry.type != "dir" for entry in entries),
     )
+
+
+def _free_at(folders: Iterable[str], others: Iterable[Path]) -> dict[str, int]:
+    """Bytes free where folders are or will be, of those on other disks than some paths."""
+    disks = {existing(path).stat().st_dev for path in others}
+    places = {folder: existing(Path(folder)) for folder in folders}
+    return {
+        folder: shutil.disk_usage(place).free
+        for folder, place in places.items()
+        if place.stat().st_dev not in disks
+    }
 
 
 def _taken() -> tuple[int, ...]:

@@ -100,6 +100,16 @@ class Site:
     read_catalog: Callable[[str], Awaitable[bytes | None]] = _read_no_catalog
 
     @property
+    def repo_dir(self) -> Path:
+        """Where the folders of all services of this node are."""
+        return self.aside.parent
+
+    @property
+    def state_dir(self) -> Path:
+        """Where the agent keeps what it remembers."""
+        return self.state.parent.parent
+
+    @property
     def engine(self) -> Engine:
         """The repository. Raises Failure where there is none."""
         if self.repository is None:

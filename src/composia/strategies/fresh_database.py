@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from composia.errors import Failure, NotFound
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
-from composia.strategies.put_back import Target, lies_with_the_others, real_volume
+from composia.strategies.put_back import Target, lies_with_the_others, real_volume, volume_target
 from composia.tools import exchange, looks
 from composia.tools.compose import ComposeService, ServiceMount, explained
 from composia.tools.exchange import Place
@@ -85,7 +85,6 @@ class _Where:
     mounted_at: str
     #: The data folder inside it; "." where it is the mount itself.
     inside: str
-    is_volume: bool
     known_as: str
 
 
@@ -101,7 +100,7 @@ async def prepare(name: str, item: str, site: Site) -> Beside:
     where = await _where(service, site)
     aside = Aside(site.aside, site.task)
     volume = None
-    if where.is_volume and await asyncio.to_thread(lies_with_the_others, where.live.path):
+    if where.live.docker_keeps and await asyncio.to_thread(lies_with_the_others, where.live.path):
         made = await aside.volume(site.docker, item, "import")
         folder, volume = made.mountpoint, made.name
     else:
@@ -150,7 +149,7 @@ async def _where(service: ComposeService, site: Site) -> _Where:
     inside = str(PurePosixPath(pgdata).relative_to(mount.target))
     live = await _live(mount, site)
     known = _known_as(mount, live, site)
-    return _Where(live, mount.target, inside, mount.type == "volume", known)
+    return _Where(live, mount.target, inside, known)
 
 
 async def _pgdata(service: ComposeService, site: Site) -> str:
@@ -193,8 +192,9 @@ async def _live(mount: ServiceMount, site: Site) -> Target:
     assert mount.source
     if mount.type == "volume":
         key, _, real = mount.source.partition("=")
-        name = real or (await site.compose.config()).volumes[key].name
-        return await real_volume(name, f"volumes/{key}", site)
+        if real:
+            return await real_volume(real, f"volumes/{key}", site)
+        return await volume_target(key, site)
     path = Path(os.path.realpath(mount.source))
     folder = Path(os.path.realpath(site.folder))
     below = folder if path != folder and path.is_relative_to(folder) else path.parent

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from composia.errors import Failure, Invalid
-from composia.strategies import contents, dump
+from composia.strategies import contents, dump, volumes
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Staged, Swap, Wanted
 from composia.strategies.contents import Contents, Copy
@@ -19,8 +19,7 @@ from composia.tools import exchange
 from composia.tools.exchange import existing
 from composia.tools.mounts import below, mount_of, refuse_mounts_below
 from composia.tools.paths import Included, IncludedPath, overlapping, parse_include
-
-SCRATCH_HINT = "Restore to scratch instead, and copy what you need."
+from composia.tools.volumes import PLAIN, VolumeKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +30,10 @@ class Target:
     path: Path
     #: The folder above that no symbolic link may lead out of.
     below: Path
-    #: The real Docker volume, where it is one, and whether its whole content is meant.
+    #: The real Docker volume, where it is one.
     volume: str | None = None
-    whole_volume: bool = False
+    #: Whether it is the whole of a volume that lies in Docker's own folder.
+    docker_keeps: bool = False
 
     def part(self, key: str) -> Target:
         """The target of a path below this key."""
@@ -112,29 +112,21 @@ def _path(named: IncludedPath, site: Site) -> Target:
 
 async def volume_target(key: str, site: Site) -> Target:
     """Where a volume of the compose file is, or will be."""
-    declared = (await site.compose.config()).volumes.get(key)
-    if declared is None:
-        raise Failure(
-            f"`{key}` is no volume in the compose file of {site.service}",
-            hint=f"Name one under `volumes:`, or write ./{key} for a file or folder.",
-        )
-    return await real_volume(declared.name, f"volumes/{key}", site)
+    declared = await volumes.declared(key, site)
+    return await real_volume(declared.name, f"volumes/{key}", site, declared.kind)
 
 
-async def real_volume(name: str, key: str, site: Site) -> Target:
-    """Where a Docker volume is; one that does not exist yet will be beside the others."""
+async def real_volume(name: str, key: str, site: Site, declared: VolumeKind = PLAIN) -> Target:
+    """Where a Docker volume is; one that does not exist yet will be as it is declared."""
     volume = await site.docker.volume(name)
+    folder = await volumes.bound(volume.kind if volume else declared, name, site)
+    if folder:
+        return Target(key, folder.path, folder.below, name)
     if volume is None:
         beside = await Aside(site.aside, site.task).volume(site.docker, "where", "volumes-are")
         mountpoint = beside.mountpoint.parent.with_name(name) / beside.mountpoint.name
-        return Target(key, mountpoint, mountpoint.parent, name, whole_volume=True)
-    if not volume.plain:
-        raise Failure(
-            f"volume {name} of {site.service} is of driver {volume.driver} with options of its own;"
-            " only plain local volumes can be exchanged",
-            hint=SCRATCH_HINT,
-        )
-    return Target(key, volume.mountpoint, volume.mountpoint.parent, name, whole_volume=True)
+        return Target(key, mountpoint, mountpoint.parent, name, docker_keeps=True)
+    return Target(key, volume.mountpoint, volume.mountpoint.parent, name, docker_keeps=True)
 
 
 def _chosen(
@@ -183,7 +175,7 @@ def _not_in(key: str, wanted: Wanted) -> str:
 async def beside(part: Target, name: str, site: Site) -> tuple[Path, str | None]:
     """A place that can be exchanged with a target, and the volume whose `_data` it is, if any."""
     aside = Aside(site.aside, site.task)
-    if part.whole_volume and await asyncio.to_thread(lies_with_the_others, part.path):
+    if part.docker_keeps and await asyncio.to_thread(lies_with_the_others, part.path):
         volume = await aside.volume(site.docker, name, known_as(part.key))
         return volume.mountpoint, volume.name
     return await asyncio.to_thread(aside.beside, part.path, name), None

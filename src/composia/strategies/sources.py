@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Failure
+from composia.strategies import volumes
 from composia.strategies.base import Site
 from composia.tools import manifest
 from composia.tools.manifest import Manifest
@@ -35,6 +37,8 @@ class Source(BaseModel):
     known_as: str
     #: The real Docker volume, where it is one.
     volume: str | None = None
+    #: Whether that binds a folder of the node, which `path` is.
+    bound: bool = False
     #: Keys below this one that are not part of it.
     exclude: tuple[str, ...] = ()
 
@@ -42,7 +46,8 @@ class Source(BaseModel):
 async def resolve(site: Site, include: Sequence[str], exclude: Sequence[str]) -> tuple[Source, ...]:
     """Find what is included, once each and in order, without what is excluded.
 
-    Raises Failure for one that is missing, is a link, or leads out of the service's folder.
+    Raises Failure for one that is missing, is a link, or leads out of the service's folder, and
+    for two that overlap.
     """
     left_out = [key_of(parse_include(text)) for text in exclude]
     wanted = {key_of(named): named for named in map(parse_include, include)}
@@ -54,6 +59,7 @@ async def resolve(site: Site, include: Sequence[str], exclude: Sequence[str]) ->
             hint="Correct `exclude` of the item in composia-meta.yaml.",
         )
     found = [await _found(site, wanted[key]) for key in keys]
+    _refuse_overlap(found, site)
     return tuple(_without(source, left_out) for source in found)
 
 
@@ -151,22 +157,32 @@ def _path(site: Site, named: IncludedPath) -> Source:
 
 
 async def _volume(site: Site, key: str) -> Source:
-    declared = (await site.compose.config()).volumes.get(key)
-    if declared is None:
-        raise Failure(
-            f"`{key}` is no volume in the compose file of {site.service}",
-            hint=f"Name one under `volumes:`, or write ./{key} for a file or folder.",
-        )
+    declared = await volumes.declared(key, site)
     volume = await site.docker.volume(declared.name)
     if volume is None:
         raise Failure(
             f"volume `{key}` ({declared.name}) of {site.service} does not exist on {site.node}",
             hint="Deploy the service first: that makes its volumes.",
         )
-    if not volume.plain:
+    folder = await volumes.bound(volume.kind, f"`{key}` ({declared.name})", site)
+    path = folder.path if folder else volume.mountpoint
+    if folder and not path.is_dir():
         raise Failure(
-            f"volume `{key}` ({declared.name}) is of driver {volume.driver} with options of its"
-            " own; only plain local volumes can be saved",
-            hint="Keep the data in a plain volume or in a folder of the service.",
+            f"volume `{key}` ({declared.name}) of {site.service} binds {path}, which does not exist"
+            f" on {site.node}",
+            hint="Is its disk mounted? Else make the folder, or restore it.",
         )
-    return Source(key=f"volumes/{key}", path=volume.mountpoint, known_as=key, volume=volume.name)
+    return Source(
+        key=f"volumes/{key}", path=path, known_as=key, volume=volume.name, bound=bool(folder)
+    )
+
+
+def _refuse_overlap(found: Sequence[Source], site: Site) -> None:
+    """Raise Failure where a volume binds what is included by another name too."""
+    for one, other in itertools.combinations(found, 2):
+        if (one.volume or other.volume) and volumes.meet(one.path, other.path):
+            raise Failure(
+                f"`{one.known_as}` and `{other.known_as}` of {site.service} overlap: they are"
+                f" {one.path} and {other.path} on {site.node}",
+                hint="Name only one of them in `include`.",
+            )

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import CommandFailed, Failure, Invalid
 from composia.tools.compose_program import ComposeProgram
 from composia.tools.shell import Command, Finished, Shell
+from composia.tools.volumes import PLAIN, VolumeKind, kind_of
 
 INSTALL_HINT = "Install the compose plugin, version 2.26 or newer; `composia doctor` checks it."
 DOCKER_COMPOSE = ComposeProgram()
@@ -87,13 +88,14 @@ class ComposeService(BaseModel):
 
 
 class ComposeVolume(BaseModel):
-    """A volume under `volumes:`: its compose key and its real name."""
+    """A volume under `volumes:`: its compose key, its real name, and what compose makes it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     key: str
     name: str
     external: bool
+    kind: VolumeKind = PLAIN
 
 
 class ComposeConfig(BaseModel):
@@ -287,7 +289,10 @@ def _mount(mount: Mapping[str, Any]) -> ServiceMount:
 
 def _volume(key: str, volume: Mapping[str, Any]) -> ComposeVolume:
     return ComposeVolume(
-        key=key, name=volume.get("name") or key, external=bool(volume.get("external"))
+        key=key,
+        name=volume.get("name") or key,
+        external=bool(volume.get("external")),
+        kind=kind_of(volume.get("driver"), volume.get("driver_opts")),
     )
 
 

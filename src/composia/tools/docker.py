@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import CommandFailed, Failure, NotFound
 from composia.tools.mounts import refuse_to_remove
 from composia.tools.shell import Command, Shell
+from composia.tools.volumes import LOCAL, PLAIN, VolumeKind, kind_of
 
 PROJECT_LABEL = "com.docker.compose.project"
 #: The client's own number for an engine that cannot be reached.
@@ -37,14 +38,22 @@ START_HINT = "Is it running, and may this user reach its socket? Try: docker ver
 
 
 class Volume(BaseModel):
-    """A Docker volume. `plain` is a local one without options, whose `_data` may be exchanged."""
+    """A Docker volume, and where the engine shows its data to containers."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    driver: str
+    #: Holds the data of a plain one. Of any other only while a container uses it: something is
+    #: mounted there then, and it is an empty folder otherwise.
     mountpoint: Path
-    plain: bool
+    kind: VolumeKind = PLAIN
+
+    @property
+    def data(self) -> Path | None:
+        """Where its data lies, used or not; None where only the engine gets at it."""
+        if self.kind.device:
+            return Path(self.kind.device)
+        return self.mountpoint if self.kind.plain else None
 
 
 class ContainerMount(BaseModel):
@@ -54,10 +63,13 @@ class ContainerMount(BaseModel):
     type: str
     #: The volume's name, where it is one.
     name: str | None
-    #: The place on this machine.
+    #: The place on this machine; of a volume that binds a folder, that folder.
     source: str
     destination: str
     writable: bool
+    #: The engine has mounted it once for all that use it: they go on seeing the same folder,
+    #: whatever is put in its place, until the last one stops.
+    shared: bool = False
 
 
 class ContainerInfo(BaseModel):
@@ -107,7 +119,15 @@ class Docker:
             filters = json.dumps({"label": labels})
             listed = await self._engine.containers.list(all=True, filters=filters)
             found = await asyncio.gather(*(_shown(container) for container in listed))
-        return [_container(shown) for shown in found if shown]
+            bound = await self._bound() if any(map(_has_local_volumes, found)) else {}
+        return [_container(shown, bound) for shown in found if shown]
+
+    async def _bound(self) -> Mapping[str, str]:
+        """The folders that local volumes bind, by the names of the volumes."""
+        # Other drivers are not asked: one whose program hangs would keep everybody waiting.
+        listed = await self._engine.volumes.list(filters={"driver": [LOCAL]})
+        volumes = [_volume(shown) for shown in listed["Volumes"] or ()]
+        return {one.name: one.kind.device for one in volumes if one.kind.device}
 
     async def volume(self, name: str) -> Volume | None:
         """A volume by its real name; None where there is none."""
@@ -133,7 +153,7 @@ class Docker:
         engine would empty that.
         """
         volume = await self.volume(name)
-        if volume and volume.plain:
+        if volume and volume.kind.plain:
             await asyncio.to_thread(refuse_to_remove, volume.mountpoint)
         with _told(missing_is_fine=True):
             await DockerVolume(self._engine, name).delete()
@@ -305,7 +325,12 @@ async def _shown(container: DockerContainer) -> Mapping[str, Any] | None:
     return shown
 
 
-def _container(shown: Mapping[str, Any]) -> ContainerInfo:
+def _has_local_volumes(shown: Mapping[str, Any] | None) -> bool:
+    mounts = shown["Mounts"] if shown else ()
+    return any(one["Type"] == "volume" and one.get("Driver") == LOCAL for one in mounts)
+
+
+def _container(shown: Mapping[str, Any], bound: Mapping[str, str]) -> ContainerInfo:
     config, state = shown["Config"], shown["State"]
     ended = state["Status"] in ("exited", "dead")
     return ContainerInfo(
@@ -318,7 +343,7 @@ def _container(shown: Mapping[str, Any]) -> ContainerInfo:
         exit_code=state["ExitCode"] if ended else None,
         started_at=state["StartedAt"],
         restart_policy=_policy(shown["HostConfig"]["RestartPolicy"]),
-        mounts=tuple(_mount(mount) for mount in shown["Mounts"]),
+        mounts=tuple(_mount(mount, bound) for mount in shown["Mounts"]),
         env=dict(_assignment(line) for line in config.get("Env") or ()),
         image_id=shown["Image"],
         health_command=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
@@ -362,13 +387,15 @@ def _policy(policy: Mapping[str, Any]) -> str:
     return f"{name}:{count}" if count else name
 
 
-def _mount(mount: Mapping[str, Any]) -> ContainerMount:
+def _mount(mount: Mapping[str, Any], bound: Mapping[str, str]) -> ContainerMount:
+    folder = bound.get(mount.get("Name") or "") if mount["Type"] == "volume" else None
     return ContainerMount(
         type=mount["Type"],
         name=mount.get("Name"),
-        source=mount.get("Source", ""),
+        source=folder or mount.get("Source", ""),
         destination=mount["Destination"],
         writable=mount["RW"],
+        shared=folder is not None,
     )
 
 
@@ -380,7 +407,6 @@ def _assignment(line: str) -> tuple[str, str]:
 def _volume(shown: Mapping[str, Any]) -> Volume:
     return Volume(
         name=shown["Name"],
-        driver=shown["Driver"],
         mountpoint=Path(shown["Mountpoint"]),
-        plain=shown["Driver"] == "local" and not shown.get("Options"),
+        kind=kind_of(shown["Driver"], shown.get("Options")),
     )

@@ -170,7 +170,7 @@ def mounts_of(config: ComposeConfig, service: ComposeService, docker: Docker) ->
 
     async def mountpoint(volume: str) -> Path | None:
         found = await docker.volume(volume)
-        return found.mountpoint if found else None
+        return found.data or found.mountpoint if found else None
 
     return Mounts(config, service, mountpoint)
 

@@ -96,10 +96,17 @@ def problems_of(
 
 
 def _disk(target: str, seen: SourceSeen, found: TargetSeen) -> Iterator[tuple[str, str]]:
-    needed = sum(size.size for size in seen.sizes.values()) + SPARE
-    free = min(found.free, found.free_for_volumes)
-    if free < needed:
+    elsewhere = {folder: seen.bound[folder] for folder in found.free_at if folder in seen.bound}
+    needed = sum(size.size for size in seen.sizes.values()) - sum(elsewhere.values())
+    yield from _room(target, needed, min(found.free, found.free_for_volumes))
+    for folder, size in elsewhere.items():
+        yield from _room(f"{folder} on {target}", size, found.free_at[folder])
+
+
+def _room(place: str, needed: int, free: int) -> Iterator[tuple[str, str]]:
+    if free < needed + SPARE:
         yield (
-            f"{target} has {free // 1024**2} MiB free, and {needed // 1024**2} MiB are to come",
-            f"Free some space on {target}.",
+            f"{place} has {free // 1024**2} MiB free, and {(needed + SPARE) // 1024**2} MiB are to"
+            " come",
+            f"Free some space on {place}.",
         )

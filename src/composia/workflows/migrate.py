@@ -173,7 +173,8 @@ class MigratePlan(Plan):
         survey = SurveySource(service=self.service, cargo=self.cargo)
         seen = await run.on(source, "0_check", survey)
         names = tuple(seen.images)
-        found = await run.on(target, "0_check", SurveyTarget(service=self.service, images=names))
+        look = SurveyTarget(service=self.service, images=names, folders=tuple(seen.bound))
+        found = await run.on(target, "0_check", look)
         check(self.service, source, target, seen, found)
         if self.backup:
             await self.backup.save(run, "0_back_up")

@@ -8,6 +8,7 @@ import pytest
 from composia.operations import exchanging
 from composia.operations.exchanging import Exchange
 from composia.strategies.base import Swap
+from composia.tools.docker import ContainerMount
 from tests.twins.site import Twins
 
 
@@ -76,6 +77,33 @@ def test_undo_finds_out_by_itself_how_much_was_done(tmp_path: Path, made: int) -
     exchanging.undo(noted)
 
     assert [content(swap) for swap in swaps] == ["old", "old"]
+
+
+async def test_whoever_reads_a_volume_that_binds_a_folder_stops_too(tmp_path: Path) -> None:
+    def uses(source: Path, name: str, *, shared: bool) -> list[ContainerMount]:
+        mount = ContainerMount(
+            type="volume",
+            name=name,
+            source=str(source),
+            destination="/x",
+            writable=False,
+            shared=shared,
+        )
+        return [mount]
+
+    twins = Twins(tmp_path / "app")
+    plain, bound = (
+        a_swap(tmp_path / name).model_copy(update={"volume": f"app_{name}"})
+        for name in ("plain", "bound")
+    )
+    for name, swap, shared in (("plain", plain, False), ("bound", bound, True)):
+        reads = uses(swap.live, f"app_{name}", shared=shared)
+        twins.docker.add(f"reads-{name}", project="other", mounts=reads)
+    # Another volume is mounted by itself: whoever only reads that sees the old data for a while.
+    other = uses(bound.live, "theirs", shared=True)
+    twins.docker.add("reads-another", project="other", mounts=other)
+    found = await exchanging.mounting(twins.site, [plain, bound])
+    assert [one.name for one in found] == ["reads-bound"]
 
 
 async def test_containers_that_see_the_data_are_found(tmp_path: Path) -> None:

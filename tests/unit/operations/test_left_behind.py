@@ -121,9 +121,10 @@ async def test_nothing_outside_of_the_services_folder_is_removed(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     node.keep(elsewhere, node.repo_dir)
-    await node.expire(NOW + timedelta(days=1))
+    [ended] = await node.expired(NOW + timedelta(days=1))
     assert elsewhere.exists()
     assert node.repo_dir.exists()
+    assert ended.elsewhere == (str(elsewhere), str(node.repo_dir))
 
 
 async def test_a_service_that_is_back_loses_nothing(node: Node) -> None:

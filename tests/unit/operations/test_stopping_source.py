@@ -22,6 +22,7 @@ from composia.operations.leaving import (
     StopSource,
     StopStale,
 )
+from composia.tools.volumes import VolumeKind
 from tests.twins.site import Twins
 
 SERVICE = ServiceRef(
@@ -218,3 +219,21 @@ async def test_what_a_move_has_made_where_it_came_to_nothing_is_kept_by_nobody(
     found = fence.read(twins.site.state)
     assert found
     assert (found.side, found.held) == ("left", None)
+
+
+async def test_of_a_volume_that_binds_a_folder_that_folder_is_what_was_left(
+    twins: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down() -> None:
+        twins.docker.there.clear()
+
+    monkeypatch.setattr(twins.compose, "down", down)
+    inside, outside = twins.folder / "data", Path("/srv/disk-of-nobody/media")
+    for key, device in (("inside", inside), ("outside", outside)):
+        twins.volume(key, tmp_path / "never", VolumeKind(type="none", device=str(device)))
+    cargo = Cargo(item="data", include=("inside", "outside"))
+    await EXPORT.perform(twins.site)
+    await RetireSource(service=SERVICE, epoch=2, cargo=(cargo,)).perform(twins.site)
+    found = fence.read(twins.site.state)
+    assert found
+    assert (found.paths_left, found.volumes_left) == ((str(inside), str(outside)), ())

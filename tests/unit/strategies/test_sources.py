@@ -87,12 +87,6 @@ async def test_a_volume_that_was_never_made_is_named(twins: Twins) -> None:
         await found(twins, "cache")
 
 
-async def test_a_volume_with_a_driver_of_its_own_is_refused(twins: Twins, tmp_path: Path) -> None:
-    twins.volume("cache", tmp_path, plain=False)
-    with pytest.raises(Failure, match="only plain local volumes"):
-        await found(twins, "cache")
-
-
 @pytest.mark.parametrize("name", ["./away", "./away/hosts"])
 async def test_a_link_that_leads_out_of_the_folder_is_refused(twins: Twins, name: str) -> None:
     (twins.folder / "away").symlink_to("/etc")

@@ -26,6 +26,7 @@ from composia.operations.surveying import Size, SourceSeen, TargetSeen
 from composia.strategies.base import Needs, Saved
 from composia.tools.rustic import Snapshot
 from composia.workflows.again import refuse_outdated
+from composia.workflows.check import check
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.move import MigrateRequest, begin, plan_migrate, plan_move_back
 from composia.workflows.plan import LeftOpen
@@ -40,6 +41,7 @@ from tests.twins.office import (
 )
 from tests.twins.run import Answer, MemoryRun
 from tests.unit.workflows.conftest import World
+from tests.workflow.office import ref
 
 SOURCE = SourceSeen(images={"web:1": "sha256:1"}, running=("web",), published=(80,))
 TARGET = TargetSeen(images={"web:1": "sha256:1"}, free=1 << 40, free_for_volumes=1 << 40)
@@ -431,3 +433,21 @@ def test_everything_on_the_nodes_is_named_at_once(world: World) -> None:
         plan_migrate(world.known, move, wrong, (seen, found))
     for word in ("port 80 is taken", "image web:1", "MiB free"):
         assert word in refused.value.message
+
+
+def test_what_goes_to_a_disk_of_its_own_needs_room_there() -> None:
+    seen = SOURCE.model_copy(
+        update={
+            "published": (),
+            "sizes": {"media": Size(size=1 << 41, files=1)},
+            "bound": {"/mnt/media": 1 << 41, "/srv/same": 5},
+        }
+    )
+    roomy = TARGET.model_copy(update={"free_at": {"/mnt/media": 1 << 42}})
+    check(ref(), "main", "edge", seen, roomy)
+    for found, where in (
+        (TARGET, "edge has"),
+        (TARGET.model_copy(update={"free_at": {"/mnt/media": 1 << 40}}), "/mnt/media on edge has"),
+    ):
+        with pytest.raises(Conflict, match=f"^{where} 1048576 MiB free, and 2097216 MiB"):
+            check(ref(), "main", "edge", seen, found)

@@ -124,7 +124,8 @@ async def _seen(
     asked = SurveySource(service=service, cargo=cargo)
     try:
         seen = await _read(desk, source, asked, SourceSeen)
-        looked = SurveyTarget(service=service, images=tuple(seen.images))
+        images, folders = tuple(seen.images), tuple(seen.bound)
+        looked = SurveyTarget(service=service, images=images, folders=folders)
         return seen, await _read(desk, target, looked, TargetSeen)
     except ComposiaError as error:
         wrong.conflict((), error.message, error.hint)
