@@ -88,6 +88,8 @@ def start(lab: Lab, process: str, clock: Clock | None = None) -> None:
         return
     node = lab.nodes[name]
     argv = (program(), "agent", "--config", node.config)
+    # All nodes are on one machine: compose files name a folder of the node's own by this.
+    more["LAB_DISK"] = str(node.disk)
     start(process, argv, netns=node.netns, env={**engines.docker_env(node.docker_host), **more})
 
 

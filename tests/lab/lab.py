@@ -287,7 +287,7 @@ class Lab:
     def _empty(self, node: Node) -> None:
         node.engine.start()
         node.engine.empty()
-        for folder in (node.repo_dir, node.state_dir):
+        for folder in (node.repo_dir, node.state_dir, node.disk):
             remove(folder)
 
     def _down(self) -> None:

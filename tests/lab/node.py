@@ -26,6 +26,11 @@ class Node:
         return self.folder / "services"
 
     @property
+    def disk(self) -> Path:
+        """A place that is neither the agent's nor the engine's: `${LAB_DISK}` in compose files."""
+        return self.folder / "disk"
+
+    @property
     def state_dir(self) -> Path:
         """Where the agent keeps its journal."""
         return self.folder / "agent"
