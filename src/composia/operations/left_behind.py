@@ -19,6 +19,7 @@ from composia.operations import fence
 from composia.operations.fence import Fence
 from composia.operations.returning import was_touched
 from composia.strategies import sources
+from composia.strategies.volumes import meet
 from composia.tools import manifest
 from composia.tools.docker import Docker
 from composia.tools.mounts import remove
@@ -58,7 +59,7 @@ async def expire(
             async with alone(state.name):
                 # A return may have been waited for: what lies here is in use again then.
                 found = _due(state, now)
-                if found and not await _is_used(found, docker):
+                if found and not await _is_used(found, repo_dir, docker):
                     ended.append(await _end(found, state, repo_dir, docker))
         except (ComposiaError, OSError) as error:
             wrong.append(error)
@@ -141,15 +142,12 @@ def _is_in(spared: Path, place: Path) -> bool:
     return spared.is_relative_to(place) and os.path.lexists(spared)
 
 
-async def _is_used(found: Fence, docker: Docker) -> bool:
+async def _is_used(found: Fence, repo_dir: Path, docker: Docker) -> bool:
     """Whether any container knows a place of it: then it is not ours to remove."""
     mounts = [mount for one in await docker.containers() for mount in one.mounts]
+    paths = [Path(path) for path in found.paths_left if not _is_elsewhere(path, repo_dir)]
     return any(
         mount.name in found.volumes_left
-        or any(_meet(Path(mount.source), Path(path)) for path in found.paths_left if mount.source)
+        or any(meet(Path(mount.source), path) for path in paths if mount.source)
         for mount in mounts
     )
-
-
-def _meet(one: Path, other: Path) -> bool:
-    return one.is_relative_to(other) or other.is_relative_to(one)

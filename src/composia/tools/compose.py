@@ -53,6 +53,10 @@ HINTS = (
         r'external volume "([^"]+)" not found',
         r"Make it first, on this node: docker volume create \1",
     ),
+    (
+        r"failed to mount local volume: mount ([^\s:]+):\S+ flags: \S+ no such file or directory",
+        r"Docker does not make the folder that a volume binds. Make it, on this node: mkdir -p \1",
+    ),
     (r"no space left on device", "The disk of this node is full: free some space, then try again."),
 )
 

@@ -18,6 +18,7 @@ from composia.strategies.aside import Aside
 from composia.tools import manifest
 from composia.tools.delta import BLOCK
 from composia.tools.manifest import Manifest
+from composia.tools.volumes import VolumeKind
 from tests.unit.operations.carried import TwoNodes, contents
 
 #: In nanoseconds.
@@ -398,6 +399,20 @@ async def test_data_that_was_put_in_place_is_not_received_again(nodes: TwoNodes)
 
     with pytest.raises(Conflict):
         await nodes.last()
+
+
+@pytest.mark.parametrize("node", ["main", "edge"])
+async def test_a_volume_that_binds_what_another_item_has_is_refused_on_either_node(
+    nodes: TwoNodes, tmp_path: Path, node: str
+) -> None:
+    for name, twins in (("main", nodes.main), ("edge", nodes.edge)):
+        device = twins.folder / "data/sub" if name == node else twins.folder / "elsewhere"
+        device.mkdir(parents=True, exist_ok=True)
+        (device / "file").touch()
+        twins.volume("media", tmp_path / "never", VolumeKind(type="none", device=str(device)))
+    nodes.cargo = (*nodes.cargo, Cargo(item="media", include=("media",)))
+    with pytest.raises(Invalid, match="overlap"):
+        await nodes.pre_copy()
 
 
 async def test_items_that_overlap_are_refused(nodes: TwoNodes) -> None:

@@ -127,6 +127,13 @@ async def test_nothing_outside_of_the_services_folder_is_removed(
     assert ended.elsewhere == (str(elsewhere), str(node.repo_dir))
 
 
+async def test_what_stays_anyway_may_be_used_by_others(node: Node, tmp_path: Path) -> None:
+    node.keep(node.data, tmp_path / "disk/media")
+    node.docker.add("player", project="other", mounts=[tmp_path / "disk/media"])
+    assert await node.expire(NOW + timedelta(days=1)) == ["my-app"]
+    assert node.is_there == (False, False)
+
+
 async def test_a_service_that_is_back_loses_nothing(node: Node) -> None:
     state = node.instances / "my-app"
     found = fence.read(state)

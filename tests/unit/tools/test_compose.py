@@ -157,6 +157,11 @@ async def test_a_missing_plugin_is_told() -> None:
         ('The container name "/web" is already in use by container "ab"', "A container web is"),
         ("network proxy declared as external, but could not be found", "network create proxy"),
         ('external volume "real" not found', "volume create real"),
+        (
+            "failed to mount local volume: mount /srv/x:/d/volumes/x/_data, flags: 0x1000: no such"
+            " file or directory",
+            "mkdir -p /srv/x",
+        ),
         ("write /x: no space left on device", "disk of this node is full"),
     ],
 )
