@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.disks import disk
+from tests.e2e.test_moves_of_databases import COMPOSE, META, WAYS, Inserts
 from tests.e2e.world import World, until
 from tests.e2e.writing import App, wanted
 
@@ -118,6 +119,25 @@ def test_it_moves_while_people_write_and_back_again(world: World, app: BoundApp)
     assert app.active() == ["main"]
     assert (app.read("main") or [])[-1] == "back"
     assert app.lost(client, "main") == []
+
+
+def test_a_database_in_a_folder_moves_by_dump_and_import(world: World) -> None:
+    backup, restore = WAYS["dump"]
+    volume = '  pgdata: {driver_opts: {type: none, o: bind, device: "${LAB_DISK}/bound-base"}}\n'
+    compose = COMPOSE.replace("  pgdata:\n", volume)
+    meta = META.format(name="bound-base", backup=backup, restore=restore)
+    (world.lab.nodes["main"].disk / "bound-base").mkdir(parents=True)
+    world.service("bound-base", compose, meta)
+    world.ok("/services/bound-base/deploy")
+    world.sql("bound-base", "create table rows (n int)")
+    with Inserts(world, "bound-base") as rows:
+        rows.wait_for(5)
+        world.ok("/services/bound-base/migrate", wanted())
+        rows.wait_for(5)
+    found = set(map(int, world.sql("bound-base", "select n from rows", node="edge").split()))
+    assert set(rows.kept) <= found
+    assert (world.lab.nodes["edge"].disk / "bound-base/PG_VERSION").is_file()
+    world.docker("rm", "-f", *world.containers("bound-base", node="edge"), node="edge")
 
 
 @pytest.mark.parametrize("step", ["0_pre_copy", "4_restore_data", "5_start_on_target"])
