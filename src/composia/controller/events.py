@@ -27,6 +27,7 @@ class Events:
 
     def __init__(self) -> None:
         self._listeners: set[asyncio.Queue[Event]] = set()
+        self._watching = 0
         self._start = secrets.token_hex(8)
         self._told = 0
 
@@ -39,6 +40,11 @@ class Events:
     def heard(self) -> bool:
         """Whether anybody listens."""
         return bool(self._listeners)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody wants to see a task's every step."""
+        return self._watching > 0
 
     def publish(self, event: Event) -> None:
         """Tell everybody; never waits."""
@@ -53,13 +59,15 @@ class Events:
         self._told += 1
 
     @asynccontextmanager
-    async def subscribe(self) -> AsyncIterator[AsyncIterator[Event]]:
-        """Listen from now on."""
+    async def subscribe(self, *, closely: bool = True) -> AsyncIterator[AsyncIterator[Event]]:
+        """Listen from now on; not `closely`: for beginnings and ends, whoever else listens."""
         queue: asyncio.Queue[Event] = asyncio.Queue(UNREAD)
         self._listeners.add(queue)
+        self._watching += closely
         try:
             yield _each(queue)
         finally:
+            self._watching -= closely
             self._listeners.discard(queue)
 
 

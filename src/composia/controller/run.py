@@ -60,8 +60,15 @@ class Parts:
     logs: Logs
     events: Events
 
+    async def show(self, task: str) -> None:
+        """Tell those who watch how far the task has come."""
+        if self.events.watched:
+            await self.tell(task)
+        else:
+            self.events.changed()
+
     async def tell(self, task: str) -> None:
-        """Tell those who listen how the task is now."""
+        """Tell those who listen that the task has begun or ended, and how."""
         if not self.events.heard:
             self.events.changed()
         elif found := await self.store.task(task):
@@ -223,7 +230,7 @@ class TaskRun:
             self.failed = place.name
         ended = partial(self._parts.store.end_step, place, _status(error), _shown(error))
         await until_written(ended, place.name)
-        await self._parts.tell(self._task)
+        await self._parts.show(self._task)
         return answer
 
     async def _worked(self, place: Place, work: Work) -> Answer:
@@ -245,7 +252,7 @@ class TaskRun:
         self, place: Place, action: Callable[..., Awaitable[Any]], arguments: Mapping[str, Any]
     ) -> Answer:
         await self._parts.store.begin_step(place, sent=False)
-        await self._parts.tell(self._task)
+        await self._parts.show(self._task)
         _fire(place.name, "before")
         for moment in ("before", "middle"):
             if failpoints.fire(place.name, moment, (failpoints.ERROR,)):
@@ -261,7 +268,7 @@ class TaskRun:
         epoch = await self._parts.store.epoch(operation.service.name)
         operation = operation.model_copy(update={"epoch": epoch})
         begun = await self._parts.store.begin_step(place, sent=False)
-        await self._parts.tell(self._task)
+        await self._parts.show(self._task)
         _fire(place.name, "before")
         if self._is_unwanted(place, insist=insist) and not begun.sent:
             raise Cancelled(f"cancelled before {place.name}")
@@ -319,7 +326,7 @@ class TaskRun:
             self._waiting[place] = waiting
             self._say(place, f"waits: {waiting.for_}")
         await self._parts.store.set_waiting(self._task, next(iter(self._waiting.values()), None))
-        await self._parts.tell(self._task)
+        await self._parts.show(self._task)
 
     def _say(self, place: Place, line: str) -> None:
         self._parts.logs.write(self._task, line, f"{place.node} {place.name}".strip())
@@ -389,7 +396,7 @@ class _Asking(Question):
         while self._latest:
             latest, self._latest = self._latest, None
             await self._parts.store.step_progress(self.place, latest)
-            await self._parts.tell(self.place.task)
+            await self._parts.show(self.place.task)
             await asyncio.sleep(PACE)
         self._recording = None
 

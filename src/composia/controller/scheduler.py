@@ -160,7 +160,7 @@ class Scheduler:
         return min([GLANCE, *((due - now).total_seconds() for due in coming)])
 
     async def _listen(self) -> None:
-        async with self._events.subscribe() as events:
+        async with self._events.subscribe(closely=False) as events:
             async for event in events:
                 if _matters(event):
                     self.wake()

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 from composia.controller.events import UNREAD, Event, Events
+from composia.controller.run import Parts
 
 
 async def test_everybody_who_listens_hears_it() -> None:
@@ -35,3 +39,24 @@ async def test_a_mark_tells_whether_something_was_missed() -> None:
 
     assert len(set(marks)) == 3
     assert after_a_start.mark not in marks
+
+
+async def test_a_step_is_looked_up_only_for_somebody_who_watches() -> None:
+    events, asked = Events(), list[str]()
+
+    async def task(id_: str) -> None:
+        asked.append(id_)
+
+    nothing: Any = None
+    store: Any = SimpleNamespace(task=task)
+    parts = Parts(store, nothing, nothing, nothing, events)
+    async with events.subscribe(closely=False):
+        before = events.mark
+        await parts.show("01")
+        assert (asked, events.mark != before) == ([], True)
+        await parts.tell("02")
+        assert asked == ["02"]
+        async with events.subscribe():
+            await parts.show("03")
+    assert asked == ["02", "03"]
+    assert not events.watched
