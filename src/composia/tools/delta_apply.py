@@ -28,7 +28,11 @@ PART = b".composia-part"
 #: Blocks whose digests are told at once.
 TOLD = 64
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_KEPT = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Devices that lead to nothing of the machine: null, zero, full, random, urandom and tty, which a
+#: chroot has, and 0:0, with which overlayfs notes that a file was removed.
+_HARMLESS = frozenset(
+    os.makedev(*number) for number in ((0, 0), (1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0))
+)
 _COPIED = 64 * 1024 * 1024
 
 
@@ -131,7 +135,7 @@ class Copy:
     def _opened(self, path: bytes, *, apart: bool) -> int:
         """What stands there, alone with the names that it is known to have."""
         name, folder = self._tree.at(path)
-        opened = os.open(name, _KEPT, dir_fd=folder)
+        opened = self._tree.file(path, os.O_RDWR)
         names = self._names(path)
         if not apart and os.fstat(opened).st_nlink <= len(names):
             return opened
@@ -184,6 +188,7 @@ class Copy:
         with _named(path):
             name, folder = self._tree.at(path)
             self._unlink(PART, folder)
+            _refuse_device(path, entry)
             _make(entry, folder)
             dress_named(PART, folder, entry)
             os.rename(PART, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -243,8 +248,7 @@ class _OpenFile:
 def digests(root: Path, path: bytes) -> Iterator[tuple[bytes, bool]]:
     """Digests of a file's blocks, some at a time, and whether they are the last. Raises Failure."""
     with _named(path), Tree(root) as tree:
-        name, folder = tree.at(path)
-        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        opened = tree.file(path, os.O_RDONLY)
         try:
             offset, last = 0, False
             while not last:
@@ -253,6 +257,18 @@ def digests(root: Path, path: bytes) -> Iterator[tuple[bytes, bool]]:
                 yield b"".join(frames.block_digests(piece)), last
         finally:
             os.close(opened)
+
+
+def _refuse_device(path: bytes, entry: Entry) -> None:
+    """Raise Failure for one that a node must not be told to make by another: a disk, for one."""
+    if entry.type == "block" or (entry.type == "char" and entry.device not in _HARMLESS):
+        number = f"{os.major(entry.device)}:{os.minor(entry.device)}"
+        raise Failure(
+            f"{as_text(path) or 'the data'} is a device of the machine ({entry.type} {number}):"
+            " it does not move to another one",
+            hint="Remove it, or keep it where no item includes it; a container gets the devices"
+            " that it needs by `devices:` in the compose file.",
+        )
 
 
 def _make(entry: Entry, folder: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,6 @@ from composia.tools.delta import BLOCK, Plan, size
 from composia.tools.delta_tree import Tree
 from composia.tools.manifest import Entry, Manifest, as_text
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SECTOR = 512
 _ZEROS = bytes(frames.PIECE)
 
@@ -159,16 +157,10 @@ class Original:
 
     def _open(self, path: bytes) -> int | None:
         try:
-            name, folder = self._tree.at(path)
-            opened = os.open(name, _READ, dir_fd=folder)
+            return self._tree.file(path, os.O_RDONLY)
         except OSError as error:
             self._lost(path, error.strerror)
             return None
-        if stat.S_ISREG(os.fstat(opened).st_mode):
-            return opened
-        os.close(opened)
-        self._lost(path, "no file any more")
-        return None
 
     def _lost(self, path: bytes, reason: str | None) -> None:
         if not self._live:

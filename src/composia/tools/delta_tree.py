@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +12,8 @@ from types import TracebackType
 from composia.tools.delta import parent
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: At once: to open a FIFO would wait for somebody who writes.
+_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: Folders that are kept open.
 _KEPT = 128
 
@@ -57,6 +61,15 @@ class Tree:
             self._enter(folder)
         self._trim(keep=path)
         return self._open[path]
+
+    def file(self, path: bytes, access: int) -> int:
+        """A file, opened. Raises OSError at anything else: a device would be read or written."""
+        name, folder = self.at(path)
+        opened = os.open(name, access | _FILE, dir_fd=folder)
+        if stat.S_ISREG(os.fstat(opened).st_mode):
+            return opened
+        os.close(opened)
+        raise OSError(errno.EINVAL, "it is no file")
 
     def forget(self) -> None:
         """Close all folders: some of them may have gone."""

@@ -356,11 +356,42 @@ def test_devices_and_sockets_are_made_anew(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     os.mknod(tmp_path / "tree" / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     os.mknod(tmp_path / "tree" / "socket", stat.S_IFSOCK | 0o700)
-    os.mknod(tmp_path / "tree" / "disk", stat.S_IFBLK | 0o660, os.makedev(7, 99))
+    os.mknod(tmp_path / "tree" / "removed", stat.S_IFCHR, os.makedev(0, 0))
 
     carry(tmp_path / "tree", tmp_path / "copy")
 
     assert is_like(tmp_path / "tree", tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [("block", (7, 99)), ("char", (1, 1)), ("block", (0, 0))]
+)
+def test_a_device_of_the_machine_is_not_made(
+    tmp_path: Path, kind: str, number: tuple[int, int]
+) -> None:
+    (tmp_path / "copy").mkdir()
+    row = ["disk", kind, 0o600, 0, 0, 0, 0, None, os.makedev(*number), []]
+
+    with (
+        Copy(tmp_path / "copy", Manifest(entries={})) as copy,
+        pytest.raises(Failure, match=f"disk is a device .* {number[0]}:{number[1]}"),
+    ):
+        copy.do(frames.steps([["other", row]]))
+
+    assert os.listdir(tmp_path / "copy") == []
+
+
+@pytest.mark.parametrize("node", [stat.S_IFIFO, stat.S_IFCHR], ids=["fifo", "endless device"])
+def test_only_a_file_is_written_or_read_as_one(tmp_path: Path, node: int) -> None:
+    (tmp_path / "copy").mkdir()
+    os.mknod(tmp_path / "copy" / "x", node | 0o600, os.makedev(1, 5))
+
+    with Copy(tmp_path / "copy", manifest.take(tmp_path / "copy")) as copy:
+        for how in ("kept", "apart"):
+            with pytest.raises(Failure, match="x cannot be written: it is no file"):
+                copy.do(frames.steps([["open", "x", how]]))
+    with pytest.raises(Failure, match="x cannot be written: it is no file"):
+        next(delta_apply.digests(tmp_path / "copy", b"x"))
 
 
 def test_a_copy_that_was_cut_off_has_not_the_time_of_what_is_unfinished(tmp_path: Path) -> None:
