@@ -14,7 +14,7 @@ from composia.strategies import contents, dump, volumes
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Staged, Swap, Wanted
 from composia.strategies.contents import Contents, Copy
-from composia.strategies.sources import key_of, known_as
+from composia.strategies.sources import key_of, known_as, real_path
 from composia.tools import exchange
 from composia.tools.exchange import existing
 from composia.tools.mounts import below, mount_of, refuse_mounts_below
@@ -93,7 +93,7 @@ def _parsed(include: Sequence[str]) -> list[Included]:
 
 
 async def target(named: Included, site: Site) -> Target:
-    """Where an entry of `include` is on this node. Raises Failure for one that leads out of it."""
+    """Where an entry of `include` is on this node. Raises Failure for a symbolic link."""
     if isinstance(named, IncludedPath):
         return await asyncio.to_thread(_path, named, site)
     return await volume_target(named.key, site)
@@ -101,13 +101,7 @@ async def target(named: Included, site: Site) -> Target:
 
 def _path(named: IncludedPath, site: Site) -> Target:
     folder = Path(os.path.realpath(site.folder))
-    path = Path(os.path.realpath(folder / named.path))
-    if path == folder or not path.is_relative_to(folder):
-        raise Failure(
-            f"`{named}` of {site.service} leads out of the service's folder, to {path}",
-            hint="Symbolic links that leave the folder are refused. Put a real folder there.",
-        )
-    return Target(key_of(named), path, folder)
+    return Target(key_of(named), real_path(named, folder, site), folder)
 
 
 async def volume_target(key: str, site: Site) -> Target:

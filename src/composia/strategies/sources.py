@@ -131,8 +131,12 @@ async def _found(site: Site, named: Included) -> Source:
     return await _volume(site, named.key)
 
 
-def _path(site: Site, named: IncludedPath) -> Source:
-    folder = Path(os.path.realpath(site.folder))
+def real_path(named: IncludedPath, folder: Path, site: Site) -> Path:
+    """Where it is below the service's real folder, whether anything is there or not.
+
+    Raises Failure for a link, at its end or on the way: a container that may write above it could
+    have any other file of the service saved in its place, or replaced by a restore.
+    """
     path = folder / named.path
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(folder):
@@ -141,11 +145,22 @@ def _path(site: Site, named: IncludedPath) -> Source:
             hint="Symbolic links that leave the folder are refused. Move the data into the"
             " folder, or keep it in a volume.",
         )
-    if path.is_symlink():
-        raise Failure(
-            f"`{named}` of {site.service} is a symbolic link to {os.readlink(path)}",
-            hint=f"Include what it points to: ./{real.relative_to(folder)}",
+    if real != path:
+        what = (
+            f"is a symbolic link to {os.readlink(path)}"
+            if path.is_symlink()
+            else ("lies behind a symbolic link")
         )
+        raise Failure(
+            f"`{named}` of {site.service} {what}",
+            hint="Put a real file or folder there, or include what it points to:"
+            f" ./{real.relative_to(folder)}",
+        )
+    return path
+
+
+def _path(site: Site, named: IncludedPath) -> Source:
+    path = real_path(named, Path(os.path.realpath(site.folder)), site)
     if not path.exists():
         raise Failure(
             f"`{named}` of {site.service} does not exist on {site.node}",
@@ -153,7 +168,7 @@ def _path(site: Site, named: IncludedPath) -> Source:
         )
     if not (path.is_file() or path.is_dir()):
         raise Failure(f"`{named}` of {site.service} is neither a file nor a folder")
-    return Source(key=key_of(named), path=real, known_as=str(named))
+    return Source(key=key_of(named), path=path, known_as=str(named))
 
 
 async def _volume(site: Site, key: str) -> Source:

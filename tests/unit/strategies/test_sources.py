@@ -101,10 +101,12 @@ async def test_a_source_that_is_a_link_is_refused_with_what_it_points_to(twins: 
     assert "./data/uploads" in str(raised.value.hint)
 
 
-async def test_a_link_on_the_way_that_stays_inside_is_followed(twins: Twins) -> None:
+@pytest.mark.parametrize("name", ["./link/uploads", "./link/nothing"])
+async def test_a_link_on_the_way_is_refused_too(twins: Twins, name: str) -> None:
     (twins.folder / "link").symlink_to("data")
-    (source,) = await found(twins, "./link/uploads")
-    assert (source.key, source.path) == ("files/link/uploads", twins.folder / "data/uploads")
+    with pytest.raises(Failure, match="lies behind a symbolic link") as raised:
+        await found(twins, name)
+    assert name.replace("link", "data") in str(raised.value.hint)
 
 
 async def test_what_is_neither_file_nor_folder_is_refused(twins: Twins) -> None:
