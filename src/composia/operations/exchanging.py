@@ -200,11 +200,25 @@ def _carried(swap: Swap) -> tuple[Move, ...]:
         )
         for name in swap.carry
     ]
-    return tuple(
-        exchange.planned(here, there)
-        for here, there in pairs
-        if here.identity() is not None and there.identity() is None
-    )
+    moves = []
+    for here, there in pairs:
+        if here.identity() is not None and _is_free(swap, there):
+            moves.append(exchange.planned(here, there))
+    return tuple(moves)
+
+
+def _is_free(swap: Swap, there: Place) -> bool:
+    """Whether nothing is there. Raises Failure where it would lie behind a link of the backup."""
+    way = there.path.relative_to(swap.staged)
+    for name in list(reversed(way.parents))[1:]:
+        folder = swap.staged / name
+        if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
+            raise Failure(
+                f"{swap.known_as}/{way} is in no backup and has to be carried across, but"
+                f" {swap.known_as}/{name} is no folder in this one",
+                hint=f"Restore to scratch instead, or move {swap.known_as}/{way} away first.",
+            )
+    return there.identity() is None
 
 
 def _carry(swap: Swap, move: Move) -> None:
@@ -218,9 +232,9 @@ def _make_parents(swap: Swap, move: Move) -> None:
     way = move.staged.path.parent.relative_to(swap.staged).parts
     for depth in range(1, len(way) + 1):
         below = Path(*way[:depth])
-        if not (swap.staged / below).is_dir():
-            (swap.staged / below).mkdir(mode=0o700)
-            there = Place(below=move.staged.below, path=swap.staged / below)
+        there = Place(below=move.staged.below, path=swap.staged / below)
+        if there.identity() is None:
+            there.make(0o700)
             looks.wear(there, looks.take(Place(below=swap.below, path=swap.live / below)))
 
 

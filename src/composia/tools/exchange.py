@@ -90,6 +90,11 @@ class Place(BaseModel):
                 folder = self._step(name, folder)
                 opened.callback(os.close, folder)
 
+    def make(self, mode: int) -> None:
+        """Make a folder there, following no link."""
+        with self.parent() as folder:
+            os.mkdir(self.path.name, mode, dir_fd=folder)
+
     def _step(self, name: str, folder: int) -> int:
         try:
             return _open(name, folder, follow=False)

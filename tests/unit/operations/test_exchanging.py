@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from composia.errors import Failure
 from composia.operations import exchanging
 from composia.operations.exchanging import Exchange
 from composia.strategies.base import Swap
@@ -46,6 +47,33 @@ def test_what_the_backup_has_itself_is_not_carried(tmp_path: Path) -> None:
     swap = a_swap(tmp_path, carry=(Path("file"),))
     exchanging.planned(swap).make()
     assert content(swap) == "new"
+
+
+@pytest.mark.parametrize("to", ["outside", "nowhere", "file"])
+def test_nothing_is_carried_through_a_link_of_the_backup(tmp_path: Path, to: str) -> None:
+    swap = a_swap(tmp_path, carry=(Path("a/b/keep"),))
+    (swap.live / "a/b/keep").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (swap.staged / "a").symlink_to(tmp_path / to)
+
+    with pytest.raises(Failure, match=r"./data/a/b/keep is in no backup .* ./data/a is no folder"):
+        exchanging.planned(swap)
+
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert content(swap) == "old"
+
+
+def test_a_link_put_in_the_way_meanwhile_is_not_followed(tmp_path: Path) -> None:
+    swap = a_swap(tmp_path, carry=(Path("a/b/keep"),))
+    (swap.live / "a/b/keep").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    exchange = exchanging.planned(swap)
+    (swap.staged / "a").symlink_to(tmp_path / "outside")
+
+    with pytest.raises(Failure, match="a is no folder of its own"):
+        exchange.make()
+
+    assert list((tmp_path / "outside").iterdir()) == []
 
 
 def test_a_folder_that_cannot_move_changes_its_content_and_its_look(tmp_path: Path) -> None:
