@@ -155,7 +155,10 @@ class Caddy:
         return None
 
     async def storage(self) -> Storage | None:
-        """Caddy's storage; None where no mount holds it, or while there is no container."""
+        """Caddy's storage; None where no mount holds it, or while there is no container.
+
+        Raises Failure where a symbolic link in the mount leads to it.
+        """
         container = await self.container()
         if container is None:
             return None
@@ -163,6 +166,12 @@ class Caddy:
         data = env.get("XDG_DATA_HOME") or f"{env.get('HOME', '/root')}/.local/share"
         inside = PurePosixPath(data) / "caddy"
         outside = _outside(inside, _mounts_of(container))
+        if outside and (real := Path(os.path.realpath(outside))) != outside:
+            raise Failure(
+                f"Caddy's storage {outside} lies behind a symbolic link, to {real}",
+                hint="Links in a folder that Caddy may write to are not followed. Put a real"
+                " folder there.",
+            )
         return Storage(inside=inside, outside=outside) if outside else None
 
     async def _mounts(self) -> list[Mounted]:
@@ -254,7 +263,7 @@ def _outside(path: PurePosixPath, mounts: Sequence[Mounted]) -> Path | None:
     """A path in the container as this machine has it: the deepest mount holds it."""
     for source, target in sorted(mounts, key=lambda one: len(one[1].parts), reverse=True):
         if path.is_relative_to(target):
-            return source / path.relative_to(target)
+            return Path(os.path.realpath(source)) / path.relative_to(target)
     return None
 
 

@@ -9,8 +9,10 @@ import os
 import re
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from cryptography import x509
@@ -22,10 +24,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from composia.errors import Failure, Invalid
 from composia.tools.caddy_config import HOST
+from composia.tools.delta_tree import Tree
 from composia.tools.exchange import Place, planned
 from composia.tools.mounts import try_to_remove
 
 CERTIFICATES = "certificates"
+AUTHORITIES = "pki/authorities"
 #: Beside them: what is on its way in, and what forwards trust.
 OURS = "composia"
 #: Caddy's own authority; its certificates are trusted by nobody who has not been told to.
@@ -110,18 +114,50 @@ def newest(storage: Path, host: str) -> Certificate | None:
     """The certificate of a host that lasts longest; None where there is none."""
     name = folder_name(host)
     found = []
-    for folder in sorted((storage / CERTIFICATES).glob(f"*/{name}")):
-        files = {kind: folder / f"{name}.{kind}" for kind in ("crt", "key", "json")}
-        if all(file.is_file() for file in files.values()):
-            read = {kind: file.read_bytes() for kind, file in files.items()}
-            found.append(Certificate(issuer=folder.parent.name, host=host, **read))
+    for issuer in _names_in(storage, CERTIFICATES):
+        files = {
+            kind: _read(storage, f"{CERTIFICATES}/{issuer}/{name}/{name}.{kind}")
+            for kind in ("crt", "key", "json")
+        }
+        read = {kind: content for kind, content in files.items() if content is not None}
+        if len(read) == len(files):
+            found.append(Certificate(issuer=issuer, host=host, **read))
     return max(found, key=lambda one: one.until, default=None)
 
 
 def authorities(storage: Path) -> tuple[str, ...]:
     """PEM of the roots of this Caddy's own authorities."""
-    roots = sorted((storage / "pki" / "authorities").glob("*/root.crt"))
-    return tuple(root.read_text() for root in roots)
+    names = _names_in(storage, AUTHORITIES)
+    roots = [_read(storage, f"{AUTHORITIES}/{name}/root.crt") for name in names]
+    return tuple(pem for root in roots if root is not None for pem in _certificates(root))
+
+
+def _certificates(content: bytes) -> tuple[str, ...]:
+    """PEM of the certificates in a file, and nothing else that it says."""
+    try:
+        found = x509.load_pem_x509_certificates(content)
+    except ValueError:
+        return ()
+    return tuple(one.public_bytes(Encoding.PEM).decode() for one in found)
+
+
+def _names_in(storage: Path, folder: str) -> list[str]:
+    """What lies in a folder of the storage, sorted; nothing where a link is in the way."""
+    try:
+        with Tree(storage) as tree:
+            return sorted(os.listdir(tree.folder(os.fsencode(folder))))
+    except OSError:
+        return []
+
+
+def _read(storage: Path, path: str) -> bytes | None:
+    """A file of the storage; None where there is none. Caddy writes there: no link is followed."""
+    try:
+        with Tree(storage) as tree, open(tree.file(os.fsencode(path), os.O_RDONLY), "rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError:
+        return None
+    return content if len(content) <= _LARGEST else None
 
 
 def put(storage: Path, certificate: Certificate) -> bool:
@@ -137,9 +173,10 @@ def put(storage: Path, certificate: Certificate) -> bool:
     try:
         _write(storage, staged, certificate)
         live = storage / certificate.file("crt")
-        place = Place(below=storage, path=live.parent)
-        _own_folders(storage, live.parent.parent)
-        planned(place, Place(below=storage, path=staged)).make()
+        place = Place(below=storage.parent, path=live.parent)
+        with Tree(storage) as tree:
+            _own_folder(tree, live.parent.parent.relative_to(storage))
+        planned(place, Place(below=storage.parent, path=staged)).make()
     finally:
         try_to_remove(staged)
     return True
@@ -150,22 +187,25 @@ def write_trusted(storage: Path, service: str, certificates: Sequence[str]) -> P
 
     Named by its content: Caddy takes a configuration that has not changed for loaded.
     """
-    content = "".join(dict.fromkeys(one.strip() + "\n" for one in certificates)).encode()
+    pems = dict.fromkeys(pem for one in certificates for pem in _certificates(one.encode()))
+    content = "".join(pems).encode()
     path = storage / OURS / f"{service}.{hashlib.sha256(content).hexdigest()[:16]}.pem"
-    if not path.exists():
-        _own_folders(storage, path.parent)
-        scratch = path.with_suffix(".new")
-        _file(scratch, content, storage)
-        scratch.replace(path)
+    scratch = path.with_suffix(".new")
+    with Tree(storage) as tree:
+        folder = _own_folder(tree, Path(OURS))
+        _file(scratch.name, content, folder)
+        os.rename(scratch.name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
     return path
 
 
 def forget_trusted(path: Path, *, kept: Path | None = None) -> None:
     """Remove what `write_trusted` has written for the same service, except one."""
     service = path.name.partition(".")[0]
-    for other in path.parent.glob(f"{service}.*.pem"):
-        if other != kept:
-            other.unlink(missing_ok=True)
+    with suppress(FileNotFoundError, NotADirectoryError), Tree(path.parent) as tree:
+        folder = tree.folder(b"")
+        for name in os.listdir(folder):
+            if fnmatchcase(name, f"{service}.*.pem") and path.parent / name != kept:
+                os.unlink(name, dir_fd=folder)
 
 
 def folder_name(host: str) -> str:
@@ -206,29 +246,37 @@ def _names(leaf: x509.Certificate) -> set[str]:
 
 
 def _write(storage: Path, folder: Path, certificate: Certificate) -> None:
-    _own_folders(storage, folder)
     name = folder_name(certificate.host)
-    for kind in ("crt", "key", "json"):
-        _file(folder / f"{name}.{kind}", getattr(certificate, kind), storage)
+    with Tree(storage) as tree:
+        opened = _own_folder(tree, folder.relative_to(storage))
+        for kind in ("crt", "key", "json"):
+            _file(f"{name}.{kind}", getattr(certificate, kind), opened)
 
 
-def _file(path: Path, content: bytes, like: Path) -> None:
-    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(opened, "wb") as file:
+def _file(name: str, content: bytes, folder: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-        owner = like.stat()
+        owner = os.fstat(folder)
         os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
 
 
-def _own_folders(storage: Path, folder: Path) -> None:
-    """Make folders as Caddy makes them; those that are there stay."""
-    owner = storage.stat()
-    for part in reversed([folder, *folder.parents]):
-        if not part.is_relative_to(storage) or part == storage or part.is_dir():
-            continue
-        if part.is_symlink():
-            raise Failure(f"{part} is a symbolic link: no certificate is written through it")
-        part.mkdir(mode=0o700)
-        os.chown(part, owner.st_uid, owner.st_gid)
+def _own_folder(tree: Tree, folder: Path) -> int:
+    """A folder of the storage, opened, and made as Caddy makes it. Raises Failure at a link."""
+    try:
+        owner = os.fstat(tree.folder(b""))
+        for part in reversed([folder, *folder.parents][:-1]):
+            name, above = tree.at(os.fsencode(part))
+            with suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=above)
+                os.chown(name, owner.st_uid, owner.st_gid, dir_fd=above, follow_symlinks=False)
+        return tree.folder(os.fsencode(folder))
+    except OSError as error:
+        raise Failure(
+            f"no certificate can be written to {folder} in Caddy's storage: {error.strerror}",
+            hint="A symbolic link is not followed there: put a real folder in its place.",
+        ) from error

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from composia.errors import Invalid
+from composia.errors import Failure, Invalid
 from composia.tools.caddy_storage import (
     Certificate,
+    authorities,
     forget_trusted,
     from_frame,
     newest,
@@ -136,11 +137,65 @@ def test_only_well_known_issuers_are_trusted_by_every_system(issuer: str, *, pub
 def test_what_is_trusted_is_named_by_its_content_and_removed_with_the_service(
     tmp_path: Path,
 ) -> None:
-    one = write_trusted(tmp_path, "app", ["one"])
-    other = write_trusted(tmp_path, "app", ["other"])
-    neighbour = write_trusted(tmp_path, "app-b", ["one"])
+    pem = certificate("one.test").crt.decode()
+    one = write_trusted(tmp_path, "app", [pem, "not a certificate", pem + "and more"])
+    other = write_trusted(tmp_path, "app", [certificate("other.test").crt.decode()])
+    neighbour = write_trusted(tmp_path, "app-b", [pem])
     assert one != other
+    assert one.read_text() == pem
     forget_trusted(other, kept=other)
     assert (one.exists(), other.exists()) == (False, True)
     forget_trusted(other)
     assert (other.exists(), neighbour.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("link", ["composia", "certificates", "certificates/local", ""])
+def test_nothing_is_written_through_a_link_in_the_storage(tmp_path: Path, link: str) -> None:
+    storage, outside = tmp_path / "storage", tmp_path / "outside"
+    outside.mkdir()
+    (storage / link).parent.mkdir(parents=True, exist_ok=True)
+    (storage / link).symlink_to(outside)
+
+    with pytest.raises(Failure, match="no certificate can be"):
+        put(storage, certificate())
+    if link in ("composia", ""):
+        with pytest.raises(Failure, match="no certificate can be"):
+            write_trusted(storage, "app", [certificate().crt.decode()])
+
+    assert list(outside.iterdir()) == []
+
+
+def test_nothing_is_removed_through_a_link_in_the_storage(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/app.x.pem").touch()
+    (tmp_path / "composia").symlink_to(tmp_path / "outside")
+    forget_trusted(tmp_path / "composia/app.y.pem")
+    assert (tmp_path / "outside/app.x.pem").exists()
+
+
+def test_no_link_of_caddys_is_read(tmp_path: Path) -> None:
+    outside, storage = tmp_path / "outside", tmp_path / "storage"
+    for folder in (outside, storage):
+        folder.mkdir()
+    put(outside, certificate())
+    (storage / "certificates").symlink_to(outside / "certificates")
+    assert newest(storage, "a.test") is None
+
+    (storage / "certificates").unlink()
+    folder = storage / "certificates/local/a.test"
+    folder.mkdir(parents=True)
+    for name in ("a.test.crt", "a.test.key", "a.test.json"):
+        (folder / name).symlink_to(outside / "certificates/local/a.test" / name)
+    assert newest(storage, "a.test") is None
+
+
+def test_authorities_are_certificates_and_nothing_else(tmp_path: Path) -> None:
+    pem = certificate().crt
+    roots = {"local": pem, "odd": b"root:x:0:0", "talks": b"secret" + b"\n" + pem}
+    for name, content in roots.items():
+        (tmp_path / "pki/authorities" / name).mkdir(parents=True)
+        (tmp_path / "pki/authorities" / name / "root.crt").write_bytes(content)
+    (tmp_path / "own.crt").write_bytes(pem)
+    (tmp_path / "pki/authorities/linked").mkdir()
+    (tmp_path / "pki/authorities/linked/root.crt").symlink_to(tmp_path / "own.crt")
+    assert authorities(tmp_path) == (pem.decode(), pem.decode())
