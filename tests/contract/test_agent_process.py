@@ -85,6 +85,14 @@ async def test_an_agent_says_hello_with_what_it_sees(machine: Machine) -> None:
     assert hello.state.repo_dir == str(machine.repo_dir)
 
 
+async def test_what_an_agent_keeps_is_for_nobody_else(machine: Machine) -> None:
+    await machine.agent()
+    await machine.controller.connected()
+    assert machine.state_dir.stat().st_mode & 0o777 == 0o700
+    # A container of another user, or an owner's own shell, looks for its files there.
+    assert machine.repo_dir.stat().st_mode & 0o777 == 0o755
+
+
 async def test_an_agent_dials_again_when_it_was_cut_off(machine: Machine) -> None:
     await machine.agent()
     await machine.controller.connected()

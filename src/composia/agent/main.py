@@ -54,7 +54,7 @@ async def run(config: AgentConfig, *, signals: bool = True) -> None:
 
     Raises Conflict where another agent works with the same state_dir.
     """
-    state_dir = _folder(config.state_dir)
+    state_dir = _folder(config.state_dir, mode=0o700)
     _folder(config.repo_dir)
     with _alone(state_dir):
         log.info(
@@ -198,9 +198,9 @@ def _alone(state_dir: Path) -> Iterator[None]:
         yield
 
 
-def _folder(path: Path) -> Path:
+def _folder(path: Path, *, mode: int = 0o755) -> Path:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True, mode=mode)
     except OSError as error:
         raise Failure(
             f"{path} cannot be made: {error.strerror}", hint="Check the agent's paths and rights."

@@ -12,6 +12,8 @@ from typing import BinaryIO
 from pydantic import BaseModel, SecretStr
 from structlog import get_logger
 
+from composia.tools import durable
+
 #: A secret shorter than this is a word that may stand anywhere.
 _SHORTEST = 6
 _CHUNK = 64 * 1024
@@ -32,7 +34,10 @@ class Logs:
         self._open: dict[str, BinaryIO] = {}
         self._grown: dict[str, asyncio.Event] = {}
         self._refused = False
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # An older Composia let everybody read them; the folder may be one for logs of all kinds.
+        for older in folder.glob("[0-9A-Z]" * 26 + ".log"):
+            older.chmod(0o600)
 
     def hide(self, secrets: Iterable[str]) -> None:
         """The values that no line may show."""
@@ -43,6 +48,7 @@ class Logs:
         """The task may write from now on, and be followed."""
         if task not in self._open:
             with self._lossy(task):
+                durable.make_private(self._path(task))
                 self._open[task] = self._path(task).open("ab", buffering=0)
                 self._grown[task] = asyncio.Event()
 

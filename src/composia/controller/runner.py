@@ -24,6 +24,7 @@ from composia.controller.run import Answer, Checkpoint, Parts, TaskRun, Work
 from composia.controller.store.writing import until_written
 from composia.errors import Cancelled, ComposiaError, Conflict, Failure, NotFound, told
 from composia.model.task import Status, Task, TaskError
+from composia.tools import durable
 from composia.workflows.plan import LeftOpen, PartlyDone, Plan, placement
 
 FILE = "workflows.db"
@@ -315,7 +316,7 @@ def _not_written(error: OperationalError) -> Failure:
 
 
 def _write_ahead(file: Path) -> None:
+    durable.make_database_private(file)
     connection = sqlite3.connect(file)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
-    file.chmod(0o600)

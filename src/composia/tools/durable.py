@@ -25,6 +25,20 @@ def remove(path: Path) -> None:
         _sync(path.parent)
 
 
+def make_private(path: Path) -> None:
+    """See that a file is there, and that nobody else reads it: before anything is in it."""
+    os.close(_private(str(path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC))
+    path.chmod(0o600)
+
+
+def make_database_private(path: Path) -> None:
+    """The same of a database, and of what SQLite keeps beside it (made anew, it is as private)."""
+    make_private(path)
+    for beside in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if beside.exists():
+            beside.chmod(0o600)
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 

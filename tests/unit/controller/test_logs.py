@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from composia.controller.logs import Logs, secrets_of
+from composia.controller.store.times import Ids
 from composia.model.config import ControllerConfig
 from composia.tools.age import new_identity
 
@@ -69,3 +70,22 @@ async def test_the_log_of_an_old_task_is_read_to_its_end(tmp_path: Path) -> None
 
 async def test_a_task_without_a_log_has_none(tmp_path: Path) -> None:
     assert await Logs(tmp_path).read("t") == ""
+
+
+async def test_nobody_else_reads_the_logs(tmp_path: Path) -> None:
+    Logs(folder := tmp_path / "logs").close()
+    (older := folder / f"{Ids().next()}.log").touch()
+    older.chmod(0o644)
+    (folder / "other.log").touch()
+    (folder / "other.log").chmod(0o640)
+
+    logs = Logs(folder)
+    logs.begin("t")
+
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {one.name: one.stat().st_mode & 0o777 for one in folder.iterdir()} == {
+        "t.log": 0o600,
+        older.name: 0o600,
+        "other.log": 0o640,
+    }
+    logs.close()

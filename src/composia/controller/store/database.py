@@ -12,6 +12,8 @@ from sqlalchemy import event, inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from composia.tools import durable
+
 FILE = "composia.db"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -45,6 +47,7 @@ class Database:
 async def open_database(state_dir: Path) -> Database:
     """The database of a state_dir, made or brought up to date."""
     path = state_dir / FILE
+    durable.make_database_private(path)
     url = f"sqlite+aiosqlite:///{path}"
     writing = create_async_engine(url, pool_size=1)
     # Never in a transaction, so there is nothing to set before a question or undo after it: each of
@@ -56,7 +59,6 @@ async def open_database(state_dir: Path) -> Database:
         event.listen(engine.sync_engine, "connect", _prepare)
     async with writing.begin() as connection:
         await connection.run_sync(_upgrade)
-    path.chmod(0o600)
     return Database(reading, writing)
 
 

@@ -224,3 +224,14 @@ def record(backup_id: str, status: BackupStatus = BackupStatus.SUCCESS, hour: in
         status=status,
         time=datetime(2026, 1, 1, hour, tzinfo=UTC),
     )
+
+
+async def test_nobody_else_reads_the_database(tmp_path: Path) -> None:
+    for beside in ("", "-wal"):
+        (tmp_path / f"composia.db{beside}").touch()
+        (tmp_path / f"composia.db{beside}").chmod(0o644)
+    store = await open_store(tmp_path)
+    async with store._db.write():
+        modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.glob("composia.db*")}
+    await store.aclose()
+    assert modes == {f"composia.db{beside}": 0o600 for beside in ("", "-wal", "-shm")}
