@@ -26,14 +26,13 @@ from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.operations.backup import SaveData
 from composia.operations.restore import FetchData
 from composia.operations.verifying import VerifyFiles
+from composia.tools import manifest
 
 if TYPE_CHECKING:
     from composia.controller.app import Controller
 
 #: Bytes: as good as no limit, for what is piped through.
 UNLIMITED = 1 << 62
-#: Bytes of a manifest: some 20 million files.
-LARGEST_MANIFEST = 2 * 1024**3
 #: Seconds for the reason of a reading that broke off.
 REASON = 2.0
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
@@ -101,7 +100,7 @@ async def get_bundle(request: Request, key: str, service: str) -> Response:
     raise Denied(f"node {node} is not asked about service {service}")
 
 
-@router.put("/manifests/{backup_id}", max_body_size=LARGEST_MANIFEST)
+@router.put("/manifests/{backup_id}", max_body_size=manifest.LARGEST)
 async def put_manifest(request: Request, backup_id: str, key: Annotated[str, Query()]) -> Response:
     """What an item looked like when it was saved."""
     controller, node = _caller(request)

@@ -18,6 +18,9 @@ from composia.tools.manifest import Manifest
 from composia.tools.threads import ahead, in_thread
 from composia.tools.wire import Wire
 
+#: Files whose digests are asked for and not told yet. A source asks for four ahead.
+MOST_ASKED = 1000
+
 
 class Intake:
     """The copies of one round. Raises Failure for what cannot be done or is not understood."""
@@ -50,6 +53,8 @@ class Intake:
             await self._do(frame)
         elif kind == frames.ASK:
             with frames.understood():
+                if self._asked.qsize() >= MOST_ASKED:
+                    raise ValueError("more is asked than anybody waits for")
                 self._asked.put_nowait((self._at, *frames.read_ask(frame)))
         else:
             said = peer.heard(frame)

@@ -20,6 +20,9 @@ VERSION = 1
 #: Cuts in a row in which nothing new was said.
 CUTS = 8
 PAUSE = 0.2
+#: Bytes of what waits to be asked for, and what a frame takes besides.
+MOST_WAITING = manifest.LARGEST
+_FRAME = 256
 
 Result = TypeVar("Result")
 
@@ -97,13 +100,15 @@ async def send_manifest(wire: Wire, seen: Manifest, **what: Any) -> None:
 
 
 async def receive_manifest(receive: Callable[[], Awaitable[bytes]], size: Any) -> bytes:
-    """The manifest behind what was said about it, as it was written."""
+    """The manifest behind what was said about it, as it was written: `manifest.LARGEST` at most."""
     parts: list[bytes] = []
     left = size
     with frames.understood():
+        if size > manifest.LARGEST:
+            raise ValueError("no manifest is that large")
         while left > 0:
             frame = await receive()
-            if frame[:1] != frames.PART:
+            if frame[:1] != frames.PART or len(frame) == 1:
                 raise ValueError("no part of a manifest")
             parts.append(frame[1:])
             left -= len(frame) - 1
@@ -117,12 +122,17 @@ def read_manifest(written: bytes) -> Manifest:
 
 
 class Peer:
-    """The source's ear: everything is taken as it comes, so that the other end never waits."""
+    """The source's ear: everything is taken as it comes, so that the other end never waits.
+
+    What has come and was not asked for yet is `MOST_WAITING` bytes at most. An honest node has the
+    digests of four files under way, 128 MiB for each of 1 TiB, or parts of a manifest.
+    """
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self._turns: asyncio.Queue[bytes | Exception] = asyncio.Queue()
         self._digests: dict[int, asyncio.Queue[tuple[bool, bytes] | Exception]] = {}
+        self._waiting = 0
         self._ended: Exception | None = None
         self._end = asyncio.Event()
 
@@ -131,6 +141,7 @@ class Peer:
         try:
             while True:
                 frame = await self.wire.receive()
+                self._grow(len(frame))
                 if frame[:1] == frames.DIGESTS:
                     with frames.understood():
                         number, last, found = frames.read_digests(frame)
@@ -145,6 +156,14 @@ class Peer:
             self._turns.put_nowait(error)
             for queue in self._digests.values():
                 queue.put_nowait(error)
+
+    def _grow(self, size: int) -> None:
+        self._waiting += size + _FRAME
+        if self._waiting > MOST_WAITING:
+            raise Failure("the other node says more than it was asked for")
+
+    def _shrink(self, size: int) -> None:
+        self._waiting -= size + _FRAME
 
     async def until(self, event: asyncio.Event) -> None:
         """Wait for it. Raises what ends the connection before."""
@@ -163,6 +182,7 @@ class Peer:
         if isinstance(found, Exception):
             self._turns.put_nowait(found)
             raise found
+        self._shrink(len(found))
         return found
 
     async def said(self, name: str) -> Any:
@@ -185,5 +205,6 @@ class Peer:
             if isinstance(found, Exception):
                 raise found
             last, some = found
+            self._shrink(frames.REPLY + len(some))
             yield some
         del self._digests[number]

@@ -25,8 +25,6 @@ from composia.tools.manifest import Entry, Manifest, as_text
 
 #: The name of what is not whole yet, in the folder where it is to stand.
 PART = b".composia-part"
-#: Blocks whose digests are told at once.
-TOLD = 64
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Devices that lead to nothing of the machine: null, zero, full, random, urandom and tty, which a
 #: chroot has, and 0:0, with which overlayfs notes that a file was removed.
@@ -252,8 +250,8 @@ def digests(root: Path, path: bytes) -> Iterator[tuple[bytes, bool]]:
         try:
             offset, last = 0, False
             while not last:
-                piece = os.pread(opened, BLOCK * TOLD, offset)
-                offset, last = offset + len(piece), len(piece) < BLOCK * TOLD
+                piece = os.pread(opened, BLOCK * frames.TOLD, offset)
+                offset, last = offset + len(piece), len(piece) < BLOCK * frames.TOLD
                 yield b"".join(frames.block_digests(piece)), last
         finally:
             os.close(opened)

@@ -17,12 +17,16 @@ from composia.tools.manifest import Entry
 PIECE = 256 * 1024
 #: Bytes of a block's digest.
 DIGEST = 16
+#: Blocks whose digests are told at once: so much is read and compared at once, too.
+TOLD = 64
 
 SAID, STEPS, DATA, ASK, DIGESTS, PART = b"J", b"S", b"D", b"A", b"H", b"M"
 
 _LENGTH = struct.Struct(">I")
 _OFFSET = struct.Struct(">Q")
 _REPLY = struct.Struct(">IB")
+#: Bytes before the digests in their frame.
+REPLY = 1 + _REPLY.size
 _LONGEST_NAME = 255
 _TYPES = frozenset(("file", "dir", "symlink", "fifo", "socket", "char", "block"))
 
@@ -89,9 +93,12 @@ def digests(number: int, found: bytes, *, last: bool) -> bytes:
 
 
 def read_digests(frame: bytes) -> tuple[int, bool, bytes]:
-    """The number, whether these are the last, and the digests."""
+    """The number, whether these are the last, and the digests: no more than are told at once."""
     number, last = _REPLY.unpack_from(frame, 1)
-    return number, bool(last), frame[1 + _REPLY.size :]
+    found = frame[REPLY:]
+    if len(found) > TOLD * DIGEST:
+        raise ValueError
+    return number, bool(last), found
 
 
 def row(path: bytes, entry: Entry) -> Row:

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import sys
+import zlib
 from base64 import b64decode, b64encode
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -25,6 +26,11 @@ from typing import Any, NamedTuple
 VERSION = 1
 #: Quick, and still a tenth of the size.
 _LEVEL = 3
+#: Bytes of one as it is written, and of what is in it: some 20 million files.
+LARGEST = 2 * 1024**3
+LARGEST_CONTENT = 4 * 1024**3
+#: What zlib calls a stream with the header of gzip.
+_GZIP = 16 + zlib.MAX_WBITS
 _ENCODING = sys.getfilesystemencoding()
 _new = tuple.__new__
 #: Entries on a line.
@@ -131,12 +137,12 @@ class Manifest:
 def read(written: bytes) -> Manifest:
     """A manifest again. Raises ValueError for anything that `write` did not write."""
     try:
-        lines = gzip.decompress(written).splitlines() or [b"{}"]
+        lines = _decompressed(written).splitlines() or [b"{}"]
         head, *found = [json.loads(line) for line in lines]
         version = head.get("manifest")
         # An older Composia wrote a line for each.
         rows = [row for some in found for row in (some if type(some[0]) is list else [some])]
-    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (zlib.error, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"this is no manifest: {error}") from error
     if version != VERSION:
         raise ValueError(f"a manifest of version {version}, where {VERSION} is known")
@@ -148,6 +154,15 @@ def read(written: bytes) -> Manifest:
         # An older Composia did not say it.
         live=head.get("live", True),
     )
+
+
+def _decompressed(written: bytes) -> bytes:
+    """What is in it, if that is no more than any tree takes: it may come from a hostile node."""
+    stream = zlib.decompressobj(_GZIP)
+    content = stream.decompress(written, LARGEST_CONTENT)
+    if not stream.eof or stream.unused_data:
+        raise ValueError("it is cut off, goes on behind its end, or is too large")
+    return content
 
 
 def take(root: Path, *, leave_out: Collection[bytes] = (), ours: bytes | None = None) -> Manifest:

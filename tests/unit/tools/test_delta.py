@@ -341,6 +341,13 @@ def test_an_absurd_frame_is_refused(tmp_path: Path, frame: bytes) -> None:
         copy.do(frame)
 
 
+def test_no_more_digests_are_read_at_once_than_are_told_at_once() -> None:
+    most = bytes(frames.TOLD * frames.DIGEST)
+    assert frames.read_digests(frames.digests(7, most, last=True)) == (7, True, most)
+    with pytest.raises(ValueError):  # noqa: PT011  # all that is not understood is one
+        frames.read_digests(frames.digests(7, most + bytes(frames.DIGEST), last=True))
+
+
 def test_content_that_is_not_what_was_read_is_refused(tmp_path: Path) -> None:
     row = ["file", a_file("x"), 4, frames.digest(b"this").hex()]
     (tmp_path / "copy").mkdir()

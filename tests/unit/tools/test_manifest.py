@@ -9,7 +9,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +174,17 @@ def test_parts_are_joined_under_their_keys_and_taken_apart_again(tmp_path: Path)
 def test_what_is_no_manifest_is_not_read(written: bytes) -> None:
     with pytest.raises(ValueError, match="manifest"):
         manifest.read(written)
+
+
+def test_no_more_is_unpacked_than_any_tree_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = manifest.take(tmp_path).write()
+    size = len(gzip.decompress(written))
+    for most, is_read in ((size, True), (size - 1, False)):
+        monkeypatch.setattr(manifest, "LARGEST_CONTENT", most)
+        with nullcontext() if is_read else pytest.raises(ValueError, match="too large"):
+            assert manifest.read(written).entries
 
 
 def test_a_manifest_of_a_later_version_is_not_read(tmp_path: Path) -> None:
