@@ -15,6 +15,7 @@ from composia.tools.compose import Compose
 from composia.tools.docker import Docker
 from composia.tools.rustic import Labels
 from composia.tools.rustic_engine import RusticEngine
+from composia.tools.rustic_service import ServiceContainer
 from composia.tools.shell import Command, Finished, LocalShell, Running
 from tests.lab import keys
 
@@ -45,6 +46,9 @@ class WatchedShell:
 
     @asynccontextmanager
     async def _start(self, command: Command) -> AsyncIterator[Running]:
+        for word in command.argv:
+            if word.startswith("/proc/"):
+                self._seen.append(f"override {Path(word).read_text()}")
         async with self._shell.start(command) as running:
             yield running
 
@@ -61,6 +65,7 @@ class Place:
         self.repo = folder / "repo"
         self.repo.mkdir(parents=True)
         self.service = self.user_guides()
+        self.volumes: dict[str, Any] = {}
         self.write_profile(PROFILE)
 
     def user_guides(self) -> dict[str, Any]:
@@ -79,15 +84,37 @@ class Place:
 
     def engine(self, profile: str = "default") -> RusticEngine:
         """The Engine on the service as it is now."""
-        content = {"services": {"rustic": self.service}}
-        (self.folder / "compose.yaml").write_text(json.dumps(content))
         shell = WatchedShell(self.shell, self.seen)
-        project = f"contract-{secrets.token_hex(4)}"
-        compose = Compose(shell, self.folder, project, ["compose.yaml"])
         return RusticEngine(
-            compose, self.docker, shell, compose_service="rustic", profile=profile,
+            self._compose(shell), self.docker, shell, compose_service="rustic", profile=profile,
             origin="01TASK", note=self._note,
         )  # fmt: skip
+
+    def container(self) -> ServiceContainer:
+        """How the Engine runs rustic."""
+        shell = WatchedShell(self.shell, self.seen)
+        return ServiceContainer(
+            self._compose(shell), self.docker, shell, compose_service="rustic", profile="default",
+            origin="01TASK", note=self._note,
+        )  # fmt: skip
+
+    def read_only(self) -> set[str]:
+        """Of the service's own mounts those that the last call could not write to."""
+        overrides = [line for line in self.seen if line.startswith("override ")]
+        volumes = json.loads(overrides[-1].removeprefix("override "))["services"]["rustic"][
+            "volumes"
+        ]
+        return {
+            one["target"]
+            for one in volumes
+            if one["read_only"] and not one["target"].startswith("/composia")
+        }
+
+    def _compose(self, shell: WatchedShell) -> Compose:
+        content = {"services": {"rustic": self.service}, "volumes": self.volumes}
+        (self.folder / "compose.yaml").write_text(json.dumps(content))
+        project = f"contract-{secrets.token_hex(4)}"
+        return Compose(shell, self.folder, project, ["compose.yaml"])
 
     async def made(self, template: Path) -> RusticEngine:
         """The Engine on a copy of a repository that was made once."""

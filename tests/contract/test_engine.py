@@ -36,6 +36,30 @@ async def paths(engine: RusticEngine, saved: SavedTree) -> set[str]:
 # Calling it.
 
 
+async def test_what_only_reads_cannot_write_to_the_repository(
+    place: Place, engine: RusticEngine
+) -> None:
+    place.service["volumes"] += ["./cache:/root/.cache/rustic", "logs:/logs"]
+    place.volumes["logs"] = {}
+    place.write_profile(PROFILE + '[global]\nlog-file = "/logs/rustic.log"\n')
+    engine = place.engine()
+    saved = await save(engine, place.tree({"a": b"1"}))
+    place.seen.clear()
+
+    await engine.list_files(saved.snapshot.id, "", deep=True)
+    await engine.check()
+    assert place.read_only() == {"/config", "/repo", "/logs"}
+    assert any((place.folder / "cache").iterdir())
+    await engine.restore(saved.snapshot.id, {KEY: place.new_folder()}, on_progress=nothing)
+    assert place.read_only() == {"/config", "/repo", "/logs", "/root/.cache/rustic"}
+    # By the engine's word, and not only by what it was told.
+    tried = await place.container().run("forget", saved.snapshot.id)
+    assert b"Read-only file system" in tried.stderr
+    assert [one.id for one in await engine.snapshots()] == [saved.snapshot.id]
+    await engine.forget([saved.snapshot.id])
+    assert place.read_only() == set()
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +35,16 @@ class Mount:
     source: Path
     target: str
     read_only: bool
+
+
+class Writes(Enum):
+    """What of its own rustic may write to: names in a snapshot may lead anywhere it can write."""
+
+    #: Its cache, and nothing that lasts besides.
+    CACHE = "cache"
+    #: Nothing at all: it makes files as a snapshot names them.
+    NOTHING = "nothing"
+    REPOSITORY = "repository"
 
 
 class Working:
@@ -99,7 +110,13 @@ class Container(ABC):
 
     @abstractmethod
     def _call(
-        self, name: str, arguments: Sequence[str], mounts: Sequence[Mount], *, far: bool
+        self,
+        name: str,
+        arguments: Sequence[str],
+        mounts: Sequence[Mount],
+        *,
+        far: bool,
+        writes: Writes,
     ) -> AbstractAsyncContextManager[Command]:
         """The call of rustic, good within the context; `far`: it needs the network anyhow."""
 
@@ -107,9 +124,11 @@ class Container(ABC):
         """A name for a container, never used before."""
         return f"composia-{self._origin}-{secrets.token_hex(4)}"
 
-    async def run(self, *arguments: str, mounts: Sequence[Mount] = ()) -> Finished:
+    async def run(
+        self, *arguments: str, mounts: Sequence[Mount] = (), writes: Writes = Writes.CACHE
+    ) -> Finished:
         """Run to the end, whatever that is."""
-        async with self.start(*arguments, mounts=mounts) as working:
+        async with self.start(*arguments, mounts=mounts, writes=writes) as working:
             working.stdin.close()
             return await working.wait(await working.stdout.read())
 
@@ -120,6 +139,7 @@ class Container(ABC):
         mounts: Sequence[Mount] = (),
         name: str | None = None,
         far: bool = False,
+        writes: Writes = Writes.CACHE,
     ) -> AsyncIterator[Working]:
         """Start it; leaving before it has ended kills it and waits until it is gone.
 
@@ -127,7 +147,7 @@ class Container(ABC):
         """
         chosen = name or self.new_name()
         async with (
-            self._call(chosen, arguments, mounts, far=far) as command,
+            self._call(chosen, arguments, mounts, far=far, writes=writes) as command,
             self._started(chosen, command) as working,
         ):
             yield working

@@ -28,7 +28,7 @@ from composia.tools.rustic import (
     SnapshotInfo,
     Stream,
 )
-from composia.tools.rustic_container import Container, Mount, Note, Working, to_the_end
+from composia.tools.rustic_container import Container, Mount, Note, Working, Writes, to_the_end
 from composia.tools.rustic_errors import NO_REPOSITORY, NO_SUCH_PATH, failure
 from composia.tools.rustic_paths import ROOT, glob, inside, is_special, only, parent
 from composia.tools.rustic_service import ServiceContainer
@@ -81,7 +81,7 @@ class ContainerEngine:
 
     async def init(self) -> str:
         """Make the repository, under a hold, where `repository_id` is None; answers its id."""
-        finished = await self._container.run(*INIT)
+        finished = await self._container.run(*INIT, writes=Writes.REPOSITORY)
         _check("making the repository", finished)
         made = await self.repository_id()
         if made is None:
@@ -150,7 +150,7 @@ class ContainerEngine:
         # Without them all else of the snapshot would be written into the container.
         globs = [word for key in targets for path in only(key) for word in ("--glob", path)]
         words = (*PROGRESS, "restore", "--numeric-id", *globs, f"{snapshot_id}:{ROOT}", ROOT)
-        async with self._container.start(*words, mounts=mounts) as working:
+        async with self._container.start(*words, mounts=mounts, writes=Writes.NOTHING) as working:
             working.stdin.close()
             finished = await working.wait(await _followed(working, on_progress))
         _check("restoring", finished)
@@ -203,7 +203,8 @@ class ContainerEngine:
     async def forget(self, ids: Sequence[str]) -> None:
         """Forget snapshots by their full ids; with one that is not there, none is forgotten."""
         for start in range(0, len(ids), MANY):
-            finished = await self._container.run("forget", *ids[start : start + MANY])
+            words = ("forget", *ids[start : start + MANY])
+            finished = await self._container.run(*words, writes=Writes.REPOSITORY)
             _check("forgetting snapshots", finished)
 
     async def check(self, *, read_data: bool = False, part: Part | None = None) -> None:
@@ -216,7 +217,8 @@ class ContainerEngine:
         """Copy all snapshots that the target does not have yet; with `make` it is made first."""
         # Made by the copy, it cuts files where this one does: both have the same pieces for ever.
         words = ("copy", *(("--init",) if make else ()), "--target", await target.place())
-        async with self._container.start(*PROGRESS, *words, far=True) as working:
+        called = self._container.start(*PROGRESS, *words, far=True, writes=Writes.REPOSITORY)
+        async with called as working:
             working.stdin.close()
             finished = await working.wait(await _followed(working, on_progress))
         if make and (folder := await target.repository_folder()):
@@ -228,7 +230,8 @@ class ContainerEngine:
     async def prune(self, *, on_progress: OnProgress) -> Pruned:
         """Free what no snapshot needs: marked by one run, removed by one 23 h later."""
         # Its defaults are the safe ones: never --instant-delete, never a shorter --keep-delete.
-        async with self._container.start(*PROGRESS, "prune") as working:
+        called = self._container.start(*PROGRESS, "prune", writes=Writes.REPOSITORY)
+        async with called as working:
             working.stdin.close()
             finished = await working.wait(await _followed(working, on_progress))
         _check("pruning", finished)
@@ -258,7 +261,9 @@ class ContainerEngine:
         named = ("--host", labels.node, "--label", f"{labels.service}/{labels.item}")
         told = (*PROGRESS, "backup", *named, "--tag", tags, *words)
         try:
-            async with self._container.start(*told, mounts=mounts, name=name) as working:
+            async with self._container.start(
+                *told, mounts=mounts, name=name, writes=Writes.REPOSITORY
+            ) as working:
                 yield working
         except BaseException:
             await to_the_end(self._forget_run(name))

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from composia.errors import Conflict
 from composia.tools.docker import Docker
-from composia.tools.rustic_container import ENVIRONMENT, Container, Mount, Note
+from composia.tools.rustic_container import ENVIRONMENT, Container, Mount, Note, Writes
 from composia.tools.rustic_engine import ContainerEngine
 from composia.tools.rustic_profile import filters
 from composia.tools.rustic_way import Way
@@ -98,7 +98,13 @@ class GatewayContainer(Container):
 
     @asynccontextmanager
     async def _call(
-        self, name: str, arguments: Sequence[str], mounts: Sequence[Mount], *, far: bool
+        self,
+        name: str,
+        arguments: Sequence[str],
+        mounts: Sequence[Mount],
+        *,
+        far: bool,
+        writes: Writes,
     ) -> AsyncIterator[Command]:
         way = await self._gateway.way()
         files = [

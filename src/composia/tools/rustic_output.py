@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from composia.errors import Damaged
 from composia.tools.rustic import Entry, Pruned, Snapshot, SnapshotInfo
 
 #: One message on stderr, up to the next: names in it may hold anything, line ends too.
@@ -125,8 +126,9 @@ def entries(stdout: str, folder: str) -> Sequence[Entry]:
     """The nodes that `cat tree` printed of a folder. Raises ValueError."""
     prefix = f"{folder}/" if folder else ""
     return [
-        Entry(path=prefix + go_name(node["name"]), type=node["type"], size=_size(node))
+        Entry(path=prefix + _proper(name, [name]), type=node["type"], size=_size(node))
         for node in _json(stdout)["nodes"]
+        for name in [go_name(node["name"])]
     ]
 
 
@@ -136,12 +138,13 @@ def long_entries(stdout: str, folder: str) -> Sequence[Entry]:
     found = (LONG_LINE.match(line) for line in stdout.split("\n"))
     return [
         Entry(
-            path=prefix + rust_name(line["path"]),
+            path=prefix + _proper(path, path.split("/")),
             type=KINDS[line["kind"]],
             size=int(line["size"]) if line["kind"] == "-" else None,
         )
         for line in found
         if line
+        for path in [rust_name(line["path"])]
     ]
 
 
@@ -180,6 +183,19 @@ def go_name(written: str) -> str:
 def rust_name(written: str) -> str:
     """A path as Rust's debug output shows it."""
     return _unescaped(RUST_ESCAPE, _rust_bytes, written)
+
+
+def _proper(path: str, names: Sequence[str]) -> str:
+    """The path. Raises Damaged where a name of it would lead to somewhere else.
+
+    rustic itself never saves such a one, and follows it at a restore.
+    """
+    if wrong := [name for name in names if name in ("", ".", "..") or "/" in name]:
+        raise Damaged(
+            f"the snapshot names {path!r}, which leads out of its folder: {wrong[0]!r} is no name",
+            hint="Nobody who saves files makes such a snapshot: who has the repository's password?",
+        )
+    return path
 
 
 def _unescaped(pattern: re.Pattern[str], meant: Any, written: str) -> str:

@@ -81,6 +81,17 @@ class Profile:
         )
 
     @property
+    def cache(self) -> str | None:
+        """The folder for what rustic keeps to be quicker, where the user names it."""
+        named = (section(part, "repository").get("cache-dir") for part in self.parts)
+        return next((str(place) for place in named if place), None)
+
+    @property
+    def logs(self) -> bool:
+        """Whether rustic writes a file of what it does."""
+        return any(section(part, "global").get("log-file") for part in self.parts)
+
+    @property
     def filters(self) -> bool:
         """Whether the user leaves anything out of a backup."""
         return any(filters(part) for part in self.parts)

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from composia.errors import Failure, Invalid
-from composia.tools.compose import Compose, ComposeConfig, ComposeService
+from composia.tools.compose import Compose, ComposeConfig, ComposeService, ServiceMount
 from composia.tools.docker import Docker
-from composia.tools.rustic_container import ENVIRONMENT, Container, Mount, Note
+from composia.tools.rustic_container import ENVIRONMENT, Container, Mount, Note, Writes
 from composia.tools.rustic_paths import ROOT
 from composia.tools.rustic_profile import Mounts, Profile, find_profile, mounts_of
 from composia.tools.shell import Command, Finished, Shell
@@ -34,6 +34,22 @@ class Prepared:
     unset: tuple[str, ...]
     #: Whether rustic works without any network: all it needs is on this machine.
     alone: bool = False
+    #: Where rustic keeps inside the container what makes it quicker.
+    cache: str = ""
+
+    def read_only(self, writes: Writes) -> Sequence[ServiceMount]:
+        """The mounts of the service that such a call must not write to."""
+        if writes is Writes.REPOSITORY:
+            return ()
+        lasting = [one for one in self.service.mounts if one.type in ("bind", "volume")]
+        return [one for one in lasting if writes is Writes.NOTHING or not self._is_cache(one)]
+
+    def _is_cache(self, mount: ServiceMount) -> bool:
+        """Whether the cache is in it, and neither repository nor profile."""
+        repository = _place(self.service, self.profile).removeprefix("local:")
+        return _is_in(self.cache, mount) and not any(
+            _is_in(path, mount) for path in (repository, self.profile.file)
+        )
 
 
 class ServiceContainer(Container):
@@ -97,12 +113,23 @@ class ServiceContainer(Container):
 
     @asynccontextmanager
     async def _call(
-        self, name: str, arguments: Sequence[str], mounts: Sequence[Mount], *, far: bool
+        self,
+        name: str,
+        arguments: Sequence[str],
+        mounts: Sequence[Mount],
+        *,
+        far: bool,
+        writes: Writes,
     ) -> AsyncIterator[Command]:
         ready = await self.prepared()
-        called = (*ready.program, "-P", ready.profile.file, "--log-level", "info", *arguments)
+        kept = ready.read_only(writes)
+        # A log that it cannot write would end it.
+        log = ("--log-file", "/dev/null") if kept and ready.profile.logs else ()
+        options = ("-P", ready.profile.file, "--log-level", "info", *log)
+        called = (*ready.program, *options, *arguments)
+        volumes = [*map(_again_read_only, kept), *map(_long_form, mounts)]
         alone = ready.alone and not far
-        with self._command(name, called, ready.unset, mounts, alone=alone) as command:
+        with self._command(name, called, ready.unset, volumes, alone=alone) as command:
             yield command
 
     @contextmanager
@@ -111,11 +138,11 @@ class ServiceContainer(Container):
         name: str,
         called: Sequence[str],
         unset: Sequence[str],
-        mounts: Sequence[Mount],
+        volumes: Sequence[Mapping[str, Any]],
         *,
         alone: bool = False,
     ) -> Iterator[Command]:
-        with _override(self._service, unset, mounts, alone=alone) as file:
+        with _override(self._service, unset, volumes, alone=alone) as file:
             yield self._compose.with_override(file).run(self._service, *called, name=name)
 
     async def _prepare(self) -> Prepared:
@@ -141,8 +168,9 @@ class ServiceContainer(Container):
             and profile.stays_here(set(variables) - set(unset))
             and await _repository_folder(service, mounts, profile) is not None
         )
+        cache = profile.cache or _cache(variables, home)
         return Prepared(
-            config, service, self._image(service), mounts, profile, program, unset, alone
+            config, service, self._image(service), mounts, profile, program, unset, alone, cache
         )
 
     def _image(self, service: ComposeService) -> str:
@@ -183,9 +211,22 @@ class ServiceContainer(Container):
 async def _repository_folder(
     service: ComposeService, mounts: Mounts, profile: Profile
 ) -> Path | None:
-    place = profile.repository or service.environment.get("RUSTIC_REPOSITORY") or ""
-    folder = place.removeprefix("local:")
+    folder = _place(service, profile).removeprefix("local:")
     return await mounts.host_path(folder) if folder.startswith("/") else None
+
+
+def _place(service: ComposeService, profile: Profile) -> str:
+    return profile.repository or service.environment.get("RUSTIC_REPOSITORY") or ""
+
+
+def _cache(variables: Mapping[str, str], home: str) -> str:
+    """Where rustic keeps it by itself."""
+    above = variables.get("XDG_CACHE_HOME") or f"{home}/.cache"
+    return variables.get("RUSTIC_CACHE_DIR") or f"{above}/rustic"
+
+
+def _is_in(path: str, mount: ServiceMount) -> bool:
+    return PurePosixPath(path).is_relative_to(mount.target)
 
 
 def _entry(service: ComposeService, image: Sequence[str] | None) -> tuple[str, ...]:
@@ -218,14 +259,10 @@ def _refuse_mounts(service: ComposeService) -> None:
 
 @contextmanager
 def _override(
-    service: str, unset: Sequence[str], mounts: Sequence[Mount], *, alone: bool
+    service: str, unset: Sequence[str], volumes: Sequence[Mapping[str, Any]], *, alone: bool
 ) -> Iterator[Path]:
-    """A compose file for one run, in memory: a killed agent leaves nothing behind.
-
-    The long form of mounts takes any path, and does not make a source that is missing.
-    """
+    """A compose file for one run, in memory: a killed agent leaves nothing behind."""
     environment: Mapping[str, str | None] = {**dict.fromkeys(unset), **ENVIRONMENT}
-    volumes = [_long_form(mount) for mount in mounts]
     # No log: what it says is read here, and a second copy of it slows a backup down.
     changes = {"environment": environment, "volumes": volumes, "logging": {"driver": "none"}}
     # To join a network takes a fifth of the start of a container.
@@ -239,7 +276,14 @@ def _override(
         os.close(handle)
 
 
+def _again_read_only(mount: ServiceMount) -> Mapping[str, Any]:
+    """The same mount once more: what is at the same target is changed by it."""
+    source = {"source": mount.source} if mount.source else {}
+    return {"type": mount.type, **source, "target": mount.target, "read_only": True}
+
+
 def _long_form(mount: Mount) -> Mapping[str, Any]:
+    """It takes any path, and does not make a source that is missing."""
     return {
         "type": "bind",
         "source": str(mount.source),

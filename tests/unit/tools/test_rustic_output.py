@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from composia.errors import Damaged
 from composia.tools import rustic_output as output
 
 SUMMARY = (
@@ -177,3 +180,19 @@ def test_a_prune_says_what_it_freed_and_what_it_marked() -> None:
 
 def test_a_prune_that_said_nothing_did_nothing_that_counts() -> None:
     assert output.pruned("[INFO] repository local:/repo: password is correct.\n") is None
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "/repo/config", "../../repo/config"])
+def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
+    tree = json.dumps({"nodes": [{"name": name, "type": "file"}]})
+
+    with pytest.raises(Damaged, match="leads out of its folder"):
+        output.entries(tree, "files/data")
+
+
+@pytest.mark.parametrize("path", ["files/../../repo/config", "/repo/config", "files/./a"])
+def test_a_path_of_such_names_is_refused(path: str) -> None:
+    line = f'-rw-r--r--     0     0    1  1 Jan 2026 00:00:00 "{path}" '
+
+    with pytest.raises(Damaged, match="leads out of its folder"):
+        output.long_entries(line, "")
