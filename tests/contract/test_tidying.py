@@ -15,8 +15,8 @@ from composia.model.backup import Backup
 from composia.model.meta import Keep
 from composia.model.retention import verdicts
 from composia.model.service import RepositoryRef
-from composia.operations.repository import CompareRepository
-from composia.operations.tidying import ForgetSnapshots, PruneRepository, TagOfOurs
+from composia.operations.repository import CompareRepository, TagOfOurs
+from composia.operations.tidying import ForgetSnapshots, PruneRepository
 from composia.strategies import dump
 from composia.strategies.base import Site, Wanted
 from composia.tools.rustic import Labels, SnapshotInfo

@@ -26,11 +26,14 @@ class MemoryControl:
         self.read_part: ReadPart | None = None
         self.time = "2026-01-02T03:04:05.000000Z"
 
-    async def record_backups(self, backups: Sequence[Any]) -> None:
+    async def record_backups(
+        self, backups: Sequence[Any], task: str | None = None, saved_in: str | None = None
+    ) -> dict[str, str]:
         """See `Control`."""
         for backup in backups:
             record = Backup.model_validate(backup)
             self.backups[record.id] = record
+        return {}
 
     async def forget_backups(self, backup_ids: Sequence[str]) -> None:
         """See `Control`."""

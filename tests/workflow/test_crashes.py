@@ -45,6 +45,22 @@ async def test_a_backup_ends_with_its_record(office: Office) -> None:
     (record,) = await office.store.backups()
     assert task.result == {"backup_ids": [record.id]}
     assert record.snapshot_id == SNAPSHOT["id"]
+    saving = task.steps[1]
+    assert saving.started_at
+    assert saving.finished_at
+    # The node's clock says something else.
+    assert saving.started_at <= record.time <= saving.finished_at
+
+
+async def test_a_backup_never_has_the_snapshot_of_another_one(office: Office) -> None:
+    office.nodes.on("open_repository", opens)
+    office.nodes.on("save_data", saves)
+    await office.ended((await office.submit(backup())).id)
+
+    task = await office.ended((await office.submit(backup())).id)
+
+    assert task.status is Status.FAILED
+    assert [one.snapshot_id for one in await office.store.backups()] == [None, SNAPSHOT["id"]]
 
 
 @pytest.mark.parametrize("step", ["open_repository", "save_data"])

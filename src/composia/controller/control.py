@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from composia.controller.dns.names import Names
 from composia.controller.events import Event, Events
 from composia.controller.manifests import drop_manifests
+from composia.controller.saved import believed, refusals
 from composia.controller.store.moves import ANSWERED, BEGUN
 from composia.controller.store.store import Store
 from composia.controller.store.times import now
@@ -19,6 +20,7 @@ from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
 from composia.model.offsite import CopyState, ReadPart
 from composia.model.retention import states_of
+from composia.model.task import Step
 from composia.workflows.rescue import NOT_GONE, not_gone
 
 
@@ -54,11 +56,24 @@ class StoreControl:
         self._catalog = catalog
         self._online = online
 
-    async def record_backups(self, backups: Sequence[Any]) -> None:
-        """Keep the records; a record of the same id is replaced."""
-        records = [Backup.model_validate(backup) for backup in backups]
+    async def record_backups(
+        self, backups: Sequence[Any], task: str | None = None, saved_in: str | None = None
+    ) -> dict[str, str]:
+        """See `Control.record_backups`."""
+        said = [Backup.model_validate(backup) for backup in backups]
+        records = believed(said, await self._asked(task, saved_in), datetime.now(UTC))
+        taken = await self._store.records_of([one.snapshot_id for one in records])
+        refused = refusals(records, taken)
+        records = [one.refused(refused[one.id]) if one.id in refused else one for one in records]
         await self._store.keep_backups(records)
         self._tell(records)
+        return refused
+
+    async def _asked(self, task: str | None, step: str | None) -> Mapping[str, Step]:
+        """The step in which they were saved, by its node."""
+        found = await self._store.task(task) if task else None
+        steps = found.steps if found else ()
+        return {one.node: one for one in steps if one.name == step and one.node}
 
     async def forget_backups(self, backup_ids: Sequence[str]) -> None:
         """Drop the records and their manifests; those that are not there are none the less."""

@@ -92,6 +92,11 @@ class Backup(BaseModel):
     #: True from when retention began to take its snapshot out until that was seen to be there.
     going: bool = False
 
+    def refused(self, why: str) -> Backup:
+        """The same as the record of a failure: what the node said of it is not believed."""
+        changes = {"snapshot_id": None, "status": BackupStatus.FAILED, "error": why}
+        return self.model_copy(update=changes)
+
     @property
     def is_whole(self) -> bool:
         """Whether all of it was saved and none of it was found damaged since.

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Failure
+from composia.errors import Conflict, Failure
 from composia.operations.base import Files, Nothing, Operation
 from composia.strategies.base import Site
 from composia.tools.rustic import Part, SnapshotInfo
@@ -154,14 +154,35 @@ class CheckRepository(Operation[Nothing]):
         return Nothing()
 
 
+class TagOfOurs(BaseModel):
+    """A snapshot to forget, and what it must say of itself: a node told its id, and may lie."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    snapshot_id: str
+    #: None: it was adopted without one.
+    task: str | None
+    service: str | None = None
+    item: str | None = None
+    node: str | None = None
+
+    def fits(self, found: SnapshotInfo) -> bool:
+        """Whether its tags and its host are those of our record."""
+        wanted = {"task": self.task, "service": self.service, "item": self.item}
+        tags = {f"{name}={value}" for name, value in wanted.items() if value is not None}
+        return tags <= set(found.tags) and self.node in (None, found.host)
+
+
 class ForgetSnapshot(Operation[Nothing]):
     """Take one snapshot out of the repository; harmless when it is not there any more.
 
     Raises Failure where the repository is gone, or is another one: there it would not be listed.
+    Raises Conflict where it is not what our record says.
     """
 
     op: Literal["forget_snapshot"] = "forget_snapshot"
     snapshot_id: str
+    of: TagOfOurs | None = None
 
     files: ClassVar[Files] = Files.IF_ABSENT
 
@@ -169,8 +190,14 @@ class ForgetSnapshot(Operation[Nothing]):
         recorded = self.repository.repository_id if self.repository else None
         recognised(await site.engine.repository_id(), recorded)
         # rustic forgets nothing of a list with one unknown id in it.
-        listed = {snapshot.id for snapshot in await site.engine.snapshots()}
-        if self.snapshot_id in listed:
+        listed = {snapshot.id: snapshot for snapshot in await site.engine.snapshots()}
+        if found := listed.get(self.snapshot_id):
+            if self.of and not self.of.fits(found):
+                raise Conflict(
+                    f"snapshot {found.id[:12]} is of {found.label or 'something else'} on "
+                    f"{found.host}, and not what the record says",
+                    hint="Who told the controller of it? Look at the node that the record names.",
+                )
             await site.engine.forget([self.snapshot_id])
         return Nothing()
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from composia.errors import ComposiaError, Conflict, Told, told
 from composia.operations.base import Files, Operation
-from composia.operations.repository import recognised, size_of
+from composia.operations.repository import TagOfOurs, recognised, size_of
 from composia.strategies.base import Site
 from composia.tools.rustic import SnapshotInfo
 
@@ -19,22 +19,13 @@ CHUNK = 200
 FEW = 5
 
 
-class TagOfOurs(BaseModel):
-    """A snapshot to forget, and the task that must stand in its tags."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    snapshot_id: str
-    task: str
-
-
 class SnapshotsForgotten(BaseModel):
     """What is not in the repository any more, and what is, against our will."""
 
     model_config = ConfigDict(frozen=True)
 
     gone: tuple[str, ...]
-    #: Left alone: their tags do not name the task that our record names.
+    #: Left alone: they do not say of themselves what our record says.
     foreign: tuple[str, ...] = ()
     #: How many snapshots there are now.
     left: int = 0
@@ -139,7 +130,7 @@ def few(ids: Sequence[str]) -> str:
 
 def _is_foreign(wanted: TagOfOurs, listed: Mapping[str, SnapshotInfo]) -> bool:
     found = listed.get(wanted.snapshot_id)
-    return found is not None and f"task={wanted.task}" not in found.tags
+    return found is not None and not wanted.fits(found)
 
 
 def _withstood(left: set[str]) -> Told | None:

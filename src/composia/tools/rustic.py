@@ -18,8 +18,7 @@ class Snapshot(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    #: 64 hex digits.
-    id: str
+    id: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int
     added: int
     files: int

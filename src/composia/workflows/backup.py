@@ -124,12 +124,16 @@ class BackupPlan(Plan):
         saved = await run.on_each(_numbered(step, number), self._saves(run, opened, spared))
         outcomes = {**errors_of(opened), **saved}
         records = await self._records(run, outcomes, number)
-        await run.control(
+        refused: Mapping[str, str] | None = await run.control(
             _numbered("record_backups", number),
             "record_backups",
             backups=[record.model_dump(mode="json") for record in records],
+            task=run.task,
+            saved_in=_numbered(step, number),
         )
-        return Kept(tuple(records), outcomes)
+        why = refused or {}
+        kept = (one.refused(why[one.id]) if one.id in why else one for one in records)
+        return Kept(tuple(kept), outcomes)
 
     async def _earlier(self, run: Run, number: int) -> tuple[str, ...]:
         """What earlier attempts of the task have saved of the items, and recorded."""

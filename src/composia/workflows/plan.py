@@ -88,8 +88,14 @@ class Run(Protocol):
 class Control(Protocol):
     """What a workflow asks of the controller. Every method may be called twice with one meaning."""
 
-    async def record_backups(self, backups: Sequence[Backup]) -> None:
-        """Keep the records; a record of the same id is replaced."""
+    async def record_backups(
+        self, backups: Sequence[Backup], task: str | None = None, saved_in: str | None = None
+    ) -> dict[str, str]:
+        """Keep the records; a record of the same id is replaced.
+
+        Their times are brought into those of the step `saved_in`, by this clock; those that name
+        the snapshot of another record are kept as failed, and answered with the reason, by id.
+        """
         ...
 
     async def forget_backups(self, backup_ids: Sequence[str]) -> None:

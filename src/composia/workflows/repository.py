@@ -17,6 +17,7 @@ from composia.operations.repository import (
     CheckRepository,
     ForgetSnapshot,
     RepositoryOpened,
+    TagOfOurs,
 )
 from composia.tools.rustic import Part
 from composia.workflows.comparing import MISSING_HINT, compare, quoted
@@ -179,6 +180,13 @@ class ForgetBackupPlan(RepositoryPlan):
                 service=self.repository.service,
                 repository=self.repository,
                 snapshot_id=self.backup.snapshot_id,
+                of=TagOfOurs(
+                    snapshot_id=self.backup.snapshot_id,
+                    task=self.backup.task_id,
+                    service=self.backup.service,
+                    item=self.backup.data_item,
+                    node=self.backup.node,
+                ),
             )
             await run.on(self.on[0], "forget_snapshot", operation)
         await run.control("forget_backups", "forget_backups", backup_ids=[self.backup.id])

@@ -15,7 +15,8 @@ from composia.model.backup import Backup, BackupStatus
 from composia.model.meta import Keep
 from composia.model.names import Name
 from composia.model.retention import BEGUN, DROPPED, NO_POLICY, Verdict, states_of, verdicts
-from composia.operations.tidying import ForgetSnapshots, TagOfOurs
+from composia.operations.repository import TagOfOurs
+from composia.operations.tidying import ForgetSnapshots
 from composia.workflows.comparing import MISSING_HINT, Compared, compare, quoted
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
@@ -126,10 +127,18 @@ class ForgetPlan(RepositoryPlan):
 
     async def _forget(self, run: Run, going: Sequence[Judged]) -> tuple[set[str], Told | None]:
         """The snapshots that are gone now, and what went wrong."""
+        doomed = {one.backup_id for one in going}
         snapshots = tuple(
-            TagOfOurs(snapshot_id=one.snapshot_id, task=one.task_id or "")
-            for one in going
-            if one.snapshot_id
+            TagOfOurs(
+                snapshot_id=one.snapshot_id,
+                task=one.task_id or "",
+                service=item.service,
+                item=item.data_item,
+                node=item.node,
+            )
+            for item in self.items
+            for one in item.backups
+            if one.snapshot_id and one.backup_id in doomed
         )
         if not snapshots:
             return set(), None
@@ -141,7 +150,7 @@ class ForgetPlan(RepositoryPlan):
         )
         forgotten = await run.on(self.on[0], "forget_snapshots", operation)
         for snapshot in forgotten.foreign:
-            run.log(f"Left alone: the tags of {snapshot} do not name the task of its record")
+            run.log(f"Left alone: the tags of {snapshot} do not say what its record says")
         return set(forgotten.gone), forgotten.problem
 
 

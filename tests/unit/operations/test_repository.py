@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from composia.errors import Failure
+from composia.errors import Conflict, Failure
 from composia.model.service import RepositoryRef, ServiceRef
 from composia.operations.repository import (
     CheckRepository,
     DescribeRepository,
     ForgetSnapshot,
     OpenRepository,
+    TagOfOurs,
 )
 from composia.strategies.base import Site
 from composia.tools.rustic import Labels, Part
@@ -194,3 +195,21 @@ async def test_a_snapshot_is_not_taken_for_gone_where_the_repository_is_not_ours
 
     with pytest.raises(Failure, match=told):
         await operation.perform(site(tmp_path, a_repository(there)))
+
+
+@pytest.mark.parametrize(
+    "other", [{"node": "edge"}, {"service": "shop"}, {"item": "db"}, {"task": "2"}]
+)
+async def test_a_snapshot_that_is_not_what_its_record_says_stays(
+    tmp_path: Path, other: dict[str, str]
+) -> None:
+    engine = a_repository(OURS)
+    labels = {"node": "main", "service": "my-app", "item": "uploads", "task": "1"}
+    kept = engine._keep(Labels(**labels), 1)
+    of = TagOfOurs(snapshot_id=kept.id, **(labels | other))
+    operation = ForgetSnapshot(service=INFRA, repository=known(OURS), snapshot_id=kept.id, of=of)
+
+    with pytest.raises(Conflict, match="not what the record says"):
+        await operation.perform(site(tmp_path, engine))
+
+    assert set(engine.kept) == {kept.id}

@@ -10,8 +10,8 @@ import pytest
 
 from composia.errors import Conflict, Failure
 from composia.operations import repository, tidying
-from composia.operations.repository import CompareRepository
-from composia.operations.tidying import ForgetSnapshots, PruneRepository, TagOfOurs
+from composia.operations.repository import CompareRepository, TagOfOurs
+from composia.operations.tidying import ForgetSnapshots, PruneRepository
 from composia.strategies.base import Site
 from composia.tools.rustic import Labels, OnProgress, Pruned
 from tests.twins.site import Twins
@@ -82,6 +82,15 @@ async def test_what_another_task_saved_is_left_alone(tmp_path: Path) -> None:
     engine = a_repository()
     foreign = engine.holds(task="01B")
     done = await forgetting(foreign).perform(site(tmp_path, engine))
+    assert (done.foreign, done.gone, engine.calls) == ((foreign,), (), [])
+
+
+async def test_what_another_node_saved_in_the_same_task_is_left_alone(tmp_path: Path) -> None:
+    engine = a_repository()
+    foreign = engine.holds()
+    of = TagOfOurs(snapshot_id=foreign, task="01A", node="edge")
+    wanted = ForgetSnapshots(service=INFRA, repository=known(OURS), snapshots=(of,))
+    done = await wanted.perform(site(tmp_path, engine))
     assert (done.foreign, done.gone, engine.calls) == ((foreign,), (), [])
 
 

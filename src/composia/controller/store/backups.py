@@ -109,6 +109,16 @@ class Backups:
             found = await db.scalar(query)
         return Backup.model_validate_json(found) if found is not None else None
 
+    async def records_of(self, snapshots: Iterable[str | None]) -> dict[str, str]:
+        """The record of each of these snapshots that has one."""
+        snapshot = func.json_extract(BACKUPS.c.record, "$.snapshot_id")
+        wanted = [one for one in snapshots if one]
+        if not wanted:
+            return {}
+        query = select(snapshot, BACKUPS.c.id).where(snapshot.in_(wanted))
+        async with self._db.read() as db:
+            return {row[0]: row[1] for row in (await db.execute(query)).all()}
+
     async def backups(
         self,
         *,
