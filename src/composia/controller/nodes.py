@@ -171,7 +171,7 @@ class Agents:
         _log.info("connected", node=node_id, version=hello.version)
         try:
             await self._learn(node, hello.state)
-            await self._store.know_epochs(hello.epochs)
+            await self._store.know_epochs(node_id, hello.epochs)
             self._tell(node_id)
             await self._on_return(node_id)
             await self._end_leftovers(channel, hello.open_keys)

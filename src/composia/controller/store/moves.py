@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Select, func, select, update
@@ -14,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from composia.controller.store.database import Database
 from composia.controller.store.schema import EPOCHS, MOVES, STEPS, TASKS
 from composia.errors import Conflict
+from composia.model.names import NAME_PATTERN
 from composia.model.task import OpenMove
 
 BEGUN, ANSWERED, GIVEN_UP, DONE, UNDONE = "begun", "answered", "given_up", "done", "undone"
@@ -28,6 +31,12 @@ NOT_SETTLED = (BEGUN, ANSWERED, GIVEN_UP)
 SOURCE_STOPPED = "source_stopped"
 #: Of a move that was undone: its target was given up, and may run still what had been started.
 TARGET_GONE = "target_gone"
+
+
+#: So many services a node may know epochs of, and so far one may be ahead of ours.
+MANY = 10_000
+FAR = 10_000
+_NAME = re.compile(NAME_PATTERN)
 
 
 class Moves:
@@ -180,12 +189,23 @@ class Moves:
             query = select(EPOCHS.c.epoch).where(EPOCHS.c.service == service)
             return await db.scalar(query) or 0
 
-    async def know_epochs(self, epochs: Mapping[str, int]) -> None:
-        """What a node knows of placements that a lost store does not."""
-        for service, epoch in epochs.items():
-            if epoch > await self.epoch(service):
+    async def know_epochs(self, node: str, epochs: Mapping[str, int]) -> None:
+        """What a node knows of placements that a lost store does not.
+
+        A newer epoch opens fences: so it is believed only of a service of which no move is known,
+        or one that came to the node or left it, and only a little at once.
+        """
+        for service, epoch in islice(epochs.items(), MANY):
+            known = await self.epoch(service)
+            if epoch > known and _NAME.match(service) and await self._may_know(node, service):
                 async with self._db.write() as db:
-                    await _set(db, service, epoch)
+                    await _set(db, service, min(epoch, known + FAR))
+
+    async def _may_know(self, node: str, service: str) -> bool:
+        query = select(MOVES.c.source, MOVES.c.target).where(MOVES.c.service == service)
+        async with self._db.read() as db:
+            moves = (await db.execute(query)).all()
+        return not moves or any(node in move for move in moves)
 
 
 async def _note(db: AsyncConnection, row: Any, stage: str, facts: Mapping[str, Any]) -> None:

@@ -107,9 +107,21 @@ async def test_a_move_is_open_until_it_was_taken_back(store: Store) -> None:
 
 
 async def test_a_node_knows_more_than_a_lost_store(store: Store) -> None:
-    await store.know_epochs({"my-app": 7})
-    await store.know_epochs({"my-app": 5})
+    await store.know_epochs("main", {"my-app": 7})
+    await store.know_epochs("main", {"my-app": 5})
     assert await store.epoch("my-app") == 7
+
+
+async def test_a_node_says_nothing_of_the_moves_of_others(store: Store) -> None:
+    await begun(store)
+
+    await store.know_epochs("other", {"my-app": 9})
+    assert await store.epoch("my-app") == 1
+    await store.know_epochs("edge", {"my-app": 2**63, "no name": 1})
+    await begun(store, "01B")
+
+    assert 1 < await store.epoch("my-app") < 2**31
+    assert await store.epoch("no name") == 0
 
 
 @pytest.mark.parametrize("stage", [BEGUN, ANSWERED, GIVEN_UP])
