@@ -17,6 +17,10 @@ from composia.tools import durable
 #: A secret shorter than this is a word that may stand anywhere.
 _SHORTEST = 6
 _CHUNK = 64 * 1024
+#: Characters of a line, and bytes of a log: a node says as much as it likes.
+_LONGEST = 64 * 1024
+_LARGEST = 256 * 1024 * 1024
+_FULL = "The log is full: what is said from here on is not kept."
 
 _log = get_logger("composia.logs")
 
@@ -33,6 +37,8 @@ class Logs:
         self.hide(secrets)
         self._open: dict[str, BinaryIO] = {}
         self._grown: dict[str, asyncio.Event] = {}
+        #: Tasks whose log takes nothing more.
+        self._full: set[str] = set()
         self._refused = False
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # An older Composia let everybody read them; the folder may be one for logs of all kinds.
@@ -54,6 +60,7 @@ class Logs:
 
     def end(self, task: str) -> None:
         """The task writes nothing more: whoever follows it comes to an end."""
+        self._full.discard(task)
         if file := self._open.pop(task, None):
             with self._lossy(task):
                 file.close()
@@ -63,12 +70,18 @@ class Logs:
         """Add a line; `where`: the step and the node."""
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         start = f"{stamp} {where}: " if where else f"{stamp} "
-        text = "".join(f"{start}{part}\n" for part in self._safe(line).splitlines() or [""])
-        if file := self._open.get(task):
-            with self._lossy(task):
-                file.write(text.encode(errors="replace"))
-                self._refused = False
-            self._grow(task)
+        text = "".join(f"{start}{_cut(part)}\n" for part in self._safe(line).splitlines() or [""])
+        file = self._open.get(task)
+        if file is None or task in self._full:
+            return
+        with self._lossy(task):
+            written = text.encode(errors="replace")
+            if file.tell() + len(written) > _LARGEST:
+                written = f"{start}{_FULL}\n".encode()
+                self._full.add(task)
+            file.write(written)
+            self._refused = False
+        self._grow(task)
 
     async def read(self, task: str) -> str:
         """All of it so far."""
@@ -119,6 +132,12 @@ class Logs:
 
     def _path(self, task: str) -> Path:
         return self._folder / f"{task}.log"
+
+
+def _cut(line: str) -> str:
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[:_LONGEST]}… ({len(line) - _LONGEST} characters more)"
 
 
 def secrets_of(model: BaseModel) -> set[str]:

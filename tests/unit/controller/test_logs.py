@@ -3,6 +3,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from composia.controller import logs as logging
 from composia.controller.logs import Logs, secrets_of
 from composia.controller.store.times import Ids
 from composia.model.config import ControllerConfig
@@ -89,3 +92,21 @@ async def test_nobody_else_reads_the_logs(tmp_path: Path) -> None:
         "other.log": 0o640,
     }
     logs.close()
+
+
+async def test_lines_and_logs_that_do_not_end_are_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "_LARGEST", 200_000)
+    logs = Logs(tmp_path)
+    logs.begin("t")
+
+    for _ in range(5):
+        logs.write("t", "x" * 100_000)
+    logs.end("t")
+
+    lines = (await logs.read("t")).splitlines()
+    assert all(len(line) < 70_000 for line in lines)
+    assert "characters more" in lines[0]
+    assert [line for line in lines if "The log is full" in line] == lines[3:]
+    assert len(lines) == 4
