@@ -489,6 +489,7 @@ class MemoryEvents:
     mark = "start.0"
     all: tuple[MemoryEvent, ...] = (
         MemoryEvent("task", "my-app", {"id": "01T00000"}),
+        MemoryEvent("task", None, {"id": "01TPRUNE"}),
         MemoryEvent("node", None, {"id": "main"}),
     )
 
@@ -513,6 +514,7 @@ class MemoryCatalog:
     #: What the remote has, and the work tree only when somebody catches up.
     pushed: CatalogView | None = None
     state: CatalogState = CatalogState.FRESH
+    uncommitted: tuple[str, ...] = ()
     changed: dict[str, tuple[FileChange, ...]] = field(default_factory=dict)
 
     def view(self) -> CatalogView:
@@ -520,7 +522,9 @@ class MemoryCatalog:
 
     @property
     def status(self) -> CatalogStatus:
-        return CatalogStatus(state=self.state, revision=self.known.revision)
+        return CatalogStatus(
+            state=self.state, revision=self.known.revision, uncommitted=self.uncommitted
+        )
 
     async def pull(self) -> CatalogStatus:
         self.known = self.pushed or self.known

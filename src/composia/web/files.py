@@ -128,9 +128,11 @@ async def commit_file(visit: AtVisit, service: ServiceName, request: Request) ->
     try:
         if before.content != now.content:
             raise Stale(f"{draft.path} was changed by somebody else since you opened it")
+        content = _as_before(draft.content, now).encode()
+        await visit.must_write(now.name, content)
         await visit.office.catalog.write(
             now.name,
-            _as_before(draft.content, now).encode(),
+            content,
             # Whatever else was committed since then leaves this file as it was read.
             if_match=now.revision,
             author=visit.caller.name,

@@ -53,7 +53,7 @@ async def follow_containers(
     found = await visit.container(service, node, container or None)
     must_be_online(visit.office, node)
     wanted = ContainerLogs(service=found, container=container or None, follow=True, tail=TAIL)
-    return events(_followed(visit, node, wanted))
+    return events(visit, _followed(visit, node, wanted))
 
 
 def names_of(instance: InstanceView) -> list[str]:

@@ -11,7 +11,6 @@ from fastapi.responses import StreamingResponse
 
 from composia.controller.api.office import Event
 from composia.controller.api.streams import event, events
-from composia.web.sessions import caller_of
 from composia.web.visit import AtVisit, Visit
 
 router = APIRouter()
@@ -34,7 +33,7 @@ async def listen(visit: AtVisit, after: str = "") -> StreamingResponse:
 
     `after`: the mark of the page that listens; `hello` says whether it has missed a change.
     """
-    return events(_told(visit, after))
+    return events(visit, _told(visit, after))
 
 
 async def _told(visit: Visit, after: str) -> AsyncIterator[bytes]:
@@ -42,7 +41,8 @@ async def _told(visit: Visit, after: str) -> AsyncIterator[bytes]:
         yield event("hello", {"missed": after != visit.office.events.mark})
         coming = asyncio.ensure_future(anext(changes, None))
         try:
-            while await _is_open(visit, coming):
+            while True:
+                await asyncio.wait({coming}, timeout=BEAT)
                 if not coming.done():
                     yield event("beat", {})
                     continue
@@ -54,12 +54,6 @@ async def _told(visit: Visit, after: str) -> AsyncIterator[bytes]:
                 coming = asyncio.ensure_future(anext(changes, None))
         finally:
             coming.cancel()
-
-
-async def _is_open(visit: Visit, coming: asyncio.Future[Any]) -> bool:
-    """Wait for a change or a beat; False where the session is over meanwhile."""
-    done, _ = await asyncio.wait({coming}, timeout=BEAT)
-    return bool(done) or await caller_of(visit.office, visit.session) is not None
 
 
 def _short(change: Event) -> dict[str, Any]:

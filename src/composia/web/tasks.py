@@ -65,7 +65,7 @@ async def show_task(visit: AtVisit, id: Id) -> Response:  # noqa: A002  # as api
 async def follow_log(visit: AtVisit, id: Id) -> Response:  # noqa: A002  # see above
     """Its log as it grows: events `log` with some lines each, at last `end`."""
     task = await visit.task(id)
-    return events(_followed(visit.office.logs.follow(task.id)))
+    return events(visit, _followed(visit.office.logs.follow(task.id)))
 
 
 @router.get("/{id}/log.txt")

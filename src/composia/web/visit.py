@@ -40,6 +40,10 @@ class Visit(Desk):
         self.mark = office.events.mark
         request.state.caller = caller.name
 
+    async def is_still_allowed(self) -> bool:
+        """Whether the session goes on, with the same token."""
+        return await caller_of(self.office, self.session) == self.caller
+
     @property
     def form_token(self) -> str:
         """See `sessions.form_token`."""

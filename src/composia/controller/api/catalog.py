@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from composia import errors
 from composia.controller.api import bodies
-from composia.controller.api.desk import AtDesk
+from composia.controller.api.desk import AtDesk, Desk
 from composia.controller.api.problems import NotJson, TooLarge, responses
 from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers
@@ -43,14 +43,14 @@ class Written(BaseModel):
 @router.get("", **answers())
 async def get_catalog(desk: AtDesk) -> CatalogStatus:
     """How the work tree stands to its remote, and what keeps it from following."""
-    return desk.office.catalog.status
+    return _seen(desk, desk.office.catalog.status)
 
 
 @router.post("/pull", **answers())
 async def pull(desk: AtDesk) -> CatalogStatus:
     """Look at the remote now, and not only when its time comes; a body is not looked at."""
     desk.caller.must(Scope.OPERATE)
-    return await desk.office.catalog.pull()
+    return _seen(desk, await desk.office.catalog.pull())
 
 
 @router.get("/files", **answers(errors.Failure))
@@ -119,6 +119,7 @@ async def put_file(
     """Commit a file's new content; 412 when the catalog has moved on since it was read."""
     desk.caller.must(Scope.ADMIN, desk.service_of(path))
     written = await _written(request)
+    await desk.must_write(path, written.content.encode())
     revision = await desk.office.catalog.write(
         path,
         written.content.encode(),
@@ -127,6 +128,12 @@ async def put_file(
     )
     response.headers["ETag"] = f'"{revision}"'
     return Committed(path=path, revision=revision)
+
+
+def _seen(desk: Desk, status: CatalogStatus) -> CatalogStatus:
+    """Of the paths those that the token is for."""
+    seen = [path for path in status.uncommitted if desk.caller.may_see(desk.service_of(path))]
+    return status.model_copy(update={"uncommitted": tuple(seen)})
 
 
 async def _written(request: Request) -> Written:

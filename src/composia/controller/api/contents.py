@@ -44,7 +44,7 @@ async def downloaded(desk: Desk, backup: Backup, path: str) -> StreamingResponse
     name = PurePosixPath(wanted).name or backup.data_item
     full = name if kind == "file" else f"{name}.tar"
     return await reading(
-        desk.office,
+        desk,
         _reader(desk, known, backup),
         content,
         media_type="application/octet-stream" if kind == "file" else "application/x-tar",

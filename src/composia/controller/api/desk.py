@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated
+from pathlib import PurePosixPath
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -12,11 +14,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from composia.controller.api.office import Office
 from composia.controller.auth import Caller
 from composia.controller.knowing import known
-from composia.errors import ComposiaError, Conflict, NotFound
+from composia.errors import ComposiaError, Conflict, Denied, Invalid, NotFound, Unauthenticated
 from composia.model.backup import Backup
+from composia.model.catalog import META_FILE
+from composia.model.config import Scope
 from composia.model.names import NAME_PATTERN
 from composia.model.service import ServiceRef
 from composia.model.task import Status, Task
+from composia.tools import yaml
 from composia.workflows.again import FROM_CATALOG, outdated, refuse_outdated
 from composia.workflows.known import Known, containers_of
 from composia.workflows.objections import not_found
@@ -35,6 +40,10 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
 Cursor = Annotated[str | None, Query(pattern=_ID, description="`next_cursor` of the page before.")]
 
 
+#: Keys of a meta file that there can be only one of each in the catalog.
+CLAIMED = ("name", "project_name", "infra")
+
+
 class Desk:
     """One call: its caller, and the controller it is about. Raises Unauthenticated."""
 
@@ -44,8 +53,16 @@ class Desk:
         _shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     ) -> None:
         self.office: Office = request.app.state.controller
-        self.caller: Caller = self.office.gate.caller(request.headers.get("authorization"))
+        self._shown = request.headers.get("authorization")
+        self.caller: Caller = self.office.gate.caller(self._shown)
         request.state.caller = self.caller.name
+
+    async def is_still_allowed(self) -> bool:
+        """Whether the same caller would be let in now: a token can be revoked."""
+        try:
+            return self.office.gate.caller(self._shown) == self.caller
+        except Unauthenticated:
+            return False
 
     async def known(self) -> Known:
         """What plans are made from."""
@@ -69,6 +86,22 @@ class Desk:
         view, folder = self.office.catalog.view(), path.partition("/")[0]
         found = {one.ref.folder: one.name for one in view.services.values()}
         return found.get(folder)
+
+    async def must_write(self, path: str, content: bytes) -> None:
+        """Raises Denied where the token may not write this file into the catalog.
+
+        What a meta file claims for itself it takes from others: both sides of a clash are broken.
+        """
+        self.caller.must(Scope.ADMIN, self.service_of(path))
+        if self.caller.services == "all" or PurePosixPath(path).name != META_FILE:
+            return
+        before = _claims((await self.office.catalog.read(path)).content, path)
+        after = _claims(content, path)
+        if changed := [key for key in CLAIMED if before.get(key) != after.get(key)]:
+            raise Denied(
+                f"token {self.caller.name} may not change `{changed[0]}`, which concerns all",
+                hint="Use a token that is for all services.",
+            )
 
     async def container(self, service: str, node: str, container: str | None) -> ServiceRef:
         """The service, where it has such a container on the node. Raises NotFound."""
@@ -236,3 +269,12 @@ def accepted(task: Task) -> Response:
         202,
         headers={"Location": f"/api/v1/tasks/{task.id}"},
     )
+
+
+def _claims(content: bytes, path: str) -> Mapping[str, Any]:
+    """What the meta file says; nothing where it cannot be read, which is a change too."""
+    try:
+        found = yaml.load(content, path).data
+    except Invalid:
+        return {}
+    return found if isinstance(found, Mapping) else {}

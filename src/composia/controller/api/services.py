@@ -182,4 +182,4 @@ async def get_instance_logs(
     desk.caller.must_see(service)
     found = await desk.container(service, node, container)
     logs = ContainerLogs(service=found, container=container, follow=follow, tail=tail)
-    return await reading(desk.office, node, logs, media_type="text/plain; charset=utf-8")
+    return await reading(desk, node, logs, media_type="text/plain; charset=utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
@@ -9,11 +10,17 @@ from typing import Any
 
 from fastapi.responses import StreamingResponse
 
-from composia.controller.api.office import Office
-from composia.errors import Conflict
+from composia.controller.api.desk import Desk
+from composia.controller.api.office import Event, Office
+from composia.controller.auth import Caller
+from composia.errors import Conflict, Failure
 from composia.operations.readings import Reading
 
 EVENT_STREAM = "text/event-stream"
+#: Seconds after which a stream asks again whether its caller may have it.
+AGAIN = 10.0
+#: Bytes of a reading that is not piped through: a folder's listing, or numbers.
+WHOLE = 64 * 1024 * 1024
 #: What the OpenAPI document says of one event.
 EVENT_SCHEMA = {
     "type": "object",
@@ -23,7 +30,7 @@ EVENT_SCHEMA = {
 
 
 async def reading(
-    office: Office,
+    desk: Desk,
     node: str,
     wanted: Reading,
     *,
@@ -31,22 +38,33 @@ async def reading(
     headers: Mapping[str, str] | None = None,
 ) -> StreamingResponse:
     """Pipe a reading through; what goes wrong before its first byte is raised here."""
-    must_be_online(office, node)
+    must_be_online(desk.office, node)
     stack = AsyncExitStack()
-    chunks = await stack.enter_async_context(office.nodes.read(node, wanted))
+    chunks = await stack.enter_async_context(desk.office.nodes.read(node, wanted))
     try:
         first = await anext(chunks, b"")
     except BaseException:
         await stack.aclose()
         raise
-    return StreamingResponse(_piped(stack, first, chunks), media_type=media_type, headers=headers)
+    return StreamingResponse(
+        _piped(desk, stack, first, chunks), media_type=media_type, headers=headers
+    )
 
 
 async def read_all(office: Office, node: str, wanted: Reading) -> bytes:
-    """A short reading, whole."""
+    """A short reading, whole. Raises Failure for one that is not short."""
     must_be_online(office, node)
+    read, size = list[bytes](), 0
     async with office.nodes.read(node, wanted) as chunks:
-        return b"".join([chunk async for chunk in chunks])
+        async for chunk in chunks:
+            read.append(chunk)
+            size += len(chunk)
+            if size > WHOLE:
+                raise Failure(
+                    f"node {node} answers more than {WHOLE // 1024**2} MiB",
+                    hint="Look into a folder further down, or restore to scratch.",
+                )
+    return b"".join(read)
 
 
 def must_be_online(office: Office, node: str) -> None:
@@ -59,12 +77,39 @@ def must_be_online(office: Office, node: str) -> None:
 
 
 async def _piped(
-    stack: AsyncExitStack, first: bytes, chunks: AsyncIterator[bytes]
+    desk: Desk, stack: AsyncExitStack, first: bytes, chunks: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
     async with stack:
         yield first
-        async for chunk in chunks:
+        async for chunk in while_allowed(desk, chunks):
             yield chunk
+
+
+async def while_allowed(desk: Desk, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What comes, until its caller may not have it any more, whether anything comes or not."""
+    clock = asyncio.get_running_loop().time
+    asked = clock()
+    coming = asyncio.ensure_future(anext(source, None))
+    try:
+        while True:
+            await asyncio.wait({coming}, timeout=max(asked + AGAIN - clock(), 0))
+            if clock() >= asked + AGAIN:
+                if not await desk.is_still_allowed():
+                    return
+                asked = clock()
+            if coming.done():
+                if (piece := coming.result()) is None:
+                    return
+                yield piece
+                coming = asyncio.ensure_future(anext(source, None))
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+
+
+def may_hear(caller: Caller, change: Event) -> bool:
+    """Whether the caller is told: of what belongs to all services only how the nodes are."""
+    return caller.may_see(change.service) or (change.service is None and change.kind == "node")
 
 
 def event(kind: str, data: Any) -> bytes:
@@ -74,7 +119,8 @@ def event(kind: str, data: Any) -> bytes:
     return f"event: {kind}\n{lines}\n".encode(errors="replace")
 
 
-def events(source: AsyncIterator[bytes]) -> StreamingResponse:
-    """A stream of events that no proxy keeps back."""
+def events(desk: Desk, source: AsyncIterator[bytes]) -> StreamingResponse:
+    """A stream of events that no proxy keeps back, for as long as the caller may have it."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(source, media_type=EVENT_STREAM, headers=headers)
+    allowed = while_allowed(desk, source)
+    return StreamingResponse(allowed, media_type=EVENT_STREAM, headers=headers)

@@ -10,7 +10,7 @@ from composia.controller.api.desk import AtDesk, Desk
 from composia.controller.api.problems import responses
 from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers
-from composia.controller.api.streams import EVENT_SCHEMA, EVENT_STREAM, event, events
+from composia.controller.api.streams import EVENT_SCHEMA, EVENT_STREAM, event, events, may_hear
 from composia.model.config import Scope
 from composia.model.shown import Reloaded
 
@@ -42,12 +42,12 @@ async def reload_config(desk: AtDesk) -> Reloaded:
 )
 async def get_events(desk: AtDesk) -> StreamingResponse:
     """Changes of tasks, backups, nodes and services, as they come."""
-    return events(_changes(desk))
+    return events(desk, _changes(desk))
 
 
 async def _changes(desk: Desk) -> AsyncIterator[bytes]:
     async with desk.office.events.subscribe() as changes:
         yield b": listening\n\n"
         async for change in changes:
-            if change.service is None or desk.caller.may_see(change.service):
+            if may_hear(desk.caller, change):
                 yield event(change.kind, dict(change.data))

@@ -62,7 +62,7 @@ async def get_task_logs(
     """Its log. Followed: an event `log` a line, at last `end` with the task."""
     task = await desk.task(id)
     if follow:
-        return events(_followed(desk, task.id))
+        return events(desk, _followed(desk, task.id))
     return PlainTextResponse(await desk.office.logs.read(task.id))
 
 

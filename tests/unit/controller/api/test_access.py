@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import httpx2
 import pytest
+from starlette.requests import Request
 
+from composia.controller.api.desk import Desk
+from composia.controller.auth import Gate
 from tests.twins.office import MemoryOffice
 
 Client = httpx2.AsyncClient
@@ -82,3 +87,14 @@ async def test_an_unknown_route_is_a_problem(admin: Client) -> None:
 async def test_a_wrong_method_names_the_right_ones(admin: Client) -> None:
     answer = await admin.put("/backups/01B1")
     assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
+
+
+async def test_a_desk_sees_that_its_token_was_revoked(office: MemoryOffice) -> None:
+    headers = [(b"authorization", b"Bearer admin-token")]
+    app = SimpleNamespace(state=SimpleNamespace(controller=office))
+    desk = Desk(Request({"type": "http", "headers": headers, "app": app}), None)
+    assert await desk.is_still_allowed()
+
+    office.gate = Gate([])
+
+    assert not await desk.is_still_allowed()

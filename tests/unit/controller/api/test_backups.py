@@ -5,7 +5,9 @@ from __future__ import annotations
 import httpx2
 import pytest
 
+from composia.controller.auth import Gate
 from composia.controller.worktree import CatalogState
+from composia.model.config import AccessToken
 from tests.twins.office import REVISION, SNAPSHOT, MemoryOffice
 
 Client = httpx2.AsyncClient
@@ -141,3 +143,38 @@ async def test_the_catalog_is_pulled_at_once_whatever_a_webhook_sends(
 async def test_config_is_read_again(admin: Client, office: MemoryOffice) -> None:
     answer = await admin.post("/config/reload")
     assert (answer.json()["nodes"], office.reloads) == (["main", "edge"], 1)
+
+
+def one_services(office: MemoryOffice) -> dict[str, str]:
+    """The header of somebody who may do anything with one service."""
+    text = '{"name": "own", "token": "own-token", "scope": "admin", "services": ["my-app"]}'
+    office.gate = Gate([AccessToken.model_validate_json(text)])
+    return {"Authorization": "Bearer own-token", "If-Match": "*"}
+
+
+@pytest.mark.parametrize(
+    "content", [b"name: shop\n", b"name: my-app\ninfra: {rustic: {}}\n", b"name: [my-app\n",
+                b"name: my-app\nproject_name: shop\n"],
+)  # fmt: skip
+async def test_a_token_of_one_service_claims_nothing_of_others(
+    anyone: Client, office: MemoryOffice, content: bytes
+) -> None:
+    headers = one_services(office)
+
+    answer = await anyone.put(FILE, content=content, headers=headers)
+
+    assert answer.status_code == 403
+    assert (await anyone.get(FILE, headers=headers)).text == "name: my-app\n"
+    other = b"name: my-app\nnodes: [main]\n"
+    assert (await anyone.put(FILE, content=other, headers=headers)).status_code == 200
+
+
+async def test_uncommitted_paths_of_others_are_not_shown(
+    anyone: Client, office: MemoryOffice
+) -> None:
+    headers = one_services(office)
+    office.catalog.uncommitted = ("my-app/a", "other/b")
+
+    shown = (await anyone.get("/catalog", headers=headers)).json()
+
+    assert shown["uncommitted"] == ["my-app/a"]
