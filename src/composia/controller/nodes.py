@@ -146,13 +146,13 @@ class Agents:
         return self._streams.stream(node, stream)
 
     def relayed(
-        self, node: str, repository: RepositoryRef, call: Call
+        self, node: str, repository: RepositoryRef, call: Call, asking: str
     ) -> AbstractAsyncContextManager[Relay]:
         """A call for the repository on its way to a node that holds it. Raises NotFound."""
         found = self._nodes.get(node)
         if found is None:
             raise NotFound(f"there is no node `{node}`")
-        return self._relays.relayed(found, repository, call)
+        return self._relays.relayed(found, repository, call, asking)
 
     def relay(self, node: str, relay: str) -> Relay | None:
         """A call that this node was asked to answer; None where nobody waits for it."""

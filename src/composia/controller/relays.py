@@ -21,8 +21,9 @@ HELD = 60.0
 #: Seconds for it to answer when it is there: it may have to list a large repository.
 PROMPT = 120.0
 
-#: Calls at once: rustic has ten, and a node four operations.
-MANY = 256
+#: Calls at once of one node: rustic has ten, and a node four operations. No node takes the way of
+#: the others.
+MANY = 48
 
 Call = ObjectCall | ForgetCall | WayCall
 
@@ -39,8 +40,9 @@ class Head:
 class Relay:
     """One of them."""
 
-    #: Who answers.
+    #: Who answers, and who asks.
     node: str
+    asking: str
     repository: RepositoryRef
     #: What is sent along, and what is answered.
     body: Pipe = field(default_factory=Pipe)
@@ -69,13 +71,13 @@ class Relays:
 
     @asynccontextmanager
     async def relayed(
-        self, node: KnownNode, repository: RepositoryRef, call: Call
+        self, node: KnownNode, repository: RepositoryRef, call: Call, asking: str
     ) -> AsyncIterator[Relay]:
         """A call on its way; leaving ends it. Raises NodeLost when the node stays away."""
         channel = await self._connection(node)
-        if len(self._relays) >= MANY:
+        if sum(one.asking == asking for one in self._relays.values()) >= MANY:
             raise NodeLost("too many calls for the repository at once", hint="Wait a little.")
-        relay_id, relay = secrets.token_urlsafe(18), Relay(node.id, repository)
+        relay_id, relay = secrets.token_urlsafe(18), Relay(node.id, asking, repository)
         self._relays[relay_id] = relay
         channel.send(Serve(relay=relay_id, repository=repository, call=call))
         watch = asyncio.create_task(_watched(relay, channel))

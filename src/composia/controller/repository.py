@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Bytes: as good as no limit, for what is piped through.
 UNLIMITED = 1 << 62
+#: Seconds for which a body may stand still.
+STILL = 60.0
 #: Snapshots of one task.
 MANY = 10_000
 V2 = "application/vnd.x.restic.rest.v2"
@@ -132,7 +134,7 @@ async def _relayed(request: Request, key: str, call: Call) -> Response:
     async with AsyncExitStack() as stack:
         try:
             relay = await stack.enter_async_context(
-                controller.nodes.relayed(holder, repository, call)
+                controller.nodes.relayed(holder, repository, call, node)
             )
             if isinstance(call, ObjectCall) and call.method == "POST":
                 sending = asyncio.create_task(_send(request, relay))
@@ -147,13 +149,16 @@ async def _relayed(request: Request, key: str, call: Call) -> Response:
 
 async def _send(request: Request, relay: Relay) -> None:
     try:
-        async for chunk in request.stream():
+        coming = request.stream()
+        while (chunk := await asyncio.wait_for(anext(coming, None), STILL)) is not None:
             if chunk:
                 await relay.body.put(chunk)
         await relay.body.end()
     except Closed:
         # Answered before its end.
         return
+    except TimeoutError:
+        await relay.break_off(NodeLost("the node that sends it stands still"))
     except ClientDisconnect:
         await relay.break_off(NodeLost("the node that sent it is gone"))
 
