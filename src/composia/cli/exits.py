@@ -9,6 +9,8 @@ from typing import NoReturn
 
 import click
 
+from composia.cli.tables import harmless
+
 OK = 0
 FAILED = 1
 USAGE = 2
@@ -54,8 +56,8 @@ def _end(error: Exception) -> NoReturn:
 
 def say(message: str, hint: str | None, places: list[str] | None = None) -> None:
     """What is wrong, where, and what to do, on stderr."""
-    click.secho(f"Error: {message}", fg="red", err=True)
+    click.secho(f"Error: {harmless(message)}", fg="red", err=True)
     for place in places or []:
-        click.echo(f"  {place}", err=True)
+        click.echo(f"  {harmless(place)}", err=True)
     if hint:
-        click.echo(f"  {hint}", err=True)
+        click.echo(f"  {harmless(hint)}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,18 @@ COLOURS = {
     "failed": "red", "broken": "red", "offline": "red", "absent": "red", "unhealthy": "red",
     "missing": "red",
 }  # fmt: skip
+
+#: What a terminal obeys: whole sequences, titles and clipboards among them, then what is left.
+_OBEYED = re.compile(
+    r"(?P<colour>\x1b\[[0-9;:]*m)"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+def harmless(text: str) -> str:
+    """A text that containers or nodes wrote, of which a terminal obeys no more than its colours."""
+    return _OBEYED.sub(lambda found: found["colour"] or "", text)
 
 
 def show_json(value: Any) -> None:
@@ -56,7 +69,7 @@ def show_fields(fields: Sequence[tuple[str, str]]) -> None:
     """One thing, a line a field."""
     width = max(len(name) for name, _ in fields)
     for name, value in fields:
-        first, *more = value.splitlines() or [""]
+        first, *more = harmless(value).splitlines() or [""]
         click.echo(f"{name:<{width}}  {first}")
         for line in more:
             click.echo(f"{'':<{width}}  {line}")
@@ -65,7 +78,7 @@ def show_fields(fields: Sequence[tuple[str, str]]) -> None:
 def _coloured(cell: str) -> Any:
     from rich.text import Text
 
-    return Text(cell, style=COLOURS.get(cell.partition(" ")[0], ""))
+    return Text(click.unstyle(harmless(cell)), style=COLOURS.get(cell.partition(" ")[0], ""))
 
 
 def size(count: int | None) -> str:

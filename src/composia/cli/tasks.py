@@ -176,12 +176,12 @@ def logs(what: str, *, follow: bool, node: str | None, container: str | None, ta
 
 async def _task_log(client: Client, task: str, *, follow: bool) -> Task | None:
     if not follow:
-        click.echo(await client.task_log(task), nl=False)
+        click.echo(tables.harmless(await client.task_log(task)), nl=False)
         return None
     async with client.follow_task_log(task) as events:
         async for kind, data in events:
             if kind == "log":
-                click.echo(data)
+                click.echo(tables.harmless(data))
     return await client.task(task)
 
 
@@ -197,7 +197,7 @@ async def _containers(
     wanted = {"container": container, "tail": tail}
     async with client.instance_logs(service, where, follow=follow, **wanted) as lines:
         async for line in lines:
-            click.echo(line)
+            click.echo(tables.harmless(line))
 
 
 async def _only_node(client: Client, service: str) -> str:

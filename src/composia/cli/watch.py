@@ -70,7 +70,7 @@ def tell(task: Task) -> None:
         exits.say(task.error.message, task.error.hint)
     for name, value in (task.result or {}).items():
         if value not in EMPTY:
-            click.echo(f"  {name}: {_short(value)}")
+            click.echo(f"  {name}: {tables.harmless(_short(value))}")
     if "rollback" in task.actions:
         unsure = "" if task.status == "succeeded" else ", if it came to replace it"
         click.echo(f"  `composia rollback {task.id}` brings back what was before{unsure}.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -153,6 +155,37 @@ def test_an_empty_list_names_the_next_step(composia: Composia, office: MemoryOff
 
 def test_logs_of_a_service_come_from_its_only_node(composia: Composia) -> None:
     assert composia("logs", "my-app").stdout == "web-1  | ready\n"
+
+
+def test_a_terminal_obeys_nothing_that_a_container_says(
+    composia: Composia, office: MemoryOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = "\x1b]52;c;cm0=\x07"
+
+    async def read(_: object, _task: str) -> str:
+        return f"one{copies}\n"
+
+    async def follow(_: object, _task: str) -> AsyncIterator[str]:
+        yield f"one{copies}"
+
+    # The twin's ids are shorter.
+    monkeypatch.setattr("composia.cli.tasks.TASK_ID", re.compile("01T[0-9]+"))
+    monkeypatch.setattr("tests.twins.office.MemoryLogs.read", read)
+    monkeypatch.setattr("tests.twins.office.MemoryLogs.follow", follow)
+    office.nodes.said = f"web-1  | {copies}ready\n".encode()
+    office.admit.status = Status.FAILED
+    office.admit.error = TaskError(message=f"disk{copies} full", hint=f"Make{copies} room.")
+
+    failed = composia("backup", "my-app", "--json")
+    task = json.loads(failed.stdout)["id"]
+
+    assert json.loads(failed.stdout)["error"]["message"] == f"disk{copies} full"
+    assert composia("logs", "my-app").stdout == "web-1  | ready\n"
+    assert composia("logs", task).stdout == "one\n"
+    for arguments in (("logs", "-f", task), ("task", "show", task), ("backup", "my-app")):
+        ended = composia(*arguments)
+        assert "\x1b" not in ended.stdout + ended.stderr
+        assert "disk full" in ended.stdout + ended.stderr
 
 
 def test_a_task_is_shown_with_what_can_be_done(composia: Composia) -> None:
