@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from composia.errors import CommandFailed, Failure, Invalid
 from composia.model.service import CaddyRef, ServiceRef
-from composia.operations import forwarded
+from composia.operations import forwarded, fragments
 from composia.operations.caddy import PlaceFragment, ReloadCaddy, RemoveFragment
 from composia.operations.forward import EndForward, ForwardHosts
 from composia.operations.fragments import settle
@@ -265,3 +266,35 @@ async def test_a_placement_takes_the_place_of_a_forward(world: World) -> None:
     await world.forward()
     await world.place("one")
     assert (world.there, world.forwards) == ("one", False)
+
+
+@pytest.mark.parametrize("link", ["Caddyfile.fragment", "sub"])
+async def test_a_link_is_no_fragment(tmp_path: Path, link: str) -> None:
+    world = World(tmp_path)
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host/Caddyfile.fragment").write_text("secret")
+    to = tmp_path / "host" / ("Caddyfile.fragment" if link != "sub" else "")
+    (world.twins.folder / link).symlink_to(to)
+    source = "sub/Caddyfile.fragment" if link == "sub" else link
+    caddy = CADDY.model_copy(update={"source": source})
+
+    with pytest.raises(Failure, match="cannot be read") as raised:
+        await PlaceFragment(service=REF, caddy=caddy).perform(world.site)
+
+    assert "link" in str(raised.value.hint)
+    assert (world.there, world.caddy.asked) == (None, [])
+
+
+async def test_what_is_no_file_or_too_large_is_no_fragment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    os.mkfifo(world.twins.folder / "Caddyfile.fragment")
+    with pytest.raises(Failure, match="it is no file"):
+        await PlaceFragment(service=REF, caddy=CADDY).perform(world.site)
+    (world.twins.folder / "Caddyfile.fragment").unlink()
+    monkeypatch.setattr(fragments, "LARGEST", 5)
+    await world.place("12345")
+    with pytest.raises(Failure, match="too large"):
+        await world.place("123456")
+    assert world.there == "12345"
