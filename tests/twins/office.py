@@ -622,6 +622,9 @@ class MemoryOffice:
             )
         )
         self.reloads = 0
+        #: What a reload finds changed that only a restart takes.
+        self.needs_restart: list[str] = []
 
-    async def reload(self) -> None:
+    async def reload(self) -> list[str]:
         self.reloads += 1
+        return self.needs_restart

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -76,16 +76,27 @@ def show(path: str) -> None:
 
 @catalog.command()
 @click.argument("path")
-@click.argument("source", type=click.File("rb"), default="-")
-def put(path: str, source: BinaryIO) -> None:
+@click.argument("source", type=click.Path(exists=True, allow_dash=True), default="-")
+def put(path: str, source: str) -> None:
     """Commit a file's new content, from SOURCE or standard input."""
-    content = source.read()
+    content = _content(source)
 
     async def write(client: Client) -> Committed:
         revision = (await client.catalog())["revision"]
         return await client.write_file(path, content, revision or "*")
 
     _committed(call(write))
+
+
+def _content(source: str) -> bytes:
+    if source != "-":
+        return _plain(Path(source))
+    if sys.stdin.isatty():
+        raise click.UsageError("nothing to write: no SOURCE, and standard input is a terminal")
+    content = sys.stdin.buffer.read()
+    if not content:
+        raise click.UsageError("nothing to write: no SOURCE, and standard input is empty")
+    return content
 
 
 @catalog.command()

@@ -18,7 +18,10 @@ def config() -> None:
 @config.command()
 @as_json
 def reload(*, json_: bool) -> None:
-    """Have tokens and nodes read again; a wrong file changes nothing.
+    """Have config.yaml read again; a wrong file changes nothing.
+
+    All of it counts at once, but for listen_addr, the folders and git: these are read when the
+    controller starts.
 
     \b
     Example:
@@ -31,6 +34,10 @@ def reload(*, json_: bool) -> None:
     tables.show_fields(
         [("access tokens", ", ".join(found.access_tokens)), ("nodes", ", ".join(found.nodes))]
     )
+    if found.needs_restart:
+        click.echo(
+            f"Restart the controller for what has changed in: {', '.join(found.needs_restart)}."
+        )
 
 
 @click.command()

@@ -71,9 +71,13 @@ def _token_of(file: str | None) -> str | None:
     if file is None:
         return None
     try:
-        return Path(file).read_text().strip()
+        token = Path(file).read_text().strip()
     except OSError as error:
         raise click.UsageError(f"{file} cannot be read: {error.strerror}") from None
+    # Never another token instead, without a word.
+    if not token:
+        raise click.UsageError(f"{file} is empty: it must hold an access token")
+    return token
 
 
 def _kept() -> dict[str, str]:

@@ -84,22 +84,21 @@ class Controller:
         self.returns = Returns(store, self.admit, self.runner.retry, self.nodes.online)
         self.nodes.on_return(self.returns.returned)
 
-    async def reload(self) -> None:
-        """Read tokens and nodes from config.yaml again. Raises Invalid, and changes nothing."""
+    async def reload(self) -> list[str]:
+        """Read config.yaml again; what of READ_AT_START changed. Raises Invalid, keeps all then."""
         if self._config_file is None:
             raise Conflict("this controller was not started from a file")
         wanted = (await asyncio.to_thread(load_config, self._config_file)).controller
         if wanted is None:
             raise Conflict(f"{self._config_file} has no `controller` any more")
-        # What is open stays where it is; the rest is taken as it is now.
-        kept = ("listen_addr", "repo_dir", "state_dir", "log_dir", "git")
-        config = wanted.model_copy(update={name: getattr(self.config, name) for name in kept})
+        config, changed = wanted.kept_of(self.config)
         self.config = config
         self.gate, self.node_gate = Gate(config.access_tokens), NodeGate(config.nodes)
         self.logs.hide(secrets_of(config))
         await self.nodes.reconfigure(config.nodes)
         await self.catalog.reconfigure(config)
         self.scheduler.wake()
+        return changed
 
     def _names(self) -> Names:
         return Names(providers(self.config.dns), self.store)

@@ -356,6 +356,10 @@ class NotificationsConfig(Noun):
         return self
 
 
+#: What is open as long as a controller runs: a reload leaves it as it is.
+READ_AT_START = ("listen_addr", "repo_dir", "state_dir", "log_dir", "git")
+
+
 class ControllerConfig(Noun):
     """The process that knows all services and nodes."""
 
@@ -387,6 +391,12 @@ class ControllerConfig(Noun):
     notifications: NotificationsConfig = Field(
         default_factory=NotificationsConfig, description="Who hears of what."
     )
+
+    def kept_of(self, earlier: ControllerConfig) -> tuple[ControllerConfig, list[str]]:
+        """This one with what a running controller cannot change, and what of that it asks for."""
+        kept = {name: getattr(earlier, name) for name in READ_AT_START}
+        changed = [name for name, value in kept.items() if getattr(self, name) != value]
+        return self.model_copy(update=kept), changed
 
     @property
     def listen(self) -> tuple[str, int]:

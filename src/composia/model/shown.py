@@ -217,3 +217,5 @@ class Reloaded(View):
 
     access_tokens: list[str]
     nodes: list[str]
+    #: Keys that have changed and count only when the controller is started again.
+    needs_restart: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +21,8 @@ router = APIRouter()
 TOKEN = 32
 #: So many of a node's tasks are shown.
 NEWEST = 10
+#: Hosts by which a machine knows nobody but itself.
+_HERE = ("127.0.0.1", "localhost", "::1")
 
 
 class NewNode(BaseModel):
@@ -54,10 +57,19 @@ async def add_node(visit: AtVisit) -> Response:
     visit.caller.must(Scope.ADMIN)
     wanted = asked(visit.request, NewNode)
     known = next((one for one in nodes.every(visit) if one.id == wanted.id), None)
+    address = wanted.address or str(visit.request.base_url).rstrip("/")
     return visit.page(
         "add_node.html",
         wanted=wanted,
         known=known,
         token=secrets.token_hex(TOKEN),
-        address=wanted.address or str(visit.request.base_url).rstrip("/"),
+        address=address,
+        only_here=_only_here(address),
     )
+
+
+def _only_here(address: str) -> bool:
+    try:
+        return urlsplit(address).hostname in _HERE
+    except ValueError:
+        return False

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
 from composia.controller.api import system
-from composia.model.config import AccessToken
+from composia.model.config import READ_AT_START, AccessToken
 from composia.web.sessions import end_everywhere
 from composia.web.visit import COOKIE, AtVisit, Visit, to
 
@@ -30,19 +30,21 @@ class TokenView(BaseModel):
 @router.get("")
 async def show_settings(visit: AtVisit) -> Response:
     """All of it."""
+    restart = visit.request.query_params.getlist("restart")
     return visit.page(
         "settings.html",
         tokens=[*_tokens(visit)],
         revision=visit.office.catalog.status.revision,
         nodes=len(visit.office.config.nodes),
+        needs_restart=[name for name in READ_AT_START if name in restart],
     )
 
 
 @router.post("/reload")
 async def reload(visit: AtVisit) -> Response:
-    """Read tokens and nodes from config.yaml again."""
-    await system.reload_config(visit)
-    return to("/settings?reloaded=1")
+    """Read config.yaml again."""
+    found = await system.reload_config(visit)
+    return to("/settings?reloaded=1" + "".join(f"&restart={one}" for one in found.needs_restart))
 
 
 @router.post("/sign-out")

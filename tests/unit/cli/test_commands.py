@@ -202,6 +202,14 @@ def test_nodes_repository_and_catalog_are_shown(composia: Composia) -> None:
     assert "main, edge" in composia("config", "reload").stdout
 
 
+def test_a_reload_names_what_only_a_restart_takes(composia: Composia, office: MemoryOffice) -> None:
+    assert "estart" not in composia("config", "reload").stdout
+    office.needs_restart = ["listen_addr", "git"]
+    assert "Restart the controller for what has changed in: listen_addr, git." in (
+        composia("config", "reload").stdout
+    )
+
+
 def test_a_pull_says_how_the_catalog_stands_by_its_exit_code_too(
     composia: Composia, office: MemoryOffice
 ) -> None:
@@ -217,6 +225,33 @@ def test_a_file_of_the_catalog_is_written_from_standard_input(
 ) -> None:
     composia("catalog", "put", "my-app/composia-meta.yaml", stdin="name: new\n")
     assert office.catalog.content["my-app/composia-meta.yaml"] == b"name: new\n"
+
+
+@pytest.mark.parametrize("source", [(), ("-",)])
+def test_nothing_on_standard_input_is_nothing_to_write(
+    composia: Composia, office: MemoryOffice, source: tuple[str, ...]
+) -> None:
+    before = dict(office.catalog.content)
+    ended = composia("catalog", "put", "my-app/composia-meta.yaml", *source, stdin="")
+    assert (ended.exit_code, "nothing to write" in ended.stderr) == (2, True)
+    assert office.catalog.content == before
+
+
+def test_a_file_of_the_catalog_is_written_from_a_file(
+    composia: Composia, office: MemoryOffice, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").write_text("")
+    composia("catalog", "put", "my-app/composia-meta.yaml", str(tmp_path / "empty"))
+    assert office.catalog.content["my-app/composia-meta.yaml"] == b""
+
+
+def test_an_empty_token_file_is_no_reason_to_take_another_token(
+    composia: Composia, home: Path
+) -> None:
+    assert composia("login").exit_code == 0
+    (home / "token").write_text("\n")
+    ended = composia("--token-file", str(home / "token"), "services", token=None)
+    assert (ended.exit_code, "is empty" in ended.stderr) == (2, True)
 
 
 def test_login_keeps_the_token_for_its_owner_only(composia: Composia, home: Path) -> None:

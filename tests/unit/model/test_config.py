@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from composia.errors import Invalid
-from composia.model.config import Config, Scope, load_config
+from composia.model.config import Config, ControllerConfig, Scope, load_config
 from composia.tools.age import new_identity
 from tests.unit.shared_formats import CONFIG, SECRET_FILES
 
@@ -154,3 +154,14 @@ def test_a_config_that_is_not_there_names_the_way_to_one(tmp_path: Path) -> None
         load_config(tmp_path / "none.yaml", {})
     assert told.value.hint
     assert "composia init" in told.value.hint
+
+
+def test_what_is_open_stays_and_is_named_when_it_should_change() -> None:
+    earlier = ControllerConfig(listen_addr="127.0.0.1:7001")
+    wanted = ControllerConfig(listen_addr=":7001", public_url="https://c.example.com")
+
+    config, changed = wanted.kept_of(earlier)
+
+    assert (config.listen_addr, config.public_url) == ("127.0.0.1:7001", "https://c.example.com")
+    assert changed == ["listen_addr"]
+    assert wanted.kept_of(wanted) == (wanted, [])

@@ -6,6 +6,8 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from composia.errors import Failure
 from composia.model.backup import BackupStatus
 from composia.operations.readings import ContainerLogs
@@ -43,6 +45,17 @@ async def test_every_new_node_gets_a_token_of_its_own(admin: Visitor) -> None:
     assert first.headers["cache-control"] == "no-store"
     assert "{id: attic, token_file: /etc/composia/attic-token}" in first.text
     assert "controller_addr: http://composia" in first.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:7001", "localhost", "[::1]:7001"])
+async def test_an_address_that_no_other_machine_reaches_is_told(admin: Visitor, host: str) -> None:
+    for address, told in (
+        (f"http://{host}", True),
+        ("http://c.example.com", False),
+        ("http://[", False),
+    ):
+        page = (await admin.get("/add-node", params={"address": address})).text
+        assert ("No other machine reaches this address" in page) is told
 
 
 async def test_a_nodes_name_cannot_leave_its_line(admin: Visitor) -> None:

@@ -116,7 +116,19 @@ async def test_config_is_read_again(admin: Visitor, office: MemoryOffice) -> Non
     answer = await admin.press("/settings/reload")
 
     assert office.reloads == 1
-    assert "was read again" in (await admin.get(answer.headers["hx-redirect"])).text
+    page = (await admin.get(answer.headers["hx-redirect"])).text
+    assert "was read again" in page
+    assert "Restart the controller" not in page
+
+
+async def test_what_only_a_restart_takes_is_told(admin: Visitor, office: MemoryOffice) -> None:
+    office.needs_restart = ["listen_addr", "git"]
+
+    answer = await admin.press("/settings/reload")
+
+    page = (await admin.get(answer.headers["hx-redirect"])).text
+    assert "Restart the controller" in page
+    assert "listen_addr, git" in page
 
 
 async def test_signing_out_everywhere_ends_all_sessions_of_the_token(

@@ -293,6 +293,6 @@ class Office(Protocol):
     @property
     def catalog(self) -> Catalog: ...
 
-    async def reload(self) -> None:
-        """Read tokens and nodes from config.yaml again. Raises Invalid, and changes nothing."""
+    async def reload(self) -> list[str]:
+        """Read config.yaml again; what of READ_AT_START changed. Raises Invalid, keeps all then."""
         ...

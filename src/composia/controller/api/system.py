@@ -19,13 +19,18 @@ router = api_router("system")
 
 @router.post("/config/reload", **answers())
 async def reload_config(desk: AtDesk) -> Reloaded:
-    """Read tokens and nodes from config.yaml again; a wrong file changes nothing."""
+    """Read config.yaml again; a wrong file changes nothing.
+
+    All of it counts at once, but for `listen_addr`, the folders and `git`: these are read when the
+    controller starts.
+    """
     desk.caller.must(Scope.ADMIN)
-    await desk.office.reload()
+    changed = await desk.office.reload()
     config = desk.office.config
     return Reloaded(
         access_tokens=[token.name for token in config.access_tokens if token.enabled],
         nodes=[node.id for node in config.nodes],
+        needs_restart=changed,
     )
 
 
