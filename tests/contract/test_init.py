@@ -67,6 +67,7 @@ def test_the_password_is_told_with_the_next_command(tmp_path: Path) -> None:
     password = profile.partition('password = "')[2].partition('"')[0]
     assert password in told
     assert f"Next: composia doctor --config {tmp_path}/new/config.yaml" in told
+    assert "composia login" in told
 
 
 @pytest.mark.parametrize(

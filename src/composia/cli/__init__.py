@@ -38,6 +38,9 @@ COMMANDS = {
     "doctor": ("doctor:doctor", "Check whether everything is here that Composia needs."),
 }
 
+#: What other tools call it when they list what there is.
+LISTINGS = ("status", "ps", "ls", "list")
+
 
 class _Commands(click.Group):
     """Finds its commands in the table, and those that were added."""
@@ -51,6 +54,18 @@ class _Commands(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(f"composia.cli.{module}"), name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            # click looks for what was meant among those that were imported already.
+            name = error.command_name
+            if name in LISTINGS:
+                ctx.fail(f"No such command {name!r}. Did you mean `composia services`?")
+            raise click.NoSuchCommand(name, None, self.list_commands(ctx), ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         added = {name: command.get_short_help_str(80) for name, command in self.commands.items()}

@@ -52,7 +52,7 @@ def login(url: str | None) -> None:
       composia login --url https://composia.example.com
     """
     given = click.get_current_context().find_root().obj
-    address = url or connect.address()
+    address = connect.checked(url) if url else connect.address()
     token = os.environ.get("COMPOSIA_TOKEN") or click.prompt("Access token", hide_input=True)
     given |= {"url": address, "token": token}
     services = connect.call(lambda client: client.services())

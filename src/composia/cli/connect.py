@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -64,7 +65,14 @@ def address() -> str:
     """The controller's address: from the option, the environment, or `composia login`."""
     given: dict[str, Any] = click.get_current_context().find_root().obj or {}
     asked: str | None = given.get("url") or os.environ.get("COMPOSIA_URL")
-    return asked or _kept().get("url") or DEFAULT_URL
+    return checked(asked or _kept().get("url") or DEFAULT_URL)
+
+
+def checked(url: str) -> str:
+    """An address as it was given. Raises UsageError where it is none."""
+    if not re.match(r"https?://[^\s/]", url):
+        raise click.UsageError(f"{url} is no address: write it as in {DEFAULT_URL}")
+    return url
 
 
 def _token_of(file: str | None) -> str | None:

@@ -17,6 +17,12 @@ USAGE = 2
 REFUSED = 3
 UNREACHABLE = 4
 
+#: The controller's own hint is for those who write HTTP.
+WHO_YOU_ARE = (
+    "Run `composia login` again, or set COMPOSIA_TOKEN: the tokens are in config.yaml, under "
+    "controller.access_tokens."
+)
+
 EXITS = """\b
 Exit codes:
   0  done
@@ -40,13 +46,13 @@ def told_to_people() -> Iterator[None]:
 
 def _end(error: Exception) -> NoReturn:
     from composia.client import Unreachable
-    from composia.errors import ComposiaError, Failure
+    from composia.errors import ComposiaError, Failure, Unauthenticated
 
     if not isinstance(error, ComposiaError):
         raise error
     say(
         error.message,
-        error.hint,
+        WHO_YOU_ARE if isinstance(error, Unauthenticated) else error.hint,
         [str(problem) for problem in error.problems if problem.msg not in error.message],
     )
     if isinstance(error, Unreachable):

@@ -167,6 +167,8 @@ def told(folder: Path, password: str) -> list[str]:
         "",
         f"Next: composia doctor --config {file}",
         f"Then: composia serve --config {file}",
+        "While it runs, open http://127.0.0.1:7001/ or run: composia login",
+        f"The access token that they ask for is in {file}, under controller.access_tokens.",
     ]
 
 

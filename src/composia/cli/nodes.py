@@ -9,12 +9,13 @@ import click
 from composia.cli import tables
 from composia.cli.connect import call
 from composia.cli.options import as_json, names_of
+from composia.cli.words import Nouns, Plural
 
 if TYPE_CHECKING:
     from composia.model.shown import NodeView
 
 
-@click.command()
+@click.command(cls=Plural)
 @as_json
 def nodes(*, json_: bool) -> None:
     """List the nodes.
@@ -39,7 +40,7 @@ def nodes(*, json_: bool) -> None:
     )  # fmt: skip
 
 
-@click.group()
+@click.group(cls=Nouns)
 def node() -> None:
     """Look at one node."""
 

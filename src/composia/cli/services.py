@@ -10,12 +10,13 @@ from composia.cli import tables
 from composia.cli.connect import call
 from composia.cli.options import as_json, node_options, service_argument, waits
 from composia.cli.watch import hand_in
+from composia.cli.words import Nouns
 
 if TYPE_CHECKING:
     from composia.model.shown import ServiceView
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Nouns, invoke_without_command=True)
 @as_json
 @click.pass_context
 def services(ctx: click.Context, /, *, json_: bool) -> None:
@@ -87,7 +88,7 @@ def caddy_sync(
     _act("caddy-sync", service, nodes, json_=json_, wait=wait, dry_run=dry_run)
 
 
-@click.group()
+@click.group(cls=Nouns)
 def service() -> None:
     """Look at one service."""
 

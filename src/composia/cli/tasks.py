@@ -11,6 +11,7 @@ from composia.cli import tables, watch
 from composia.cli.connect import call
 from composia.cli.options import as_json, asks_first, names_of, sure, waits
 from composia.cli.watch import hand_in
+from composia.cli.words import Nouns, Plural
 
 if TYPE_CHECKING:
     from composia.client import Client
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 TASK_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 
 
-@click.command()
+@click.command(cls=Plural)
 @click.option("--service", "-s", shell_complete=names_of("services"), help="Only of this service.")
 @click.option("--node", "-n", shell_complete=names_of("nodes"), help="Only on this node.")
 @click.option("--type", "type_", help="Only of this type: backup, restore, deploy, ...")
@@ -54,7 +55,7 @@ def tasks(*, json_: bool, limit: int, type_: str | None, **filters: str | None) 
     )  # fmt: skip
 
 
-@click.group()
+@click.group(cls=Nouns)
 def task() -> None:
     """Look at one task, cancel it, or try it again."""
 

@@ -77,7 +77,42 @@ def test_a_refusal_ends_with_three_and_the_next_step(composia: Composia) -> None
 
 
 def test_a_wrong_token_is_a_refusal(composia: Composia) -> None:
-    assert composia("services", token="wrong").exit_code == 3  # it is wrong
+    ended = composia("services", token="wrong")  # it is wrong
+    assert (ended.exit_code, "composia login" in ended.stderr) == (3, True)
+    assert "Bearer" not in ended.stderr
+
+
+@pytest.mark.parametrize("words", [("services",), ("login",), ("login", "--url", "c:7001")])
+def test_an_address_without_http_is_told(composia: Composia, words: tuple[str, ...]) -> None:
+    ended = composia("--url", "127.0.0.1:7001", *words)
+    assert (ended.exit_code, "is no address: write it as in http" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("deplyo my-app", "'deploy'"),
+        ("bakup my-app", "'backup'"),
+        ("schedule", "'schedules'"),
+        ("status", "`composia services`"),
+        ("ps", "`composia services`"),
+        ("service hello", "`composia service show hello`"),
+        ("services hello", "`composia service show hello`"),
+        ("service list", "`composia services` lists them"),
+        ("services ls", "`composia services` lists them"),
+        ("node main", "`composia node show main`"),
+        ("nodes main", "`composia node show main`"),
+        ("tasks show X", "`composia task show X`"),
+        ("tasks cancel X", "`composia task cancel X`"),
+        ("task cancle X", "'cancel'"),
+        ("task list", "`composia tasks` lists them"),
+    ],
+)
+def test_a_word_that_is_no_command_is_answered_by_what_was_meant(
+    composia: Composia, line: str, meant: str
+) -> None:
+    ended = composia(*line.split())
+    assert (ended.exit_code, meant in ended.stderr) == (2, True), ended.stderr
 
 
 def test_a_controller_that_does_not_answer_ends_with_four(tmp_path: Path) -> None:
