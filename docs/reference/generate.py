@@ -131,6 +131,14 @@ def _is_duration(part: Mapping[str, Any]) -> bool:
     return str(part.get("title", "")).startswith("a duration")
 
 
+def _duration(seconds: float) -> str:
+    """In the largest unit that needs no fraction, as one would write it."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"
+
+
 def _tags(node: Mapping[str, Any]) -> str:
     tag = node["properties"]["strategy"]
     return ", ".join(tag.get("enum", [tag.get("const")]))
@@ -139,7 +147,7 @@ def _tags(node: Mapping[str, Any]) -> str:
 def _default(part: Mapping[str, Any]) -> str:
     value = part.get("default")
     if _is_duration(part):
-        return f"`{value:g}s`"
+        return f"`{_duration(value)}`"
     return "" if value in (None, "", [], {}) else f"`{_shown(value)}`"
 
 

@@ -10,7 +10,7 @@ from composia.errors import CommandFailed, Conflict
 from composia.model.task import Status
 from tests.twins.nodes import MemoryNodes
 from tests.waiting import until
-from tests.workflow.office import Office, deploy
+from tests.workflow.office import Office, backup, deploy
 
 
 async def waits(question: Question) -> dict[str, Any]:
@@ -249,3 +249,14 @@ async def until_waiting(office: Office, task: str) -> None:
         return (await office.task(task)).waiting is not None
 
     await until(waits_visibly)
+
+
+async def test_a_type_that_is_not_tried_again_says_so(office: Office) -> None:
+    office.nodes.on("open_repository", fails)
+    task = await office.ended((await office.submit(backup())).id)
+    assert task.status is Status.FAILED
+
+    with pytest.raises(Conflict, match="a task of type backup is not tried again") as refused:
+        await office.runner.retry(task.id)
+
+    assert "anew" in str(refused.value.hint)

@@ -13,6 +13,7 @@ from composia.cli.connect import call
 from composia.cli.options import (
     as_json,
     asks_first,
+    at_most,
     item_options,
     names_of,
     node_options,
@@ -66,7 +67,7 @@ def backup(
     type=click.Choice(["success", "partial", "failed", "unproven"]),
     help="Only such as ended so.",
 )
-@click.option("--limit", default=50, show_default=True, help="At most so many.")
+@at_most(50)
 @as_json
 @click.pass_context
 def backups(ctx: click.Context, /, *, json_: bool, limit: int, **filters: str | None) -> None:
@@ -92,7 +93,9 @@ def backups(ctx: click.Context, /, *, json_: bool, limit: int, **filters: str | 
              tables.size(one.size), tables.size(one.added))
             for one in found
         ],
-        empty="No backups yet. `composia backup SERVICE` makes the first.",
+        empty=tables.NONE_SUCH
+        if any(filters.values())
+        else "No backups yet. `composia backup SERVICE` makes the first.",
     )  # fmt: skip
 
 

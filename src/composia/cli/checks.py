@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from composia.errors import ComposiaError, Invalid
+from composia.model.catalog import COMPOSE_FILES
 from composia.model.config import (
     AgentConfig,
     Config,
@@ -218,7 +219,8 @@ def _rustic_images(root: Path) -> Iterator[str]:
 
 
 def _image(folder: Path, meta: Meta, compose_service: str) -> Iterator[str]:
-    for name in meta.compose_files or ("docker-compose.yaml", "compose.yaml"):
+    usual = [name for name in COMPOSE_FILES if (folder / name).is_file()][:1]
+    for name in meta.compose_files or usual:
         file = folder / name
         found: Any = load(file.read_bytes(), str(file)).data if file.is_file() else None
         for key in ("services", compose_service, "image"):

@@ -14,8 +14,16 @@ if TYPE_CHECKING:
     from composia.client import Client
     from composia.model.notification import Notification
 
-#: The exit code when a test message did not arrive.
+#: The exit code when a test message did not arrive, or there is nowhere to send it.
 NOT_ARRIVED = 1
+
+
+def _event(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    from composia.model.notification import EventName
+
+    if value and value not in [*EventName]:
+        raise click.BadParameter(f"{value!r} is none of {', '.join(EventName)}")
+    return value
 
 
 @click.group(invoke_without_command=True)
@@ -25,7 +33,7 @@ NOT_ARRIVED = 1
     type=click.Choice(["open", "acknowledged", "settled"]),
     help="Only those; by default all that is not settled.",
 )
-@click.option("--event", help="Only of this event: backup_failed, node_offline, ...")
+@click.option("--event", callback=_event, help="Only of this: backup_failed, node_offline, ...")
 @click.option("--all", "all_", is_flag=True, help="Those that are settled too.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @as_json
@@ -98,7 +106,7 @@ def test(*, json_: bool) -> None:
             [[one.target, "yes" if one.ok else "failed", one.error or "-"] for one in tried],
             empty="No target is configured: name some under `controller.notifications.urls`.",
         )
-    if not all(one.ok for one in tried):
+    if not tried or not all(one.ok for one in tried):
         raise SystemExit(NOT_ARRIVED)
 
 

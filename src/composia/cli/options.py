@@ -33,6 +33,17 @@ def asks_first(command: Command) -> Command:
     return click.option("--yes", "-y", is_flag=True, help="Do not ask.")(command)
 
 
+def at_most(usual: int) -> Callable[[Command], Command]:
+    """--limit, of a list."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1),
+        default=usual,
+        show_default=True,
+        help="At most so many.",
+    )
+
+
 def service_argument(command: Command) -> Command:
     """SERVICE, completed."""
     return click.argument("service", shell_complete=names_of("services"))(command)

@@ -88,7 +88,7 @@ def init(*, json_: bool, wait: bool, dry_run: bool) -> None:
 
 @repo.command()
 @click.option("--read-data", is_flag=True, help="Read all data: finds damaged bytes, takes long.")
-@click.option("--parts", type=int, help="Read the next of so many parts of all data.")
+@click.option("--parts", type=click.IntRange(1), help="Read the next of so many parts of all data.")
 @waits
 def check(*, read_data: bool, parts: int | None, json_: bool, wait: bool, dry_run: bool) -> None:
     """Have rustic check the repository."""

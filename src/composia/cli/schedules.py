@@ -37,7 +37,9 @@ def schedules(*, json_: bool, **filters: str | None) -> None:
     tables.show_table(
         ("SCHEDULE", "WHEN", "NEXT", "LAST", "TASK", "REMARKS"),
         [_row(one) for one in found],
-        empty="Nothing happens by itself. `controller.backup.default_schedule` in config.yaml, or "
+        empty=tables.NONE_SUCH
+        if any(filters.values())
+        else "Nothing happens by itself. `controller.backup.default_schedule` in config.yaml, or "
         "`schedule` under `backup.data` of a service, says when.",
     )
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import click
 
+#: Where a list is empty because of what was asked for.
+NONE_SUCH = "None is like that. Without options all are listed."
+
 #: Colours of words that say how something is.
 COLOURS = {
     "running": "green", "succeeded": "green", "success": "green", "online": "green",

@@ -9,7 +9,7 @@ import click
 
 from composia.cli import tables, watch
 from composia.cli.connect import call
-from composia.cli.options import as_json, asks_first, names_of, sure, waits
+from composia.cli.options import as_json, asks_first, at_most, names_of, sure, waits
 from composia.cli.watch import hand_in
 from composia.cli.words import Nouns, Plural
 
@@ -30,7 +30,7 @@ TASK_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
     type=click.Choice(["pending", "running", "succeeded", "failed", "cancelled"]),
     help="Only such as are so.",
 )
-@click.option("--limit", default=20, show_default=True, help="At most so many.")
+@at_most(20)
 @as_json
 def tasks(*, json_: bool, limit: int, type_: str | None, **filters: str | None) -> None:
     """List the tasks, the newest first.
@@ -51,7 +51,9 @@ def tasks(*, json_: bool, limit: int, type_: str | None, **filters: str | None) 
              tables.took(one.started_at, one.finished_at))
             for one in found
         ],
-        empty="No tasks yet. `composia deploy SERVICE` makes the first.",
+        empty=tables.NONE_SUCH
+        if type_ or any(filters.values())
+        else "No tasks yet. `composia deploy SERVICE` makes the first.",
     )  # fmt: skip
 
 

@@ -125,12 +125,9 @@ class Runner:
     async def retry(self, task: str) -> Task:
         """The same task, one attempt more. Raises NotFound, or Conflict with the reason."""
         found = await self._found(task)
-        if "retry" not in found.actions:
-            raise Conflict(
-                f"task {task} is {found.status}: it cannot be retried",
-                hint="Only a task that has failed or was cancelled can be.",
-            )
         plan = await self._plan(task)
+        if "retry" not in found.actions:
+            raise _not_again(found, plan)
         if holder := await self._parts.store.readmit(task, plan):
             raise holder.conflict()
         attempt = await self._parts.store.attempt(task)
@@ -262,6 +259,23 @@ class Runner:
         if plan is None:
             raise NotFound(f"there is no task `{task}`")
         return plan
+
+
+def _not_again(task: Task, plan: Plan) -> Conflict:
+    if task.status not in (Status.FAILED, Status.CANCELLED):
+        return Conflict(
+            f"task {task.id} is {task.status}: it cannot be retried",
+            hint="Only a task that has failed or was cancelled can be.",
+        )
+    if not plan.may_retry:
+        return Conflict(
+            f"a task of type {task.type} is not tried again",
+            hint="Start it anew: then it is planned as things are now.",
+        )
+    return Conflict(
+        f"task {task.id} cannot be retried: another task has gone on from where it ended",
+        hint="Start it anew, if it is still wanted.",
+    )
 
 
 @DBOS.workflow(name="carry_out", max_recovery_attempts=None)

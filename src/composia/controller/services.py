@@ -11,6 +11,7 @@ from typing import Any
 
 from composia.errors import Invalid, Problem
 from composia.model.catalog import (
+    COMPOSE_FILES,
     META_FILE,
     Broken,
     CatalogView,
@@ -30,8 +31,6 @@ from composia.tools.git import Entry, Git
 from composia.tools.parsing import parse
 from composia.tools.yaml import MAX_BYTES, Document, Loc, load
 
-#: In the order in which they are looked for.
-COMPOSE_FILES = ("docker-compose.yaml", "compose.yaml", "docker-compose.yml", "compose.yml")
 _PLAIN = ("100644", "100755")
 
 

@@ -14,6 +14,8 @@ from composia.model.names import Misfit, did_you_mean
 from composia.model.service import ServiceRef
 
 META_FILE = "composia-meta.yaml"
+#: In the order in which they are looked for.
+COMPOSE_FILES = ("docker-compose.yaml", "compose.yaml", "docker-compose.yml", "compose.yml")
 
 
 class Service(BaseModel):

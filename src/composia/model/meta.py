@@ -230,7 +230,8 @@ class Meta(Noun):
     )
     compose_files: tuple[InsidePath, ...] = Field(
         (),
-        description="Default: `docker-compose.yaml`, or else `compose.yaml`.",
+        description="Default: the first of `docker-compose.yaml`, `compose.yaml`, "
+        "`docker-compose.yml` and `compose.yml` that is there.",
         examples=[["docker-compose.yaml"]],
     )
     enabled: bool = Field(True, description="Whether it is meant to run at all.")

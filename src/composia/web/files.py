@@ -17,7 +17,7 @@ from composia.controller.api.desk import ServiceName
 from composia.controller.api.views import broken_view
 from composia.errors import Invalid, NotFound, Problem, Stale
 from composia.model import compose
-from composia.model.catalog import META_FILE
+from composia.model.catalog import COMPOSE_FILES, META_FILE
 from composia.model.config import Scope
 from composia.model.shown import ServiceView
 from composia.tools import yaml
@@ -218,4 +218,4 @@ async def _faults(
         return error.problems
     known = view.services.get(service.name)
     own = known.ref.compose_files if known else ()
-    return compose.faults(document) if path in {*catalog.COMPOSE_FILES, *own} else ()
+    return compose.faults(document) if path in {*COMPOSE_FILES, *own} else ()

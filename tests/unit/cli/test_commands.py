@@ -188,6 +188,22 @@ def test_an_empty_list_names_the_next_step(composia: Composia, office: MemoryOff
     assert "composia deploy SERVICE" in composia("tasks").stdout
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("tasks", "--type", "prune"), ("tasks", "--service", "other"), ("backups", "--item", "none"),
+     ("schedules", "--service", "other", "--kind", "prune")],
+)  # fmt: skip
+def test_an_empty_list_of_a_kind_does_not_say_that_there_is_nothing(
+    composia: Composia, words: tuple[str, ...]
+) -> None:
+    assert composia(*words).stdout == "None is like that. Without options all are listed.\n"
+
+
+@pytest.mark.parametrize("command", ["tasks", "backups"])
+def test_a_list_of_nothing_is_a_wrong_command(composia: Composia, command: str) -> None:
+    assert composia(command, "--limit", "0").exit_code == 2
+
+
 def test_logs_of_a_service_come_from_its_only_node(composia: Composia) -> None:
     assert composia("logs", "my-app").stdout == "web-1  | ready\n"
 

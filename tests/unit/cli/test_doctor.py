@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from composia.cli import checks
 from composia.cli.checks import Level
+from composia.errors import NotFound
+from composia.model.catalog import COMPOSE_FILES
 from composia.model.config import Config, load_config
 from composia.tools.age import new_identity
+from composia.tools.docker import Docker
 from composia.tools.shell import LocalShell
 
 GOOD = """\
@@ -117,3 +121,28 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     bad = [check.name for check in checks.folders(config) if check.level is Level.FAIL]
     assert bad == ["controller.state_dir"]
+
+
+class _Engine:
+    """Docker, with no image."""
+
+    async def image_config(self, image: str) -> None:
+        raise NotFound(image)
+
+
+@pytest.mark.parametrize("name", COMPOSE_FILES)
+async def test_the_image_with_rustic_is_found_in_a_file_of_each_name(
+    tmp_path: Path, name: str
+) -> None:
+    _, config = a_config(tmp_path)
+    assert config.controller
+    folder = config.controller.repo_dir / "infra"
+    folder.mkdir(parents=True)
+    (folder / "composia-meta.yaml").write_text(
+        "name: infra\ninfra: {rustic: {compose_service: rustic, profile: default}}\n"
+    )
+    (folder / name).write_text("services: {rustic: {image: 'rustic:mine'}}\n")
+
+    check = await checks.rustic_image(config, cast("Docker", _Engine()))
+
+    assert check.hint == "docker pull rustic:mine"

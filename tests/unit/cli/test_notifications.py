@@ -39,7 +39,15 @@ def test_a_target_that_is_down_makes_the_test_fail(
 def test_without_a_target_the_next_step_is_named(composia: Composia, office: MemoryOffice) -> None:
     office.notifier.tried = []
 
-    assert "controller.notifications.urls" in composia("notifications", "test").output
+    found = composia("notifications", "test")
+
+    assert (found.exit_code, "controller.notifications.urls" in found.output) == (1, True)
+
+
+def test_an_event_that_there_is_not_is_a_wrong_command(composia: Composia) -> None:
+    assert composia("notifications", "--event", "backup_failed").exit_code == 0
+    found = composia("notifications", "--event", "backup_faild")
+    assert (found.exit_code, "backup_failed" in found.stderr) == (2, True)
 
 
 def test_one_is_acknowledged(composia: Composia, office: MemoryOffice) -> None:
