@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
@@ -53,8 +54,15 @@ def login(url: str | None) -> None:
     """
     given = click.get_current_context().find_root().obj
     address = connect.checked(url) if url else connect.address()
-    token = os.environ.get("COMPOSIA_TOKEN") or click.prompt("Access token", hide_input=True)
+    token = os.environ.get("COMPOSIA_TOKEN") or _asked()
     given |= {"url": address, "token": token}
     services = connect.call(lambda client: client.services())
     path = connect.keep(address, token)
     click.echo(f"{address} answers with {len(services)} services. Kept in {path}.")
+
+
+def _asked() -> str:
+    if not sys.stdin.isatty():
+        raise click.UsageError("no terminal to ask for the token: set COMPOSIA_TOKEN")
+    token: str = click.prompt("Access token", hide_input=True)
+    return token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ FAILED = 1
 USAGE = 2
 REFUSED = 3
 UNREACHABLE = 4
+
+_JSON = "composia.json"
 
 #: The controller's own hint is for those who write HTTP.
 WHO_YOU_ARE = (
@@ -44,6 +47,12 @@ def told_to_people() -> Iterator[None]:
         _end(error)
 
 
+def wants_json(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+    """Called with --json: an error is JSON then, too."""
+    ctx.find_root().meta[_JSON] = value or ctx.find_root().meta.get(_JSON, False)
+    return value
+
+
 def _end(error: Exception) -> NoReturn:
     from composia.client import Unreachable
     from composia.errors import ComposiaError, Failure, Unauthenticated
@@ -55,6 +64,8 @@ def _end(error: Exception) -> NoReturn:
         WHO_YOU_ARE if isinstance(error, Unauthenticated) else error.hint,
         [str(problem) for problem in error.problems if problem.msg not in error.message],
     )
+    if click.get_current_context().find_root().meta.get(_JSON):
+        click.echo(json.dumps({"error": error.as_told().model_dump(mode="json")}, indent=2))
     if isinstance(error, Unreachable):
         sys.exit(UNREACHABLE)
     sys.exit(FAILED if isinstance(error, Failure) else REFUSED)

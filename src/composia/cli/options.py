@@ -9,12 +9,16 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from composia.cli import exits
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def as_json(command: Command) -> Command:
     """--json, for programs."""
-    return click.option("--json", "json_", is_flag=True, help="Print JSON, for programs.")(command)
+    return click.option(
+        "--json", "json_", is_flag=True, callback=exits.wants_json, help="Print JSON, for programs."
+    )(command)
 
 
 def waits(command: Command) -> Command:

@@ -12,6 +12,7 @@ from composia.cli.connect import call
 from composia.cli.options import as_json, asks_first, at_most, names_of, sure, waits
 from composia.cli.watch import hand_in
 from composia.cli.words import Nouns, Plural
+from composia.errors import Conflict
 
 if TYPE_CHECKING:
     from composia.client import Client
@@ -206,7 +207,11 @@ async def _containers(
 async def _only_node(client: Client, service: str) -> str:
     instances = (await client.service(service)).instances
     nodes = [one.node for one in instances if one.containers]
-    if len(nodes) != 1:
-        where = f"runs on {', '.join(nodes)}: name one with --node" if nodes else "runs nowhere"
-        raise click.UsageError(f"{service} {where}")
+    if not nodes:
+        raise Conflict(
+            f"{service} has no containers whose logs could be shown",
+            hint=f"`composia deploy {service}` makes them.",
+        )
+    if len(nodes) > 1:
+        raise click.UsageError(f"{service} runs on {', '.join(nodes)}: name one with --node")
     return nodes[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from composia.cli import exits, tables
+from composia.cli import exits, planned, tables
 
 if TYPE_CHECKING:
     from composia.client import Client, Planned
@@ -43,7 +43,9 @@ def finish(answer: Task | Planned, *, json_: bool) -> None:
     if isinstance(answer, Planned):
         if not json_:
             click.echo(f"Would: {answer.title}")
-            tables.show_json(answer.plan)
+            for line in planned.told(answer.plan):
+                click.echo(f"  {line}")
+            only_shown()
         return
     if not json_:
         tell(answer)

@@ -76,6 +76,14 @@ def test_a_refusal_ends_with_three_and_the_next_step(composia: Composia) -> None
     assert (ended.exit_code, "Did you mean `my-app`?" in ended.stderr) == (3, True)
 
 
+def test_a_refusal_is_json_for_programs_too(composia: Composia) -> None:
+    ended = composia("deploy", "my-ap", "--json")
+    error = json.loads(ended.stdout)["error"]
+    assert (ended.exit_code, error["kind"]) == (3, "NotFound")
+    assert f"Error: {error['message']}" in ended.stderr
+    assert composia("deploy", "my-ap").stdout == ""
+
+
 def test_a_wrong_token_is_a_refusal(composia: Composia) -> None:
     ended = composia("services", token="wrong")  # it is wrong
     assert (ended.exit_code, "composia login" in ended.stderr) == (3, True)
@@ -137,7 +145,13 @@ def test_the_plan_of_a_move_is_no_error(composia: Composia, office: MemoryOffice
 
 def test_a_dry_run_does_nothing(composia: Composia, office: MemoryOffice) -> None:
     ended = composia("restore", "my-app", "--dry-run")
-    assert "Would: Restore uploads, database of my-app on main" in ended.stdout
+    assert ended.stdout == (
+        "Would: Restore uploads, database of my-app on main\n"
+        "  uploads: backup 01B1\n"
+        "  database: backup 01B2\n"
+        "  Warning: legacy was left as it is: it has no backup\n"
+        "Nothing was done. The same command without --dry-run does it.\n"
+    )
     assert office.store.admitted == {}
 
 
@@ -237,6 +251,16 @@ def test_a_terminal_obeys_nothing_that_a_container_says(
         ended = composia(*arguments)
         assert "\x1b" not in ended.stdout + ended.stderr
         assert "disk full" in ended.stdout + ended.stderr
+
+
+def test_logs_of_nothing_name_what_makes_them(composia: Composia) -> None:
+    ended = composia("logs", "other")
+    assert (ended.exit_code, "composia deploy other" in ended.stderr) == (3, True)
+
+
+def test_a_login_that_nobody_can_answer_says_what_to_set(composia: Composia) -> None:
+    ended = composia("login", token=None)
+    assert (ended.exit_code, "set COMPOSIA_TOKEN" in ended.stderr) == (2, True)
 
 
 def test_a_task_is_shown_with_what_can_be_done(composia: Composia) -> None:
