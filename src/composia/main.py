@@ -31,7 +31,12 @@ _config = click.option(
 @cli.command()
 @_config
 def controller(file: Path) -> None:
-    """Run the controller: the API, the catalog, and the tasks."""
+    """Run the controller: the API, the catalog, and the tasks.
+
+    \b
+    Example:
+      composia controller --config /etc/composia/config.yaml
+    """
     config = _read(file)
     _run(_controller(_section(config.controller, "controller", file), file))
 
@@ -39,7 +44,12 @@ def controller(file: Path) -> None:
 @cli.command()
 @_config
 def agent(file: Path) -> None:
-    """Run the agent of this node."""
+    """Run the agent of this node.
+
+    \b
+    Example:
+      composia agent --config /etc/composia/config.yaml
+    """
     config = _read(file)
     _run(_agent(_section(config.agent, "agent", file)))
 
@@ -47,7 +57,12 @@ def agent(file: Path) -> None:
 @cli.command()
 @_config
 def serve(file: Path) -> None:
-    """Run both in one process, for one machine."""
+    """Run both in one process, for one machine.
+
+    \b
+    Example:
+      composia serve --config /srv/composia/config.yaml
+    """
     config = _read(file)
     controlling = _section(config.controller, "controller", file)
     working = _section(config.agent, "agent", file)

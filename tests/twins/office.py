@@ -523,7 +523,10 @@ class MemoryCatalog:
     @property
     def status(self) -> CatalogStatus:
         return CatalogStatus(
-            state=self.state, revision=self.known.revision, uncommitted=self.uncommitted
+            state=self.state,
+            revision=self.known.revision,
+            pulled_at=NOW,
+            uncommitted=self.uncommitted,
         )
 
     async def pull(self) -> CatalogStatus:

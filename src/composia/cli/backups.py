@@ -107,7 +107,12 @@ def _status(backup: Backup) -> str:
 @click.argument("backup", shell_complete=names_of("backups"))
 @as_json
 def show(backup: str, *, json_: bool) -> None:
-    """Show a backup's record, with the snapshot's id for rustic."""
+    """Show a backup's record, with the snapshot's id for rustic.
+
+    \b
+    Example:
+      composia backups show ID
+    """
     found = call(lambda client: client.backup(backup))
     if json_:
         tables.show_json(found)
@@ -205,11 +210,19 @@ without_safety_copy = click.option(
     help="Do not save first what lies on a mount point and is replaced there.",
 )
 
+where_to = click.option(
+    "--to",
+    type=click.Choice(["in_place", "scratch"]),
+    default="in_place",
+    show_default=True,
+    help="In the place of the live data, or into a folder beside it.",
+)
+
 
 @backups.command("restore")
 @click.argument("backup", shell_complete=names_of("backups"))
 @click.option("--node", "-n", shell_complete=names_of("nodes"), help="Instead of its own.")
-@click.option("--to", type=click.Choice(["in_place", "scratch"]), default="in_place")
+@where_to
 @click.option("--path", help="Only this file or folder, as `backups files` names it.")
 @click.option("--from", "source", help="A copy off site, instead of the repository.")
 @without_safety_copy
@@ -291,7 +304,7 @@ def _utc(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
     is_flag=True,
     help="Where an item has no good backup: also one that was adopted, never proven.",
 )
-@click.option("--to", type=click.Choice(["in_place", "scratch"]), default="in_place")
+@where_to
 @click.option("--path", help="Only this file or folder, as `backups files` names it.")
 @click.option("--from", "source", help="A copy off site, instead of the repository.")
 @without_safety_copy

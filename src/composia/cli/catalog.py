@@ -6,6 +6,8 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +42,12 @@ def catalog() -> None:
 @catalog.command()
 @as_json
 def status(*, json_: bool) -> None:
-    """Show how the catalog stands to its remote."""
+    """Show how the catalog stands to its remote.
+
+    \b
+    Example:
+      composia catalog status
+    """
     _show(call(lambda client: client.catalog()), json_=json_)
 
 
@@ -48,7 +55,12 @@ def status(*, json_: bool) -> None:
 @as_json
 @click.pass_context
 def pull(context: click.Context, *, json_: bool) -> None:
-    """Look at the remote now, and not only every `pull_interval`."""
+    """Look at the remote now, and not only every `pull_interval`.
+
+    \b
+    Example:
+      composia catalog pull
+    """
     found = call(lambda client: client.pull_catalog())
     _show(found, json_=json_)
     if found["state"] != "fresh":
@@ -58,7 +70,12 @@ def pull(context: click.Context, *, json_: bool) -> None:
 @catalog.command()
 @as_json
 def files(*, json_: bool) -> None:
-    """List all files."""
+    """List all files.
+
+    \b
+    Example:
+      composia catalog files
+    """
     found = call(lambda client: client.catalog_files())
     if json_:
         tables.show_json(found)
@@ -69,7 +86,12 @@ def files(*, json_: bool) -> None:
 @catalog.command()
 @click.argument("path")
 def show(path: str) -> None:
-    """Print a file."""
+    """Print a file.
+
+    \b
+    Example:
+      composia catalog show my-app/composia-meta.yaml
+    """
     content, _ = call(lambda client: client.read_file(path))
     sys.stdout.buffer.write(content)
 
@@ -78,7 +100,13 @@ def show(path: str) -> None:
 @click.argument("path")
 @click.argument("source", type=click.Path(exists=True, allow_dash=True), default="-")
 def put(path: str, source: str) -> None:
-    """Commit a file's new content, from SOURCE or standard input."""
+    """Commit a file's new content, from SOURCE or standard input.
+
+    \b
+    Examples:
+      composia catalog put my-app/composia-meta.yaml < composia-meta.yaml
+      composia catalog put my-app/.env.age .env.age
+    """
     content = _content(source)
 
     async def write(client: Client) -> Committed:
@@ -105,6 +133,10 @@ def edit(path: str) -> None:
     """Open a file in $EDITOR, and commit what you saved.
 
     Refused when somebody else has changed the catalog meanwhile.
+
+    \b
+    Example:
+      composia catalog edit my-app/composia-meta.yaml
     """
     content, revision = call(lambda client: client.read_file(path))
     edited = click.edit(content.decode(), extension=".yaml")
@@ -229,8 +261,16 @@ def _show(found: Mapping[str, Any], *, json_: bool) -> None:
     if json_:
         tables.show_json(found)
         return
-    shown = [(name, str(value)) for name, value in found.items() if value not in (None, [], "")]
+    shown = [(name, _told(value)) for name, value in found.items() if value not in (None, [], "")]
     tables.show_fields(shown)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    with suppress(ValueError):
+        return tables.when(datetime.fromisoformat(str(value)))
+    return str(value)
 
 
 def _committed(made: Committed) -> None:

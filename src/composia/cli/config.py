@@ -13,7 +13,12 @@ from composia.cli.options import as_json
 
 @click.group()
 def config() -> None:
-    """Tell the controller about a changed config.yaml."""
+    """Tell the controller about a changed config.yaml.
+
+    \b
+    Example:
+      composia config reload
+    """
 
 
 @config.command()

@@ -100,8 +100,9 @@ def init(folder: Path, image: str) -> None:
     FOLDER must be empty or not there yet; nothing is ever overwritten.
 
     \b
-    composia init /srv/composia
-    composia init /srv/composia --image registry.example.com/rustic:0.11.4
+    Examples:
+      composia init /srv/composia
+      composia init /srv/composia --image registry.example.com/rustic:0.11.4
     """
     place = folder.resolve()
     password = secrets.token_urlsafe(24)

@@ -42,7 +42,12 @@ def nodes(*, json_: bool) -> None:
 
 @click.group(cls=Nouns)
 def node() -> None:
-    """Look at one node."""
+    """Look at one node.
+
+    \b
+    Example:
+      composia node show main
+    """
 
 
 @node.command()

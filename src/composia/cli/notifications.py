@@ -67,7 +67,12 @@ def notifications(
 @notifications.command("list")
 @as_json
 def list_(*, json_: bool) -> None:
-    """List what is open: the same as without a command."""
+    """List what is open: the same as without a command.
+
+    \b
+    Example:
+      composia notifications list
+    """
     _show(call(lambda client: _found(client, 50)), json_=json_)
 
 
@@ -96,7 +101,12 @@ def _show(found: list[Notification], *, json_: bool) -> None:
 @notifications.command()
 @as_json
 def test(*, json_: bool) -> None:
-    """Send a message to every target now, and say which arrived."""
+    """Send a message to every target now, and say which arrived.
+
+    \b
+    Example:
+      composia notifications test
+    """
     tried = call(lambda client: client.test_notifications())
     if json_:
         tables.show_json(tried)
@@ -114,7 +124,12 @@ def test(*, json_: bool) -> None:
 @click.argument("notification")
 @as_json
 def ack(notification: str, *, json_: bool) -> None:
-    """Acknowledge it: it is told no more, unless it happens anew. Its end is still told."""
+    """Acknowledge it: it is told no more, unless it happens anew. Its end is still told.
+
+    \b
+    Example:
+      composia notifications ack ID
+    """
     found = call(lambda client: client.acknowledge(notification))
     if json_:
         tables.show_json(found)

@@ -35,7 +35,12 @@ def repo() -> None:
 @repo.command()
 @as_json
 def status(*, json_: bool) -> None:
-    """Show the repository, as the records know it."""
+    """Show the repository, as the records know it.
+
+    \b
+    Example:
+      composia repo status
+    """
     found = call(lambda client: client.repository())
     if json_:
         tables.show_json(found)
@@ -82,7 +87,12 @@ def _last(time: datetime | None, succeeded: bool | None, well: str = "done") -> 
 @repo.command()
 @waits
 def init(*, json_: bool, wait: bool, dry_run: bool) -> None:
-    """Make the repository, where there was never one. The first backup does it too."""
+    """Make the repository, where there was never one. The first backup does it too.
+
+    \b
+    Example:
+      composia repo init
+    """
     hand_in(lambda client: client.ask("/repository/init", dry_run=dry_run), wait=wait, json_=json_)
 
 
@@ -91,7 +101,13 @@ def init(*, json_: bool, wait: bool, dry_run: bool) -> None:
 @click.option("--parts", type=click.IntRange(1), help="Read the next of so many parts of all data.")
 @waits
 def check(*, read_data: bool, parts: int | None, json_: bool, wait: bool, dry_run: bool) -> None:
-    """Have rustic check the repository."""
+    """Have rustic check the repository.
+
+    \b
+    Examples:
+      composia repo check
+      composia repo check --read-data
+    """
     body = {"read_data": read_data, "parts": parts}
     hand_in(
         lambda client: client.ask("/repository/check", body, dry_run=dry_run),

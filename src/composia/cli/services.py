@@ -90,7 +90,12 @@ def caddy_sync(
 
 @click.group(cls=Nouns)
 def service() -> None:
-    """Look at one service."""
+    """Look at one service.
+
+    \b
+    Example:
+      composia service show my-app
+    """
 
 
 @service.command()
@@ -124,7 +129,7 @@ def show(service: str, *, json_: bool) -> None:
             for instance in found.instances
             for one in instance.containers
         ],
-        empty=f"No containers. `composia deploy {found.name}` makes them.",
+        empty=_no_containers(found),
     )
     click.echo()
     tables.show_table(
@@ -136,6 +141,13 @@ def show(service: str, *, json_: bool) -> None:
         ],
         empty="No data items: nothing of this service is backed up.",
     )  # fmt: skip
+
+
+def _no_containers(service: ServiceView) -> str:
+    unseen = [one.node for one in service.instances if one.state == "unknown"]
+    if unseen:
+        return f"What runs is not known: nothing is heard of {', '.join(unseen)}."
+    return f"No containers. `composia deploy {service.name}` makes them."
 
 
 @click.command()

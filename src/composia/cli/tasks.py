@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from composia.model.task import Task
 
 #: A task's id; anything else that `logs` is given is a service.
-TASK_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+TASK_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}", re.IGNORECASE | re.ASCII)
+
+
+def _as_written(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    return value.upper()
+
+
+task_argument = click.argument("task", shell_complete=names_of("tasks"), callback=_as_written)
 
 
 @click.command(cls=Plural)
@@ -60,14 +67,26 @@ def tasks(*, json_: bool, limit: int, type_: str | None, **filters: str | None) 
 
 @click.group(cls=Nouns)
 def task() -> None:
-    """Look at one task, cancel it, or try it again."""
+    """Look at one task, cancel it, or try it again.
+
+    \b
+    Examples:
+      composia task show ID
+      composia task cancel ID
+      composia task retry ID
+    """
 
 
 @task.command()
-@click.argument("task", shell_complete=names_of("tasks"))
+@task_argument
 @as_json
 def show(task: str, *, json_: bool) -> None:
-    """Show a task with its steps."""
+    """Show a task with its steps.
+
+    \b
+    Example:
+      composia task show ID
+    """
     found = call(lambda client: client.task(task))
     if json_:
         tables.show_json(found)
@@ -86,28 +105,37 @@ def show(task: str, *, json_: bool) -> None:
 
 
 @task.command()
-@click.argument("task", shell_complete=names_of("tasks"))
+@task_argument
 @as_json
 @click.option("--wait/--no-wait", default=True, help="Wait until it has ended (the default).")
 def cancel(task: str, *, json_: bool, wait: bool) -> None:
     """Ask a task to end as soon as it is safe.
 
     Ends with 1, because a cancelled task has not done its work.
+
+    \b
+    Example:
+      composia task cancel ID
     """
     hand_in(lambda client: client.ask(f"/tasks/{task}/cancel"), wait=wait, json_=json_)
 
 
 @task.command()
-@click.argument("task", shell_complete=names_of("tasks"))
+@task_argument
 @as_json
 @click.option("--wait/--no-wait", default=True, help="Wait until it ends (the default).")
 def retry(task: str, *, json_: bool, wait: bool) -> None:
-    """Try a failed task again, from the step that failed."""
+    """Try a failed task again, from the step that failed.
+
+    \b
+    Example:
+      composia task retry ID
+    """
     hand_in(lambda client: client.ask(f"/tasks/{task}/retry"), wait=wait, json_=json_)
 
 
 @task.command()
-@click.argument("task", shell_complete=names_of("tasks"))
+@task_argument
 @asks_first
 @as_json
 def abandon(task: str, *, yes: bool, json_: bool) -> None:
@@ -115,6 +143,10 @@ def abandon(task: str, *, yes: bool, json_: bool) -> None:
 
     Where the undo of a move waits for its target (undo_stop_target), this is your word that nothing
     runs there any more: the service starts again on the source.
+
+    \b
+    Example:
+      composia task abandon ID
     """
     sure(
         "Is the node gone for good? What it still does is not known; the undo of a move starts the"
@@ -125,7 +157,7 @@ def abandon(task: str, *, yes: bool, json_: bool) -> None:
 
 
 @click.command()
-@click.argument("task", shell_complete=names_of("tasks"))
+@task_argument
 @click.option(
     "--data",
     type=click.Choice(["carry", "discard"]),
@@ -172,7 +204,7 @@ def logs(what: str, *, follow: bool, node: str | None, container: str | None, ta
     if not TASK_ID.fullmatch(what):
         call(lambda client: _containers(client, what, node, follow, container, tail))
         return
-    ended = call(lambda client: _task_log(client, what, follow=follow))
+    ended = call(lambda client: _task_log(client, what.upper(), follow=follow))
     if ended and ended.status in ("failed", "cancelled"):
         watch.tell(ended)
         click.get_current_context().exit(1)

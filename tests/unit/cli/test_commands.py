@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
+import composia.main  # noqa: F401  # adds the processes to the commands
 from composia.cli import COMMANDS, cli
 from composia.controller.worktree import CatalogState
 from composia.model.schedule import Overdue
@@ -352,6 +354,43 @@ def test_every_command_is_where_the_table_says_and_explains_itself(
 ) -> None:
     ended = composia(name, "--help")
     assert (ended.exit_code, ended.stdout.startswith("Usage:")) == (0, True)
+
+
+def _every(group: click.Group, *words: str) -> Iterator[tuple[str, ...]]:
+    with click.Context(group) as context:
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            yield (*words, name)
+            if isinstance(command, click.Group):
+                yield from _every(command, *words, name)
+
+
+@pytest.mark.parametrize("words", [*_every(cli)], ids=" ".join)
+def test_every_command_has_an_example(composia: Composia, words: tuple[str, ...]) -> None:
+    assert f"  composia {' '.join(words)}" in composia(*words, "--help").stdout
+
+
+def test_a_task_may_be_named_in_small_letters(composia: Composia) -> None:
+    task = json.loads(composia("backup", "my-app", "--no-wait", "--json").stdout)["id"]
+    shown = composia("task", "show", task.lower())
+    assert (shown.exit_code, task in shown.stdout) == (0, True)
+
+
+def test_where_nothing_is_heard_nothing_is_said_of_containers(
+    composia: Composia, office: MemoryOffice
+) -> None:
+    assert "composia deploy other" in composia("service", "show", "other").stdout
+    office.nodes.offline.add("main")
+    shown = composia("service", "show", "other").stdout
+    assert "nothing is heard of main" in shown
+    assert "composia deploy" not in shown
+
+
+def test_the_catalogs_state_is_told_in_words(composia: Composia, office: MemoryOffice) -> None:
+    office.catalog.uncommitted = ("a/b", "c")
+    shown = composia("catalog", "status").stdout
+    assert f"pulled_at    {NOW:%Y-%m-%d %H:%M:%SZ} (" in shown
+    assert "uncommitted  a/b\n             c\n" in shown
 
 
 def test_the_exit_codes_are_documented(composia: Composia) -> None:
