@@ -278,7 +278,7 @@ def _items(
     for place, name in enumerate(dict.fromkeys(chosen)):
         item = service.meta.item(name)
         if item is None:
-            wrong.unknown(("data_items", place), f"data item of {service.name}", name, known)
+            wrong.unknown_item(("data_items", place), service.name, name, known)
         elif item.backup is None:
             wrong.conflict(("data_items", place), f"data item {name} has no way to be saved",
                            "Give it a `backup` in its composia-meta.yaml.")  # fmt: skip

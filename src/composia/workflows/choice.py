@@ -244,7 +244,7 @@ def _object_to_none(
 ) -> None:
     known = [one.name for one in service.meta.data_protect.data]
     if item is not None and item not in known:
-        wrong.unknown(loc, f"data item of {service.name}", item, known)
+        wrong.unknown_item(loc, service.name, item, known)
         return
     then = f" at {at.isoformat()} or before" if at else ""
     adopted = any(_is_unproven(one, service.name) for one in found)

@@ -132,7 +132,7 @@ def _items(service: Service, request: MigrateRequest, wrong: Objections) -> tupl
         loc = ("data_items", place)
         if item is None:
             known = [one.name for one in meta.data_protect.data]
-            wrong.unknown(loc, f"data item of {service.name}", name, known)
+            wrong.unknown_item(loc, service.name, name, known)
         elif item.backup is None or item.restore is None:
             missing = "backup" if item.backup is None else "restore"
             wrong.invalid(

@@ -26,6 +26,11 @@ class Objections:
         problem = Problem(loc=loc, msg=f"there is no {what} `{name}`")
         self._found.append((NotFound, problem, did_you_mean(name, known)))
 
+    def unknown_item(self, loc: Place, service: str, name: str, known: Collection[str]) -> None:
+        """The request names a data item that the service has not."""
+        problem = Problem(loc=loc, msg=f"{service} has no data item `{name}`")
+        self._found.append((NotFound, problem, did_you_mean(name, known)))
+
     def conflict(self, loc: Place, message: str, hint: str | None = None) -> None:
         """The request is right, and cannot be carried out as things stand."""
         self._found.append((Conflict, Problem(loc=loc, msg=message), hint))

@@ -78,6 +78,12 @@ def test_a_refusal_ends_with_three_and_the_next_step(composia: Composia) -> None
     assert (ended.exit_code, "Did you mean `my-app`?" in ended.stderr) == (3, True)
 
 
+@pytest.mark.parametrize("verb", ["backup", "restore"])
+def test_an_unknown_data_item_is_told_as_one_would_say_it(composia: Composia, verb: str) -> None:
+    ended = composia(verb, "my-app", "--item", "upload", "--dry-run")
+    assert (ended.exit_code, "Error: my-app has no data item `upload`" in ended.stderr) == (3, True)
+
+
 def test_a_refusal_is_json_for_programs_too(composia: Composia) -> None:
     ended = composia("deploy", "my-ap", "--json")
     error = json.loads(ended.stdout)["error"]
