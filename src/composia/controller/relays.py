@@ -21,8 +21,8 @@ HELD = 60.0
 #: Seconds for it to answer when it is there: it may have to list a large repository.
 PROMPT = 120.0
 
-#: Calls at once of one node: rustic has ten, and a node four operations. No node takes the way of
-#: the others.
+#: Calls at once of one node: rustic has ten, and a node four operations. More of them wait; no node
+#: takes the way of the others.
 MANY = 48
 
 Call = ObjectCall | ForgetCall | WayCall
@@ -40,9 +40,8 @@ class Head:
 class Relay:
     """One of them."""
 
-    #: Who answers, and who asks.
+    #: Who answers.
     node: str
-    asking: str
     repository: RepositoryRef
     #: What is sent along, and what is answered.
     body: Pipe = field(default_factory=Pipe)
@@ -67,6 +66,7 @@ class Relays:
 
     def __init__(self, *, held: float = HELD) -> None:
         self._relays: dict[str, Relay] = {}
+        self._places: dict[str, asyncio.Semaphore] = {}
         self._held = held
 
     @asynccontextmanager
@@ -74,10 +74,35 @@ class Relays:
         self, node: KnownNode, repository: RepositoryRef, call: Call, asking: str
     ) -> AsyncIterator[Relay]:
         """A call on its way; leaving ends it. Raises NodeLost when the node stays away."""
-        channel = await self._connection(node)
-        if sum(one.asking == asking for one in self._relays.values()) >= MANY:
-            raise NodeLost("too many calls for the repository at once", hint="Wait a little.")
-        relay_id, relay = secrets.token_urlsafe(18), Relay(node.id, asking, repository)
+        async with self._place(asking):
+            channel = await self._connection(node)
+            async with self._begun(node, channel, repository, call) as relay:
+                yield relay
+
+    @asynccontextmanager
+    async def _place(self, asking: str) -> AsyncIterator[None]:
+        places = self._places.setdefault(asking, asyncio.Semaphore(MANY))
+        try:
+            async with asyncio.timeout(self._held):
+                await places.acquire()
+        except TimeoutError:
+            raise NodeLost(
+                "too many calls for the repository at once", hint="Wait a little."
+            ) from None
+        try:
+            yield
+        finally:
+            places.release()
+
+    @asynccontextmanager
+    async def _begun(
+        self,
+        node: KnownNode,
+        channel: Channel,
+        repository: RepositoryRef,
+        call: Call,
+    ) -> AsyncIterator[Relay]:
+        relay_id, relay = secrets.token_urlsafe(18), Relay(node.id, repository)
         self._relays[relay_id] = relay
         channel.send(Serve(relay=relay_id, repository=repository, call=call))
         watch = asyncio.create_task(_watched(relay, channel))

@@ -33,7 +33,7 @@ async def stack(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncExitStack
 
 
 async def test_one_nodes_calls_leave_room_for_others(stack: AsyncExitStack) -> None:
-    every, node = Relays(), main_node()
+    every, node = Relays(held=0.05), main_node()
     for _ in range(relays.MANY):
         await stack.enter_async_context(every.relayed(node, REPOSITORY, WayCall(), "bad"))
 
@@ -42,9 +42,25 @@ async def test_one_nodes_calls_leave_room_for_others(stack: AsyncExitStack) -> N
     assert await stack.enter_async_context(every.relayed(node, REPOSITORY, WayCall(), "good"))
 
 
+async def test_a_call_too_many_waits_until_another_has_ended(stack: AsyncExitStack) -> None:
+    every, node = Relays(), main_node()
+    for _ in range(relays.MANY - 1):
+        await stack.enter_async_context(every.relayed(node, REPOSITORY, WayCall(), "busy"))
+
+    async def one_more() -> None:
+        async with every.relayed(node, REPOSITORY, WayCall(), "busy"):
+            return
+
+    async with every.relayed(node, REPOSITORY, WayCall(), "busy"):
+        waiting = asyncio.create_task(one_more())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await asyncio.wait_for(waiting, 10)
+
+
 async def test_a_body_that_stands_still_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repository, "STILL", 0.01)
-    relay = Relay("main", "edge", REPOSITORY)
+    relay = Relay("main", REPOSITORY)
 
     async def receive() -> dict[str, Any]:
         return await asyncio.Event().wait()  # type: ignore[return-value]
