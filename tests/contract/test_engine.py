@@ -576,6 +576,16 @@ async def test_a_new_place_has_no_id_and_gets_one_once(place: Place) -> None:
     assert keys == [0]
 
 
+async def test_a_folder_that_is_missing_is_made_by_the_engine_as_for_any_service(
+    place: Place,
+) -> None:
+    assert await place.engine().repository_id() is None
+    shutil.rmtree(place.repo)
+    # How the image runs rustic is known by now: the first call is one that only reads.
+    assert await place.engine().repository_id() is None
+    assert place.repo.is_dir()
+
+
 async def test_a_place_with_other_things_in_it_is_not_taken_for_empty(place: Place) -> None:
     (place.repo / "keys").mkdir()
 

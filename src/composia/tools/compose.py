@@ -72,6 +72,8 @@ class ServiceMount(BaseModel):
     source: str | None
     target: str
     read_only: bool
+    #: Whether the engine makes the folder of a bind where it is missing; None: as compose does.
+    create_host_path: bool | None = None
 
 
 class ComposeService(BaseModel):
@@ -288,6 +290,7 @@ def _mount(mount: Mapping[str, Any]) -> ServiceMount:
         source=mount.get("source"),
         target=mount["target"],
         read_only=mount.get("read_only", False),
+        create_host_path=(mount.get("bind") or {}).get("create_host_path"),
     )
 
 

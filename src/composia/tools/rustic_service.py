@@ -278,8 +278,12 @@ def _override(
 
 def _again_read_only(mount: ServiceMount) -> Mapping[str, Any]:
     """The same mount once more: what is at the same target is changed by it."""
-    source = {"source": mount.source} if mount.source else {}
-    return {"type": mount.type, **source, "target": mount.target, "read_only": True}
+    again: dict[str, Any] = {"type": mount.type, "target": mount.target, "read_only": True}
+    if mount.source:
+        again["source"] = mount.source
+    if mount.create_host_path is not None:
+        again["bind"] = {"create_host_path": mount.create_host_path}
+    return again
 
 
 def _long_form(mount: Mount) -> Mapping[str, Any]:
