@@ -117,11 +117,12 @@ class App:
             ),
             f"{self.name}/app/write": WRITE,
             f"{self.name}/app/read": READ,
-            f"{self.name}/Caddyfile.fragment": FRAGMENT.format(host=self.host, port=self.port),
         }
 
     def deploy_with_site(self, **options: str) -> None:
         """The same with a site in front of it, and a name; `infra-caddy` is deployed already."""
+        fragment = FRAGMENT.format(host=self.host, port=self.port)
+        self.world.commit({f"{self.name}/Caddyfile.fragment": fragment})
         self.deploy(more=SITE.format(host=self.host), **options)
         self.world.ok(f"{self.path}/dns-update")
         until(lambda: self.serves("main"), "its site")
