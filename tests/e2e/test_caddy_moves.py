@@ -401,6 +401,7 @@ def test_names_follow_a_service_whose_source_dies_after_the_answer(
 
     task = caddys.start(f"{app.path}/migrate", wanted())
     moved, shown = set(addresses[1]), caddys.lab.dns.addresses
+    until(lambda: caddys.lab.pid("agent:main") is None, "the end of main's agent")
     until(lambda: shown(name) == moved, "the name, with main away", patience=30)
     until(lambda: "- edge " in app.meta, "the write-back")
     assert caddys.lab.pid("agent:main") is None
