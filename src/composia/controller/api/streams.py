@@ -19,6 +19,10 @@ from composia.operations.readings import Reading
 EVENT_STREAM = "text/event-stream"
 #: Seconds after which a stream asks again whether its caller may have it.
 AGAIN = 10.0
+#: Pieces that are read ahead of who is slow.
+AHEAD = 16
+#: Nothing has come.
+STILL = object()
 #: Bytes of a reading that is not piped through: a folder's listing, or numbers.
 WHOLE = 64 * 1024 * 1024
 #: What the OpenAPI document says of one event.
@@ -89,22 +93,45 @@ async def while_allowed(desk: Desk, source: AsyncIterator[bytes]) -> AsyncIterat
     """What comes, until its caller may not have it any more, whether anything comes or not."""
     clock = asyncio.get_running_loop().time
     asked = clock()
-    coming = asyncio.ensure_future(anext(source, None))
+    coming: asyncio.Queue[Any] = asyncio.Queue(AHEAD)
+    pumping = asyncio.create_task(_pump(source, coming))
     try:
         while True:
-            await asyncio.wait({coming}, timeout=max(asked + AGAIN - clock(), 0))
             if clock() >= asked + AGAIN:
                 if not await desk.is_still_allowed():
                     return
                 asked = clock()
-            if coming.done():
-                if (piece := coming.result()) is None:
-                    return
-                yield piece
-                coming = asyncio.ensure_future(anext(source, None))
+            try:
+                piece = coming.get_nowait()
+            except asyncio.QueueEmpty:
+                if (piece := await _next(coming, asked + AGAIN - clock())) is STILL:
+                    continue
+            if isinstance(piece, BaseException):
+                raise piece
+            if piece is None:
+                return
+            yield piece
     finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
+        pumping.cancel()
+        await asyncio.gather(pumping, return_exceptions=True)
+
+
+async def _pump(source: AsyncIterator[bytes], into: asyncio.Queue[Any]) -> None:
+    try:
+        async for piece in source:
+            await into.put(piece)
+        await into.put(None)
+    except Exception as error:
+        await into.put(error)
+
+
+async def _next(queue: asyncio.Queue[Any], patience: float) -> Any:
+    """What comes within so many seconds; STILL where nothing does."""
+    try:
+        async with asyncio.timeout(max(patience, 0)):
+            return await queue.get()
+    except TimeoutError:
+        return STILL
 
 
 def may_hear(caller: Caller, change: Event) -> bool:
