@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import crashes
+from tests.e2e.node import clean, lab_of, make_repository
 from tests.e2e.world import World
 from tests.lab import Lab
 
@@ -33,3 +34,13 @@ def world(lab: Lab) -> Iterator[World]:
     made.http.close()
     lab.clear_failures()
     lab.join_all()
+
+
+@pytest.fixture(scope="module")
+def node(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The lab's engine, with a repository and nothing else."""
+    found = lab_of(request)
+    clean(found)
+    make_repository(found)
+    yield found
+    clean(found)

@@ -15,7 +15,7 @@ from composia.strategies.files_tar_after_stop import FilesTarAfterStop
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.pgimport import PgImport
 from tests.e2e.disks import disk
-from tests.e2e.node import NodeService, clean, lab_of, make_repository
+from tests.e2e.node import NodeService
 from tests.e2e.test_imports_on_the_node import a_database, rows, sql
 from tests.e2e.trees import fill, look
 from tests.lab import Lab
@@ -37,14 +37,10 @@ BACK = FilesCopyBack(include=("media",))
 
 
 @pytest.fixture(scope="module")
-def node(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The lab's engine, with a repository and nothing else."""
-    found = lab_of(request)
-    clean(found)
-    make_repository(found)
-    yield found
-    clean(found)
-    shutil.rmtree(bound(found), ignore_errors=True)
+def node(node: Lab) -> Iterator[Lab]:
+    """Afterwards nothing is left of the folders that volumes bind, either."""
+    yield node
+    shutil.rmtree(bound(node), ignore_errors=True)
 
 
 def bound(node: Lab) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from composia.strategies.files_copy import FilesCopyBack
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.pgimport import PgImport
 from tests.e2e.disks import disk
-from tests.e2e.node import NodeService, clean, lab_of, make_repository
+from tests.e2e.node import NodeService
 from tests.lab import Lab
 
 SECRET = "planted-database-secret"
@@ -67,16 +66,6 @@ def _answers(service: NodeService, container: str) -> bool:
 
 def rows(service: NodeService) -> str:
     return sql(service, "SELECT string_agg(x, ',' ORDER BY x) FROM t", "app")
-
-
-@pytest.fixture(scope="module")
-def node(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The lab's engine."""
-    found = lab_of(request)
-    clean(found)
-    make_repository(found)
-    yield found
-    clean(found)
 
 
 def test_a_dump_replaces_the_data_and_can_be_imported_again(node: Lab) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from composia.operations.readings import ContainerLogs, ListSnapshot, Reading, R
 from composia.operations.restore import ExchangeBack
 from composia.strategies.base import Site, Wanted
 from composia.strategies.files_copy import FilesCopy, FilesCopyBack
-from tests.e2e.node import PROFILE, NodeService, clean, lab_of, make_repository, repository_folder
+from tests.e2e.node import PROFILE, NodeService, repository_folder
 from tests.e2e.trees import fill, look
 from tests.lab import Lab
 
@@ -39,16 +38,6 @@ volumes:
 SAVE = FilesCopy(include=("./data/uploads", "cache"), exclude=("./data/uploads/temp/deep",))
 BACK = FilesCopyBack(include=("./data/uploads", "cache"))
 FILES = FilesCopyBack(include=("./data/uploads",))
-
-
-@pytest.fixture(scope="module")
-def node(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The lab's engine, with a repository and nothing else."""
-    found = lab_of(request)
-    clean(found)
-    make_repository(found)
-    yield found
-    clean(found)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,21 +10,11 @@ from composia.errors import Damaged, Failure
 from composia.operations.verifying import BackupProven, VerifyDump
 from composia.strategies.base import Wanted
 from tests.e2e.disks import disk
-from tests.e2e.node import NodeService, clean, lab_of, make_repository
+from tests.e2e.node import NodeService
 from tests.e2e.test_imports_on_the_node import SAVE, a_database, rows, sql
 from tests.lab import Lab
 
 END = b"--\n-- PostgreSQL database cluster dump complete\n--\n"
-
-
-@pytest.fixture(scope="module")
-def node(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The lab's engine."""
-    found = lab_of(request)
-    clean(found)
-    make_repository(found)
-    yield found
-    clean(found)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from composia.errors import Conflict
 from composia.operations.restore import ExchangeBack
 from composia.strategies.files_copy import FilesCopy, FilesCopyBack
-from tests.e2e.node import NodeService, clean, lab_of, make_repository
+from tests.e2e.node import NodeService
 from tests.e2e.trees import fill, look
 from tests.lab import Lab
 
@@ -29,16 +28,6 @@ volumes:
 BOTH = ("./data/uploads", "cache")
 SAVE = FilesCopy(include=BOTH, exclude=("./data/uploads/temp",))
 BACK = FilesCopyBack(include=BOTH)
-
-
-@pytest.fixture(scope="module")
-def node(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The lab's engine, with a repository and nothing else."""
-    found = lab_of(request)
-    clean(found)
-    make_repository(found)
-    yield found
-    clean(found)
 
 
 def a_service(node: Lab, name: str) -> NodeService:
