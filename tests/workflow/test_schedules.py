@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,7 +117,6 @@ async def opens(question: Question) -> dict[str, Any]:
 
 async def saves(question: Question) -> dict[str, Any]:
     items: Any = question.operation.model_dump(mode="json")["items"]
-    snapshot = {"id": "5" * 64, "size": 1, "added": 1, "files": 1, "duration": 1.0}
     return {
         "items": [
             {
@@ -124,11 +124,17 @@ async def saves(question: Question) -> dict[str, Any]:
                 "backup_id": item["backup_id"],
                 "started_at": "2026-11-24T01:00:00Z",
                 "duration": 1.0,
-                "saved": {"snapshot": snapshot},
+                "saved": {"snapshot": snapshot_of(item["backup_id"])},
             }
             for item in items
         ]
     }
+
+
+def snapshot_of(backup_id: str) -> dict[str, Any]:
+    # No two backups have one snapshot, and one that is asked for again has the same.
+    of = hashlib.sha256(backup_id.encode()).hexdigest()
+    return {"id": of, "size": 1, "added": 1, "files": 1, "duration": 1.0}
 
 
 async def waits(question: Question) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import stat
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -20,8 +22,11 @@ from composia.operations.forwarded import Forward
 from composia.strategies.base import Site
 from composia.tools import durable
 from composia.tools.caddy import Caddy
+from composia.tools.exchange import Place
 
 FILE = "caddy.json"
+#: Bytes a fragment may have: many times what anybody writes by hand.
+LARGEST = 1024 * 1024
 
 
 class Placed(BaseModel):
@@ -80,9 +85,33 @@ def source(site: Site, ref: CaddyRef) -> bytes | None:
     if ref.source is None:
         return None
     try:
-        return (site.folder / ref.source).read_bytes()
-    except OSError as error:
+        return _read(Place(below=site.folder, path=site.folder / ref.source))
+    except FileNotFoundError as error:
         raise missing(ref.source, site) from error
+    except (OSError, Failure) as error:
+        raise unreadable(ref.source, site, str(error)) from error
+
+
+def _read(place: Place) -> bytes:
+    # Not waiting for a pipe that somebody has put there.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with place.parent() as folder:
+        opened = os.open(place.path.name, flags, dir_fd=folder)
+    with os.fdopen(opened, "rb") as file:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise Failure("it is no file")
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise Failure(f"it is too large, more than {LARGEST >> 10} KiB")
+    return content
+
+
+def unreadable(path: str, site: Site, why: str) -> Failure:
+    """The error of what stands where the meta file names a fragment and is none."""
+    return Failure(
+        f"./{path} of {site.service} cannot be read as a fragment for Caddy: {why}",
+        hint="Put a plain file there: links are not followed, for they may lead out of the folder.",
+    )
 
 
 def missing(path: str, site: Site) -> Failure:
