@@ -14,6 +14,7 @@ import pytest
 
 from composia.controller.catalog import Catalog, CatalogStatus
 from composia.errors import Conflict, Failure, Invalid, NotFound, Stale
+from composia.tools.age import encrypted, new_identity
 from composia.tools.git import Git
 from composia.tools.shell import LocalShell
 from tests.contract.git_world import COMPOSE, World, commit, git, names, service, write
@@ -93,6 +94,21 @@ async def test_a_writer_may_take_whatever_revision_there_is(alone: World) -> Non
     await catalog.write("app/one.txt", b"one", if_match="")
     revision = await catalog.write("app/two.txt", b"two", if_match="*")
     assert git(alone.root / "catalog", "rev-parse", "HEAD") == revision
+
+
+@pytest.mark.parametrize("content", [b"", b"PASSWORD=planted", b"age-encryption.org/v2\n"])
+async def test_what_is_to_be_encrypted_is_never_committed_in_plain(
+    alone: World, content: bytes
+) -> None:
+    catalog = await alone.catalog(remote=False)
+    with pytest.raises(Invalid, match="not committed") as told:
+        await catalog.write("app/.env.age", content, if_match="*")
+    assert "composia catalog encrypt app/.env" in str(told.value.hint)
+    assert catalog.view().revision == ""
+
+    sealed = encrypted(b"PASSWORD=planted", [new_identity()[1]])
+    await catalog.write("app/.env.age", sealed, if_match="*")
+    assert git(alone.root / "catalog", "show", "HEAD:app/.env.age") == sealed.decode().strip()
 
 
 async def test_a_write_leaves_other_edits_of_the_work_tree_alone(alone: World) -> None:

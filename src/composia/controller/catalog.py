@@ -18,8 +18,8 @@ from composia.controller.worktree import CatalogStatus, WorkTree
 from composia.errors import Failure, Invalid, NotFound
 from composia.model.catalog import META_FILE, CatalogView
 from composia.model.config import ControllerConfig
-from composia.tools.age import Identities
-from composia.tools.bundle import bundle
+from composia.tools.age import Identities, is_encrypted
+from composia.tools.bundle import ENCRYPTED, bundle
 from composia.tools.git import SUBMODULE, Commit, Entry, plain_file
 from composia.tools.paths import relative_path
 from composia.tools.shell import Shell
@@ -194,6 +194,7 @@ class Catalog:
         """
         name = _inside(path)
         _refuse_large(content)
+        _refuse_plain(name, content)
         return await self._tree.undisturbed(self._write(name, content, if_match, author, message))
 
     async def write_back(
@@ -317,6 +318,15 @@ def _inside(path: str) -> str:
 def _refuse_large(content: bytes) -> None:
     if len(content) > MAX_FILE:
         raise Invalid(f"a file of the catalog may have at most {MAX_FILE // 1024 // 1024} MiB")
+
+
+def _refuse_plain(name: str, content: bytes) -> None:
+    # What Git has once, it has for ever, and its remote too.
+    if name.endswith(ENCRYPTED) and not is_encrypted(content):
+        raise Invalid(
+            f"{name} is to be encrypted, and this is plain text: it was not committed",
+            hint=f"Encrypt it first: composia catalog encrypt {name.removesuffix(ENCRYPTED)}",
+        )
 
 
 def _shas(entries: list[Entry]) -> list[str]:

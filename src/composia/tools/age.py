@@ -10,6 +10,8 @@ from pyrage import DecryptError, IdentityError, RecipientError, decrypt, encrypt
 
 #: What pyrage says when a file was encrypted for others.
 _NOT_OURS = "No matching keys found"
+#: How an encrypted file begins, binary and armoured (age-encryption.org/v1, and its armor).
+_BEGINNINGS = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ class Identities:
                     "it was encrypted for none of the identities of controller.secrets"
                 ) from None
             raise ValueError(f"it is no age file, or not whole ({reason})") from None
+
+
+def is_encrypted(content: bytes) -> bool:
+    """Whether it looks like an age file. Whether it opens, only an identity can tell."""
+    return content.lstrip().startswith(_BEGINNINGS)
 
 
 def encrypted(content: bytes, recipients: Iterable[str]) -> bytes:

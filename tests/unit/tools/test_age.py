@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composia.tools.age import Identities, encrypted, new_identity
+from composia.tools.age import Identities, encrypted, is_encrypted, new_identity
 
 KEY, RECIPIENT = new_identity()
 IDENTITIES = Identities.parse(KEY)
@@ -27,6 +27,11 @@ def test_a_file_as_age_keygen_writes_it_has_its_identities() -> None:
     assert found.recipients == (RECIPIENT, recipient)
     for one in found.recipients:
         assert found.decrypted(encrypted(PLAIN, [one])) == PLAIN
+
+
+def test_what_is_encrypted_is_known_by_how_it_begins() -> None:
+    assert all(map(is_encrypted, (BINARY, ARMOURED, b"\n" + ARMOURED)))
+    assert not any(map(is_encrypted, (b"", PLAIN, b"age", PLAIN + ARMOURED)))
 
 
 def test_an_identity_is_not_shown() -> None:
