@@ -58,6 +58,8 @@ class Outlook(BaseModel):
     #: Containers that mount it, as far as is known now.
     stops: tuple[str, ...]
     remarks: tuple[str, ...]
+    #: Whether what cannot be exchanged at once is saved first.
+    saves_first: bool
     kept_hours: float = KEPT.total_seconds() / 3600
     scratch_days: int = SCRATCH_KEPT.days
 
@@ -124,6 +126,7 @@ def outlook(plan: RestorePlan, nodes: Mapping[str, NodeState | None]) -> Outlook
         stays=stays if in_place else (),
         stops=_users(plan, replaces, nodes.get(plan.node)),
         remarks=plan.remarks,
+        saves_first=plan.before is not None,
     )
 
 

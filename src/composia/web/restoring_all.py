@@ -36,6 +36,7 @@ class Choice(BaseModel):
     source: Name | None = Field(default=None, alias="from")
     to: To = "in_place"
     unproven: bool = False
+    without_safety_copy: bool = False
     data_items: tuple[Name, ...] = ()
     backup_ids: tuple[str, ...] = ()
 
@@ -151,5 +152,6 @@ def _plan(
         source=wanted.source,
         backup_ids=tuple(one.id for one in chosen),
         to=wanted.to,
+        without_safety_copy=wanted.without_safety_copy,
     )
     return plan_restore(known, service.name, request, records)

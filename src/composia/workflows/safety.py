@@ -21,7 +21,8 @@ STEP = "save_before"
 #: The strategies that save files of a stopped service.
 COLD = get_args(FilesTarAfterStop.model_fields["strategy"].annotation)
 HINT = (
-    "Nothing was replaced. `--without-safety-copy` restores without saving first what is there now."
+    "Nothing was replaced. `--without-safety-copy`, or its box in the pages, restores without"
+    " saving first what is there now."
 )
 
 

@@ -112,6 +112,29 @@ async def test_what_was_chosen_is_what_is_done(
     assert plan.repository.copy_name == copy
 
 
+BOX = "Without a safety copy"
+
+
+async def test_the_safety_copy_can_be_left_out_where_there_would_be_one(
+    admin: Visitor, office: MemoryOffice
+) -> None:
+    assert BOX in await words(admin, DIALOG)
+    assert BOX not in await words(admin, f"{DIALOG}/plan?to=scratch")
+    assert BOX not in await words(admin, f"{DIALOG}/plan?from=s3")
+
+    await admin.press(DIALOG)
+    assert newest(office).before is not None
+    await admin.press(DIALOG, without_safety_copy="true")
+    assert newest(office).before is None
+
+
+async def test_a_box_that_was_ticked_stays_so(admin: Visitor) -> None:
+    ticked = 'name="without_safety_copy" value="true" checked'
+
+    assert ticked not in (await admin.get(f"{DIALOG}/plan")).text
+    assert ticked in (await admin.get(f"{DIALOG}/plan?without_safety_copy=true")).text
+
+
 async def test_a_choice_that_nobody_offered_is_refused(
     admin: Visitor, office: MemoryOffice
 ) -> None:

@@ -96,6 +96,16 @@ async def test_unproven_ones_are_taken_where_that_is_asked_for(
     assert "is unproven" in await words(admin, f"{every}&unproven=true")
 
 
+async def test_the_safety_copy_can_be_left_out(admin: Visitor, office: MemoryOffice) -> None:
+    every = f"{HERE}/plan?node=main&data_items=uploads"
+    ticked = 'name="without_safety_copy" value="true" checked'
+
+    assert ticked not in (await admin.get(every)).text
+    assert ticked in (await admin.get(f"{every}&without_safety_copy=true")).text
+    await admin.press(HERE, **BOTH, without_safety_copy="true")
+    assert newest(office).before is None
+
+
 async def test_a_copy_and_another_node_can_be_chosen(admin: Visitor) -> None:
     elsewhere = await words(admin, f"{HERE}/plan?node=edge&data_items=uploads&to=scratch")
     copy = await words(admin, f"{HERE}/plan?node=main&data_items=uploads&from=s3")
