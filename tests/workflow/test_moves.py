@@ -225,6 +225,40 @@ async def test_a_target_that_cannot_be_cleared_was_never_started(moving: Office)
     assert await moving.store.epoch("my-app") == before + 2
 
 
+def undone_since(moving: Office, before: int) -> list[str]:
+    return [one for one in moving.nodes.done[before:] if one.startswith("main: undo_source")]
+
+
+async def test_what_is_undone_twice_in_one_attempt_is_really_undone_twice(moving: Office) -> None:
+    moving.nodes.on("5_start_on_target", fails)
+    moving.nodes.on("undo_source", fails)
+    task = await moving.ended((await moving.submit(plan())).id)
+    moving.nodes.on("undo_source", ends)
+    before = len(moving.nodes.done)
+    await moving.runner.retry(task.id)
+    ended = await moving.ended(task.id)
+    assert ended.status is Status.FAILED
+    assert undone_since(moving, before) == ["main: undo_source", "main: undo_source_2"]
+
+
+async def test_an_undo_after_one_that_was_often_interrupted_is_done(moving: Office) -> None:
+    left = [1, 2, 3]
+
+    async def interrupted(question: Question) -> dict[str, Any]:
+        if left:
+            raise Interrupted(f"the agent was restarted, time {left.pop()}")
+        return {}
+
+    moving.nodes.on("5_start_on_target", fails)
+    moving.nodes.on("undo_source", interrupted)
+    task = await moving.ended((await moving.submit(plan())).id)
+    assert undone_since(moving, 0) == ["main: undo_source"] * 4
+    before = len(moving.nodes.done)
+    await moving.runner.retry(task.id)
+    await moving.ended(task.id)
+    assert undone_since(moving, before) == ["main: undo_source"]
+
+
 async def waits_in(moving: Office, task: str, step: str) -> bool:
     found = await moving.task(task)
     at_work = any(one.name == step and not one.status.ended for one in found.steps)

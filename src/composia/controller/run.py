@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -88,11 +89,13 @@ class TaskRun:
         self._reserve = reserve
         self._cancelled = False
         self._questions: set[_Asking] = set()
-        #: Steps, by name and node, that are not worth their end any more.
-        self._unwanted: set[tuple[str, str]] = set()
-        #: What is asked of nodes that work with one another, by step and node.
-        self._pairs: dict[str, Mapping[str, asyncio.Future[Any]]] = {}
+        #: Steps that are not worth their end any more.
+        self._unwanted: set[Place] = set()
+        #: What is asked at the same time of nodes that work with one another, by each step.
+        self._pairs: dict[Place, Mapping[Place, asyncio.Future[Any]]] = {}
         self._waiting: dict[Place, Waiting] = {}
+        #: How often a step was named in this attempt, by name and node.
+        self._named: Counter[tuple[str, str]] = Counter()
 
     @property
     def task(self) -> str:
@@ -126,19 +129,20 @@ class TaskRun:
         patience: float | None = None,
     ) -> Result:
         """Ask a node; see `Run.on`."""
-        place = self._reserve(step)
-        return await self._on(node, step, operation, place, insist=insist, patience=patience)
+        place, checkpoint = self._placed(step, node)
+        return await self._on(place, operation, checkpoint, insist=insist, patience=patience)
 
     async def on_both(self, step: str, operations: Mapping[str, Operation[Any]]) -> dict[str, Any]:
         """Ask nodes that work with one another; see `Run.on_both`."""
-        places = {node: self._reserve(step) for node in operations}
+        places = {node: self._placed(step, node) for node in operations}
         asking = {
-            node: asyncio.ensure_future(self._on(node, step, operation, places[node]))
-            for node, operation in operations.items()
+            place: asyncio.ensure_future(self._on(place, operations[node], checkpoint))
+            for node, (place, checkpoint) in places.items()
         }
-        self._pairs[step] = asking
+        for place in asking:
+            self._pairs[place] = asking
         try:
-            answers = await self._together(step, asking)
+            answers = await self._together(asking)
         finally:
             # A controller that stops leaves nothing running behind it.
             for one in asking.values():
@@ -148,15 +152,15 @@ class TaskRun:
         # Who was cancelled for the other's sake has nothing to tell.
         for error in sorted(errors, key=lambda error: isinstance(error, Cancelled)):
             raise error
-        return dict(zip(asking, answers, strict=True))
+        return dict(zip(operations, answers, strict=True))
 
-    async def _together(self, step: str, asking: Mapping[str, asyncio.Future[Any]]) -> list[Any]:
+    async def _together(self, asking: Mapping[Place, asyncio.Future[Any]]) -> list[Any]:
         """What each of them ended with; the first that fails has the others cancelled."""
         _, others = await asyncio.wait(asking.values(), return_when=asyncio.FIRST_EXCEPTION)
         if others:
-            self._unwanted |= {(step, node) for node, one in asking.items() if one in others}
+            self._unwanted |= {place for place, one in asking.items() if one in others}
             for question in self._questions:
-                if (question.step, question.node) in self._unwanted:
+                if question.place in self._unwanted:
                     question.cancelled.set()
         return await asyncio.gather(*asking.values(), return_exceptions=True)
 
@@ -168,58 +172,66 @@ class TaskRun:
         patience: Mapping[str, float] | None = None,
     ) -> Mapping[str, Result | ComposiaError]:
         """Ask several nodes side by side; see `Run.on_each`."""
-        places = {node: self._reserve(step) for node in operations}
+        places = {node: self._placed(step, node) for node in operations}
         answers = await asyncio.gather(
             *(
-                self._caught(node, step, operation, places[node], (patience or {}).get(node))
-                for node, operation in operations.items()
+                self._caught(place, operations[node], checkpoint, (patience or {}).get(node))
+                for node, (place, checkpoint) in places.items()
             )
         )
         return dict(zip(operations, answers, strict=True))
 
     async def control(self, step: str, action: str, **arguments: Any) -> Any:
         """Ask the controller itself; see `Run.control`."""
-        place = Place(task=self._task, attempt=self.attempt, name=step)
+        place, checkpoint = self._placed(step)
         work = partial(self._controlled, place, getattr(self._parts.control, action), arguments)
-        return _opened(await self._done(place, self._reserve(step), work))
+        return _opened(await self._done(place, checkpoint, work))
 
     def log(self, line: str) -> None:
         """Add a line to the task's log."""
         self._parts.logs.write(self._task, line)
 
+    def _placed(self, step: str, node: str = "") -> tuple[Place, Checkpoint]:
+        """The next place of that name. One that was there before is not answered once more.
+
+        In the order of the calls, which is the same when they are made again after a crash.
+        """
+        self._named[step, node] += 1
+        often = self._named[step, node]
+        name = step if often == 1 else f"{step}_{often}"
+        place = Place(task=self._task, attempt=self.attempt, name=name, node=node)
+        return place, self._reserve(step)
+
     async def _caught(
         self,
-        node: str,
-        step: str,
+        place: Place,
         operation: Operation[Result],
         checkpoint: Checkpoint,
         patience: float | None,
     ) -> Result | ComposiaError:
         try:
-            return await self._on(node, step, operation, checkpoint, patience=patience)
+            return await self._on(place, operation, checkpoint, patience=patience)
         except ComposiaError as error:
             return error
 
     async def _on(
         self,
-        node: str,
-        step: str,
+        place: Place,
         operation: Operation[Result],
         checkpoint: Checkpoint,
         *,
         insist: bool = False,
         patience: float | None = None,
     ) -> Result:
-        place = Place(task=self._task, attempt=self.attempt, name=step, node=node)
         work = partial(self._asked, place, operation, insist=insist, patience=patience)
         answer = await self._done(place, checkpoint, work)
         if key := answer.get("key"):
-            self._parts.nodes.acknowledge(node, key)
+            self._parts.nodes.acknowledge(place.node, key)
         try:
             return operation.result.model_validate(_opened(answer))  # type: ignore[return-value]  # of the operation
         except ValidationError as error:
             raise Failure(
-                f"node {node} answered {step} in a way that is not understood",
+                f"node {place.node} answered {place.name} in a way that is not understood",
                 hint="Agent and controller may be of different versions.",
             ) from error
 
@@ -286,7 +298,7 @@ class TaskRun:
             begun = again
 
     def _is_unwanted(self, place: Place, *, insist: bool) -> bool:
-        return not insist and (self._cancelled or (place.name, place.node) in self._unwanted)
+        return not insist and (self._cancelled or place in self._unwanted)
 
     async def _answer(self, question: _Asking) -> Outcome:
         place = question.place
@@ -314,8 +326,8 @@ class TaskRun:
 
     def _is_left_alone(self, place: Place) -> bool:
         """Whether one that it was to work with has done its part, and will not come again."""
-        pair = self._pairs.get(place.name, {})
-        return any(one.done() for node, one in pair.items() if node != place.node)
+        pair = self._pairs.get(place, {})
+        return any(one.done() for other, one in pair.items() if other != place)
 
     async def _wait(self, place: Place, waiting: Waiting | None) -> None:
         if waiting is None and place not in self._waiting:
