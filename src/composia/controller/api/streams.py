@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from composia.controller.api.desk import Desk
 from composia.controller.api.office import Event, Office
 from composia.controller.auth import Caller
-from composia.errors import Conflict, Failure
+from composia.errors import Conflict, Denied, Failure
 from composia.operations.readings import Reading
 
 EVENT_STREAM = "text/event-stream"
@@ -90,7 +90,7 @@ async def _piped(
 
 
 async def while_allowed(desk: Desk, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """What comes, until its caller may not have it any more, whether anything comes or not."""
+    """What comes. Raises Denied once its caller may not have it any more, come what may."""
     clock = asyncio.get_running_loop().time
     asked = clock()
     coming: asyncio.Queue[Any] = asyncio.Queue(AHEAD)
@@ -99,7 +99,7 @@ async def while_allowed(desk: Desk, source: AsyncIterator[bytes]) -> AsyncIterat
         while True:
             if clock() >= asked + AGAIN:
                 if not await desk.is_still_allowed():
-                    return
+                    raise Denied("the token was taken back, or changed, meanwhile")
                 asked = clock()
             try:
                 piece = coming.get_nowait()
@@ -149,5 +149,11 @@ def event(kind: str, data: Any) -> bytes:
 def events(desk: Desk, source: AsyncIterator[bytes]) -> StreamingResponse:
     """A stream of events that no proxy keeps back, for as long as the caller may have it."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    allowed = while_allowed(desk, source)
-    return StreamingResponse(allowed, media_type=EVENT_STREAM, headers=headers)
+    return StreamingResponse(_told(desk, source), media_type=EVENT_STREAM, headers=headers)
+
+
+async def _told(desk: Desk, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    # Events have no end that one would miss; half a file must not look like a whole one.
+    with suppress(Denied):
+        async for one in while_allowed(desk, source):
+            yield one

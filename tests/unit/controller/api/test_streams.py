@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from composia.controller.api import streams
+from composia.errors import Denied
 
 
 class Caller:
@@ -40,6 +41,23 @@ async def test_a_revoked_token_loses_its_streams(
     async def listens() -> None:
         nonlocal heard
         async for _ in streams.while_allowed(caller, source()):  # type: ignore[arg-type,operator]
+            heard += 1
+            caller.allowed = False
+
+    # No end as of what is whole: half a download is none.
+    with pytest.raises(Denied):
+        await asyncio.wait_for(listens(), 10)
+
+    assert heard >= 1
+
+
+async def test_events_of_a_revoked_token_end_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "AGAIN", 0.01)
+    caller, heard = Caller(), 0
+
+    async def listens() -> None:
+        nonlocal heard
+        async for _ in streams.events(caller, endless()).body_iterator:  # type: ignore[arg-type]
             heard += 1
             caller.allowed = False
 
