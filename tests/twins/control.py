@@ -24,6 +24,7 @@ class MemoryControl:
         self.copies: dict[str, dict[str, Any]] = {}
         self.verified: dict[str, tuple[str, bool | None]] = {}
         self.read_part: ReadPart | None = None
+        self.stamps = 0
         self.time = "2026-01-02T03:04:05.000000Z"
 
     async def record_backups(
@@ -43,6 +44,16 @@ class MemoryControl:
     async def known_snapshots(self) -> dict[str, str]:
         """See `Control`."""
         return {one.id: one.snapshot_id for one in self.backups.values() if one.snapshot_id}
+
+    async def saved_by(self, task: str) -> list[str]:
+        """See `Control`."""
+        of = (one.snapshot_id for one in self.backups.values() if one.task_id == task)
+        return sorted(filter(None, of))
+
+    async def new_stamp(self) -> str:
+        """See `Control`."""
+        self.stamps += 1
+        return f"{self.stamps:010}"
 
     async def backup_states(self) -> dict[str, str]:
         """See `Control`."""

@@ -47,12 +47,13 @@ class Office:
         self.events = Events()
         self.logs = Logs(self.folder / "logs")
         names, catalog = Names({}, self.store), MemoryCatalog(CatalogView())
+        ids = Ids(await self.store.newest_id())
         control = StoreControl(
-            self.store, self.events, lambda: names, catalog, self.folder, self.nodes.online
+            self.store, self.events, lambda: names, catalog, self.folder, self.nodes.online, ids
         )
         parts = Parts(self.store, self.nodes, control, self.logs, self.events)
         self.runner = Runner(parts, self.folder)
-        self.admit = Admit(parts, Ids(await self.store.newest_task()), self.runner.start)
+        self.admit = Admit(parts, ids, self.runner.start)
         await self.runner.open()
 
     async def stop(self) -> None:

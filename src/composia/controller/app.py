@@ -66,7 +66,7 @@ class Controller:
         self.wires = Wires()
         self.trail = Trail(store)
         control = StoreControl(
-            store, self.events, self._names, self.catalog, config.state_dir, self.nodes.online
+            store, self.events, self._names, self.catalog, config.state_dir, self.nodes.online, ids
         )
         parts = Parts(store, self.nodes, control, self.logs, self.events)
         self.runner = Runner(parts, config.state_dir)
@@ -119,7 +119,7 @@ async def opened(
         stack.enter_context(_alone(config.state_dir))
         store = await open_store(config.state_dir)
         stack.push_async_callback(store.aclose)
-        ids = Ids(await store.newest_task())
+        ids = Ids(await store.newest_id())
         controller = Controller(config, store, ids, config_file)
         stack.callback(controller.logs.close)
         await controller.catalog.open()

@@ -14,7 +14,7 @@ from composia.controller.manifests import drop_manifests
 from composia.controller.saved import believed, refusals
 from composia.controller.store.moves import ANSWERED, BEGUN
 from composia.controller.store.store import Store
-from composia.controller.store.times import now
+from composia.controller.store.times import STAMP, Ids, now
 from composia.errors import Conflict, Failure
 from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
@@ -48,8 +48,10 @@ class StoreControl:
         catalog: Writable,
         state_dir: Path,
         online: Callable[[str], bool],
+        ids: Ids,
     ) -> None:
         self._store = store
+        self._ids = ids
         self._state_dir = state_dir
         self._events = events
         self._names = names
@@ -84,6 +86,15 @@ class StoreControl:
         """The snapshot of every record that has one, by the record's id."""
         records = await self._store.backups()
         return {record.id: record.snapshot_id for record in records if record.snapshot_id}
+
+    async def saved_by(self, task: str) -> list[str]:
+        """The snapshots of the records of a task, of all its attempts."""
+        records = [one for one in await self._store.backups() if one.task_id == task]
+        return sorted(record.snapshot_id for record in records if record.snapshot_id)
+
+    async def new_stamp(self) -> str:
+        """How ids begin that come after all there are."""
+        return self._ids.next()[:STAMP]
 
     async def backup_states(self) -> dict[str, str]:
         """A digest of what retention depends on; see `Control.backup_states`."""

@@ -15,7 +15,7 @@ from composia.strategies import dump
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.tools.rustic import SnapshotInfo
-from composia.workflows.backup import KIND, LIVE, TAKEN_LIVE, backup_id
+from composia.workflows.backup import KIND, LIVE, RECORD, TAKEN_LIVE, backup_id
 from composia.workflows.comparing import Compared, compare
 from composia.workflows.known import Known
 from composia.workflows.plan import Hold, Run
@@ -27,6 +27,7 @@ CHUNK = 500
 #: How many strangers a result describes.
 DESCRIBED = 100
 TASK = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+BACKUP = re.compile(r"[0-9A-HJKMNP-TV-Z]{10}[0-9A-V]{16}")
 REMARK = "found in the repository without a record: unproven, for it may not be whole"
 
 
@@ -141,7 +142,7 @@ def adopted(
     known = items.get(f"{service}/{item}")
     live = LIVE in snapshot.tags
     return Backup(
-        id=_id(snapshot, task, item, node, taken),
+        id=_id(snapshot, tags.get(RECORD, ""), task, item, node, taken),
         service=service,
         data_item=item,
         node=node,
@@ -167,12 +168,17 @@ def _kind(tag: str | None) -> BackupKind:
 
 
 def _id(
-    snapshot: SnapshotInfo, task: str | None, item: str, node: str, taken: Iterable[str]
+    snapshot: SnapshotInfo,
+    record: str,
+    task: str | None,
+    item: str,
+    node: str,
+    taken: Iterable[str],
 ) -> str:
     """The id that its record had: what was kept beside it is found again under that."""
-    wanted = backup_id(task, item, node) if task else ""
-    if wanted and wanted not in taken:
-        return wanted
+    had = record if BACKUP.fullmatch(record) else backup_id(task, item, node) if task else ""
+    if had and had not in taken:
+        return had
     return backup_id(_stamp(snapshot), item, snapshot.id)
 
 

@@ -27,6 +27,7 @@ from composia.workflows.sides import errors_of, names
 
 #: On a snapshot, as `name=value`: its record's kind, and that of a copy that is not whole.
 KIND = "kind"
+RECORD = "record"
 LIVE = "taken=live"
 #: An error quotes so many paths; the record's warnings have them all.
 QUOTED = 5
@@ -56,6 +57,10 @@ class BackupRequest(BaseModel):
     nodes: tuple[Name, ...] | None = Field(
         default=None, min_length=1, description="Ids of nodes; by default the service's nodes."
     )
+
+
+#: The ids of the records to be made, by node and item.
+Ids = Mapping[tuple[str, str], str]
 
 
 class NamedItem(BaseModel):
@@ -120,10 +125,11 @@ class BackupPlan(Plan):
 
         `number`: how many times this task has done so, for the names of its steps.
         """
-        spared = await self._earlier(run, number)
-        saved = await run.on_each(_numbered(step, number), self._saves(run, opened, spared))
+        spared, ids = await self._earlier(run, number), await self._ids(run, number)
+        saves = self._saves(opened, spared, ids)
+        saved = await run.on_each(_numbered(step, number), saves)
         outcomes = {**errors_of(opened), **saved}
-        records = await self._records(run, outcomes, number)
+        records = await self._records(run, outcomes, ids, number)
         refused: Mapping[str, str] | None = await run.control(
             _numbered("record_backups", number),
             "record_backups",
@@ -139,20 +145,26 @@ class BackupPlan(Plan):
         """What earlier attempts of the task have saved of the items, and recorded."""
         if run.attempt == 1:
             return ()
-        known = await run.control(_numbered("read_earlier", number), "known_snapshots")
-        ids = (
-            backup_id(run.task, item.name, node, attempt)
-            for attempt in range(1, run.attempt)
+        step = _numbered("read_earlier", number)
+        return tuple(await run.control(step, "saved_by", task=run.task))
+
+    async def _ids(self, run: Run, number: int) -> Ids:
+        """The records' ids, by node and item."""
+        stamp = None
+        if run.attempt > 1:
+            # What is saved days after its task was made is newer than what was saved meanwhile.
+            stamp = await run.control(_numbered("new_stamp", number), "new_stamp")
+        return {
+            (node, item.name): backup_id(run.task, item.name, node, run.attempt, stamp)
             for node in self.on
             for item in self.items
-        )
-        return tuple(known[one] for one in ids if one in known)
+        }
 
     def _saves(
         self,
-        run: Run,
         opened: Mapping[str, RepositoryOpened | ComposiaError],
         spared: tuple[str, ...],
+        ids: Ids,
     ) -> dict[str, SaveData]:
         return {
             node: SaveData(
@@ -163,9 +175,9 @@ class BackupPlan(Plan):
                 items=tuple(
                     ItemToSave(
                         name=item.name,
-                        backup_id=backup_id(run.task, item.name, node, run.attempt),
+                        backup_id=ids[node, item.name],
                         strategy=item.strategy,
-                        marks=(f"{KIND}={self.kind}", *((LIVE,) if item.taken_live else ())),
+                        marks=self._marks(item, ids[node, item.name]),
                     )
                     for item in self.items
                 ),
@@ -174,8 +186,16 @@ class BackupPlan(Plan):
             if isinstance(found, RepositoryOpened)
         }
 
+    def _marks(self, item: NamedItem, record: str) -> tuple[str, ...]:
+        live = (LIVE,) if item.taken_live else ()
+        return (f"{KIND}={self.kind}", f"{RECORD}={record}", *live)
+
     async def _records(
-        self, run: Run, outcomes: Mapping[str, DataSaved | ComposiaError], number: int
+        self,
+        run: Run,
+        outcomes: Mapping[str, DataSaved | ComposiaError],
+        ids: Ids,
+        number: int,
     ) -> list[Backup]:
         records: list[Backup] = []
         failed = bool(errors_of(outcomes))
@@ -183,14 +203,14 @@ class BackupPlan(Plan):
         for node in self.on:
             outcome = outcomes[node]
             if isinstance(outcome, DataSaved):
-                records += [self._record(run, node, item) for item in outcome.items]
+                records += [self._record(run, ids, node, item) for item in outcome.items]
             else:
-                records += self._failures(run, node, outcome, now)
+                records += self._failures(run, ids, node, outcome, now)
         return records
 
-    def _record(self, run: Run, node: str, item: ItemSaved) -> Backup:
+    def _record(self, run: Run, ids: Ids, node: str, item: ItemSaved) -> Backup:
         named = next(one for one in self.items if one.name == item.name)
-        common = self._common(run, node, named)
+        common = self._common(run, ids, node, named)
         common |= {"time": item.started_at, "duration": item.duration}
         if item.saved is None:
             error = item.error.message if item.error else "nothing was said about it"
@@ -200,10 +220,12 @@ class BackupPlan(Plan):
             found |= {"status": BackupStatus.PARTIAL, "error": TAKEN_LIVE}
         return Backup(**common, **found)
 
-    def _failures(self, run: Run, node: str, error: ComposiaError, now: Any) -> list[Backup]:
+    def _failures(
+        self, run: Run, ids: Ids, node: str, error: ComposiaError, now: Any
+    ) -> list[Backup]:
         return [
             Backup(
-                **self._common(run, node, item),
+                **self._common(run, ids, node, item),
                 time=now,
                 snapshot_id=None,
                 status=BackupStatus.FAILED,
@@ -212,9 +234,9 @@ class BackupPlan(Plan):
             for item in self.items
         ]
 
-    def _common(self, run: Run, node: str, item: NamedItem) -> dict[str, Any]:
+    def _common(self, run: Run, ids: Ids, node: str, item: NamedItem) -> dict[str, Any]:
         return {
-            "id": backup_id(run.task, item.name, node, run.attempt),
+            "id": ids[node, item.name],
             "service": self.service.name,
             "data_item": item.name,
             "node": node,
@@ -287,14 +309,15 @@ def _items(
     return tuple(items)
 
 
-def backup_id(task: str, item: str, node: str, attempt: int = 1) -> str:
-    """The record's id: the same whenever it is asked for, and after its task's in order.
+def backup_id(task: str, item: str, node: str, attempt: int = 1, stamp: str | None = None) -> str:
+    """The record's id: the same whenever it is asked for, and in order after its stamp's time.
 
     Each attempt of a task has records of its own: none takes the place of what is still there.
+    The first one's stamp is its task's.
     """
     of = f"{task}/{item}/{node}" + (f"/{attempt}" if attempt > 1 else "")
     digest = hashlib.sha256(of.encode()).digest()
-    return task[:10] + base64.b32hexencode(digest)[:16].decode()
+    return (stamp or task[:10]) + base64.b32hexencode(digest)[:16].decode()
 
 
 def _of_snapshot(saved: Saved) -> dict[str, Any]:

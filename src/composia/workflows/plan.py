@@ -106,6 +106,14 @@ class Control(Protocol):
         """The snapshot of every record that has one, by the record's id; missing ones too."""
         ...
 
+    async def saved_by(self, task: str) -> list[str]:
+        """The snapshots of the records of a task, of all its attempts."""
+        ...
+
+    async def new_stamp(self) -> str:
+        """How ids begin that come after all there are: those of a later attempt's records."""
+        ...
+
     async def backup_states(self) -> dict[str, str]:
         """A digest of what retention depends on, by `service/item@node`."""
         ...

@@ -121,6 +121,14 @@ async def test_a_snapshot_made_by_hand_is_no_tasks(world: World) -> None:
     assert record.id[:10] == "01M83ZEKEE"
 
 
+async def test_a_record_has_the_id_again_that_its_snapshot_names(world: World) -> None:
+    had = backup_id(TASK, "uploads", "main", 2, "01KZZZZZZZ")
+    tags = ("service=my-app", "item=uploads", f"task={TASK}")
+    (record,) = await adopted(world, snapshot(tags=(*tags, f"record={had}")))
+    (other,) = await adopted(world, snapshot(tags=(*tags, "record=../../etc/passwd")))
+    assert (record.id, other.id) == (had, backup_id(TASK, "uploads", "main"))
+
+
 async def test_two_of_one_task_are_two_records(world: World) -> None:
     records = await adopted(world, snapshot("1"), snapshot("2"))
     assert len({record.id for record in records}) == 2

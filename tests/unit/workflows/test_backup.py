@@ -208,9 +208,10 @@ async def test_a_snapshot_is_marked_with_what_its_record_alone_would_know(world:
     run = MemoryRun(node())
     await plan.carry_out(run)
     [saving] = [one for one in run.asked if isinstance(one, SaveData)]
+    ids = [one.backup_id for one in saving.items]
     assert [one.marks for one in saving.items] == [
-        ("kind=migration", "taken=live"),
-        ("kind=migration",),
+        ("kind=migration", f"record={ids[0]}", "taken=live"),
+        ("kind=migration", f"record={ids[1]}"),
     ]
 
 
@@ -289,14 +290,17 @@ async def test_each_attempt_has_records_of_its_own_and_spares_those_of_the_earli
 ) -> None:
     run = MemoryRun(node(lambda name: saved()))
     run.attempt = 3
-    ids = [backup_id(run.task, "uploads", "main", attempt) for attempt in (1, 2, 3)]
-    run.controlled["known_snapshots"] = {ids[0]: "aa" * 32, ids[1]: "bb" * 32, "01OTHER": "cc" * 32}
+    run.controlled |= {"saved_by": ["aa" * 32, "bb" * 32], "new_stamp": "01KZZZZZZZ"}
     await planned(world).carry_out(run)
-    assert records(run)["uploads"]["id"] == ids[2]
-    assert len(set(ids)) == 3
     (save,) = [one for one in run.asked if isinstance(one, SaveData)]
+    assert run.told["saved_by"] == {"task": run.task}
     assert save.spared == ("aa" * 32, "bb" * 32)
-    assert save.items[0].backup_id == ids[2]
+    own = backup_id(run.task, "uploads", "main", 3, "01KZZZZZZZ")
+    assert records(run)["uploads"]["id"] == save.items[0].backup_id == own
+    earlier = {backup_id(run.task, "uploads", "main", attempt)[10:] for attempt in (1, 2)}
+    assert own[10:] not in earlier
+    # It comes after whatever was saved between the attempts.
+    assert own.startswith("01KZZZZZZZ")
 
 
 async def test_what_is_not_named_any_more_is_counted(world: World) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from composia.controller.actions import actions_of
 from composia.controller.store.database import Database
 from composia.controller.store.moves import superseded
-from composia.controller.store.schema import ENDED_TASKS, HOLDS, STEPS, TASKS
+from composia.controller.store.schema import BACKUPS, ENDED_TASKS, HOLDS, STEPS, TASKS
 from composia.controller.store.times import now
 from composia.errors import Conflict
 from composia.model.task import Status, Step, Task, TaskError, Waiting
@@ -246,11 +246,16 @@ class Tasks:
         async with self._db.read() as db:
             return {row.id: Status(row.status) for row in await db.execute(query)}
 
-    async def newest_task(self) -> str | None:
-        """The highest id there is."""
+    async def newest_id(self) -> str | None:
+        """The highest that was given: to a task, or to what a later attempt of one has saved."""
+        again = select(TASKS.c.id).where(TASKS.c.attempt > 1)
+        saved = func.json_extract(BACKUPS.c.record, "$.task_id").in_(again)
         async with self._db.read() as db:
-            found: str | None = await db.scalar(select(func.max(TASKS.c.id)))
-        return found
+            found = [
+                await db.scalar(select(func.max(TASKS.c.id))),
+                await db.scalar(select(func.max(BACKUPS.c.id)).where(saved)),
+            ]
+        return max(filter(None, found), default=None)
 
     async def task_counts(self) -> Sequence[tuple[str, str, int]]:
         """How many of each type and status."""

@@ -22,6 +22,10 @@ def stored(time: datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
+#: So many characters of an id tell when it was given; records take them over from their task.
+STAMP = 10
+
+
 class Ids:
     """26 characters that grow with the time, also while the clock stands still or goes back.
 

@@ -196,6 +196,17 @@ def test_ids_grow_while_the_clock_stands_still() -> None:
     assert {len(one) for one in made} == {26}
 
 
+async def test_ids_go_on_after_what_a_later_attempt_has_saved(store: Store) -> None:
+    await store.keep_backups([record("01ZZZZZZZZ").model_copy(update={"task_id": "01A"})])
+    await store.admit(new("01A"), deploy())
+    assert await store.newest_id() == "01A"
+    await store.end("01A", Status.FAILED)
+
+    await store.readmit("01A", deploy())
+
+    assert await store.newest_id() == "01ZZZZZZZZ"
+
+
 def test_ids_grow_after_the_clock_was_set_back() -> None:
     last = "7ZZZZZZZZZ0000000000000000"
 
