@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from _pytest.nodeid import NodeId
 
 from tests.lab import Lab, warm
 
@@ -28,3 +30,17 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         yield Lab.up(name, NODES)
     finally:
         Lab.end(name)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test an id of its own: of those that share one, workers run a single one.
+
+    pytest names the items that a plugin makes (one for each call of the OpenAPI document) after
+    their function alone.
+    """
+    for item in items:
+        if not item.nodeid.endswith(f"::{item.name}") and item.parent:
+            item._id = NodeId.parse(f"{item.parent.nodeid}::{item.name}")
+    twice = [one for one, often in Counter(item.nodeid for item in items).items() if often > 1]
+    if twice:
+        raise pytest.UsageError(f"these tests share an id, so not all would run: {twice}")
