@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,10 @@ LAST_LINE = b"-- PostgreSQL database cluster dump complete"
 TAIL = 4096
 #: Bytes read at once.
 PIECE = 1 << 20
+#: How a line of a dump begins that a cluster nobody has put anything into does not have.
+CONTENT = re.compile(rb"^(?:COPY |SELECT pg_catalog\.lo_|CREATE (?!ROLE |DATABASE ))", re.MULTILINE)
+#: Bytes of a line that tell whether it is such a one.
+LINE = 64
 #: Strategies that save a dump.
 SAVED_BY = frozenset({"database.pgdumpall"})
 
@@ -64,6 +69,26 @@ async def write(wanted: Wanted, path: Path, site: Site) -> int:
         async for piece in chunks(wanted, site):
             size += await asyncio.to_thread(file.write, piece)
     return size
+
+
+class Seen:
+    """What is known of a dump that goes by: how it ends, and whether there is anything in it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.tail = b""
+        self._begun = b""
+        self.is_empty = True
+
+    def add(self, piece: bytes) -> None:
+        """The next piece of it."""
+        if self.is_empty:
+            # A line may lie across many pieces: how it begins is all that counts.
+            lines, end, begun = (self._begun + piece).rpartition(b"\n")
+            self.is_empty = not CONTENT.search(lines + end)
+            self._begun = begun[:LINE]
+        self.size += len(piece)
+        self.tail = (self.tail + piece)[-TAIL:]
 
 
 def is_complete(tail: bytes) -> bool:

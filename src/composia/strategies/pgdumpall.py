@@ -113,9 +113,12 @@ class PgDumpAll(BackupStrategy):
         await self.check(site)
         program = await self._command(site)
         async with site.engine.save_stream(dump.NAME, site.labels(item)) as stream:
-            await self._dump(program, stream, site)
+            seen = await self._dump(program, stream, site)
+            self._refuse_empty(seen, site)
             snapshot = await stream.finish()
-        return Saved(snapshot=snapshot)
+        return Saved(
+            snapshot=snapshot, empty=(f"database {self.service}",) if seen.is_empty else ()
+        )
 
     async def dump_alone(self, item: str, path: Path, site: Site) -> int:
         """Dump a database that is stopped and that nobody else reaches; the size in bytes.
@@ -163,11 +166,20 @@ class PgDumpAll(BackupStrategy):
             f" POSTGRES_PASSWORD_FILE, as service {self.service} has them in the compose file.",
         )
 
-    async def _dump(self, command: Command, stream: Sink, site: Site) -> None:
+    def _refuse_empty(self, seen: dump.Seen, site: Site) -> None:
+        if seen.is_empty and not site.empty_is_fine:
+            raise Failure(
+                f"service {self.service} of {site.service} has an empty database on {site.node}:"
+                " there is nothing to save",
+                hint="Is it the right volume, and is its disk mounted? Else take the item out of"
+                " `backup.data` until there is something in it.",
+            )
+
+    async def _dump(self, command: Command, stream: Sink, site: Site) -> dump.Seen:
         async with site.compose.shell.start(command) as program:
             complaint = asyncio.ensure_future(_end_of(program))
             try:
-                tail = await _pump(program, stream, site)
+                seen = await _pump(program, stream, site)
                 said, code = await complaint, await program.wait()
             finally:
                 complaint.cancel()
@@ -178,20 +190,21 @@ class PgDumpAll(BackupStrategy):
                 f" {ended.complaint}",
                 hint="Nothing was saved. What PostgreSQL complains about must be mended first.",
             )
-        if not dump.is_complete(tail):
+        if not dump.is_complete(seen.tail):
             raise Failure(
                 f"the dump of service {self.service} of {site.service} ends before its last line",
                 hint="Nothing was saved. Was the container stopped meanwhile? Back up again.",
             )
+        return seen
 
 
-async def _pump(program: Running, stream: Sink, site: Site) -> bytes:
-    done, tail = 0, b""
+async def _pump(program: Running, stream: Sink, site: Site) -> dump.Seen:
+    seen = dump.Seen()
     while chunk := await program.stdout.read(CHUNK):
         await stream.write(chunk)
-        done, tail = done + len(chunk), (tail + chunk)[-dump.TAIL :]
-        site.notes.progress(done)
-    return tail
+        seen.add(chunk)
+        site.notes.progress(seen.size)
+    return seen
 
 
 async def _end_of(program: Running) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from composia.strategies.pgdumpall import PgDumpAll
 from composia.tools.shell import Command, Finished, Running, Shell
 from tests.twins.site import Twins
 
-WHOLE = b"CREATE ROLE app;\n--\n-- PostgreSQL database cluster dump complete\n--\n\n"
+LAST = b"--\n-- PostgreSQL database cluster dump complete\n--\n\n"
+EMPTY = b"CREATE ROLE app;\nDROP DATABASE IF EXISTS app;\nCREATE DATABASE app;\n" + LAST
+WHOLE = b"CREATE ROLE app;\nCREATE TABLE public.words (\n" + LAST
 
 
 class Postgres(Shell):
@@ -122,6 +125,40 @@ async def test_a_truncated_dump_leaves_no_snapshot(
     with pytest.raises(Failure, match="ends before its last line"):
         await STRATEGY.save("database", twins.site)
     assert twins.engine.kept == {}
+
+
+async def test_an_emptied_database_is_no_backup(twins: Twins, postgres: Postgres) -> None:
+    postgres.content = EMPTY
+    with pytest.raises(Failure, match="empty database on main: there is nothing to save") as told:
+        await STRATEGY.save("database", twins.site)
+    assert "mounted" in str(told.value.hint)
+    assert twins.engine.streams == {}
+    # Before a move or a restore it is told, for it may be what is wrong.
+    saved = await STRATEGY.save("database", replace(twins.site, empty_is_fine=True))
+    assert saved.empty == ("database postgres",)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("dumped", "is_empty"),
+    [
+        (EMPTY, True),
+        (WHOLE, False),
+        (EMPTY.replace(b"\n", b"\nCOPY public.a FROM stdin;\n", 1), False),
+        (EMPTY.replace(b"\n", b"\nSELECT pg_catalog.lo_create('1');\n", 1), False),
+        (b"CREATE VIEW a AS\n" + LAST, False),
+        (b"-- CREATE TABLE a\n" + b"x" * 5000 + b"\n" + LAST, True),
+    ],
+    ids=["empty", "a table", "rows", "a large object", "a view", "a remark"],
+)
+def test_a_dump_tells_whether_anything_is_in_it(
+    dumped: bytes, size: int, *, is_empty: bool
+) -> None:
+    seen = dump.Seen()
+    for start in range(0, len(dumped), size):
+        seen.add(dumped[start : start + size])
+    assert (seen.is_empty, seen.size) == (is_empty, len(dumped))
+    assert dump.is_complete(seen.tail)
 
 
 async def test_a_dump_that_fails_after_its_last_line_leaves_no_snapshot(
