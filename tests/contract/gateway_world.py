@@ -20,8 +20,8 @@ from composia.agent.gateway import Gateway
 from composia.agent.relays import Relays as Answering
 from composia.agent.repository import Repository
 from composia.controller import agents, repository
-from composia.controller.agents import NodeGate
 from composia.controller.api import problems
+from composia.controller.auth import NodeGate
 from composia.controller.events import Events
 from composia.controller.nodes import Agents
 from composia.controller.store.store import open_store

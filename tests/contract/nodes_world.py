@@ -14,9 +14,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from composia.controller import agents
-from composia.controller.agents import NodeGate
 from composia.controller.api import problems
 from composia.controller.asking import Nodes, Question
+from composia.controller.auth import NodeGate
 from composia.controller.events import Events
 from composia.controller.nodes import Agents
 from composia.controller.store.store import open_store

@@ -16,8 +16,8 @@ from composia.agent.bulk import Bulk
 from composia.agent.checkout import Checkouts
 from composia.agent.placing import look
 from composia.controller import agents
-from composia.controller.agents import NodeGate
 from composia.controller.api import problems
+from composia.controller.auth import NodeGate
 from composia.controller.catalog import Catalog
 from composia.errors import Invalid
 from composia.model.config import NodeConfig

@@ -14,8 +14,8 @@ from fastapi import FastAPI
 
 from composia.agent import wires
 from composia.controller import agents
-from composia.controller.agents import NodeGate
 from composia.controller.api import problems
+from composia.controller.auth import NodeGate
 from composia.controller.serving import PING, PONG
 from composia.controller.wires import Wires
 from composia.model.config import NodeConfig

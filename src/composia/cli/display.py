@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from composia.cli import tables
-from composia.cli.watch import label
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -117,7 +116,7 @@ class _Lines:
             click.echo(f"{task.title} (task {task.id})")
             self._titled = True
         for step in task.steps:
-            name = label(step)
+            name = tables.label(step)
             if self._shown.get(name) != step.status:
                 self._shown[name] = step.status
                 click.echo(f"  {name}: {step.status}")
@@ -156,7 +155,7 @@ class _Bars:
 
     def show(self, task: Task) -> None:
         for step in task.steps:
-            bar = self._bar(label(step))
+            bar = self._bar(tables.label(step))
             done, total = _bytes(step)
             self._progress.update(bar, completed=done, total=total, said=_said(step, task))
 

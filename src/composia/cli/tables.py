@@ -6,9 +6,12 @@ import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from composia.model.task import Step
 
 #: Where a list is empty because of what was asked for.
 NONE_SUCH = "None is like that. Without options all are listed."
@@ -114,3 +117,8 @@ def _ago(seconds: float) -> str:
 def took(start: datetime | None, end: datetime | None) -> str:
     """Seconds between two times."""
     return f"{(end - start).total_seconds():.1f} s" if start and end else "-"
+
+
+def label(step: Step) -> str:
+    """A step's name, with its node."""
+    return f"{step.name} on {step.node}" if step.node else step.name

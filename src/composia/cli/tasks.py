@@ -96,7 +96,7 @@ def show(task: str, *, json_: bool) -> None:
     tables.show_table(
         ("STEP", "STATUS", "TOOK", "ERROR"),
         [
-            (watch.label(step), str(step.status), tables.took(step.started_at, step.finished_at),
+            (tables.label(step), str(step.status), tables.took(step.started_at, step.finished_at),
              step.error.message if step.error else "")
             for step in found.steps
         ],

@@ -11,7 +11,7 @@ from composia.cli import exits, planned, tables
 
 if TYPE_CHECKING:
     from composia.client import Client, Planned
-    from composia.model.task import Step, Task
+    from composia.model.task import Task
 
 #: What is not worth a line.
 EMPTY: tuple[object, ...] = (None, [], (), {})
@@ -98,8 +98,3 @@ def _short(value: object) -> str:
 
 def _is_nested(value: object) -> bool:
     return isinstance(value, dict | list)
-
-
-def label(step: Step) -> str:
-    """A step's name, with its node."""
-    return f"{step.name} on {step.node}" if step.node else step.name

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import os
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.requests import ClientDisconnect
 
 from composia.controller.api.problems import STATUS
-from composia.controller.auth import hashed
+from composia.controller.controller import Controller
 from composia.controller.manifests import manifest_of
 from composia.controller.pipes import Closed
 from composia.controller.wires import asked_over
 from composia.errors import ComposiaError, Denied, Failure, NotFound, Unauthenticated
-from composia.model.config import NodeConfig
 from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.operations.backup import SaveData
 from composia.operations.restore import FetchData
 from composia.operations.verifying import VerifyFiles
 from composia.tools import manifest
-
-if TYPE_CHECKING:
-    from composia.controller.app import Controller
 
 #: Bytes: as good as no limit, for what is piped through.
 UNLIMITED = 1 << 62
@@ -38,25 +32,6 @@ REASON = 2.0
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 
 router = APIRouter(prefix="/api/agent", include_in_schema=False)
-
-
-class NodeGate:
-    """The tokens of the nodes, hashed."""
-
-    def __init__(self, nodes: Sequence[NodeConfig]) -> None:
-        self._known = [(hashed(node.token.get_secret_value()), node.id) for node in nodes]
-
-    def node(self, authorization: str | None) -> str:
-        """The node that shows this header. Raises Unauthenticated."""
-        kind, _, shown = (authorization or "").partition(" ")
-        digest = hashed(shown.strip())
-        found = [node for known, node in self._known if hmac.compare_digest(known, digest)]
-        if kind.lower() != "bearer" or not found:
-            raise Unauthenticated(
-                "this is no token of a node",
-                hint="agent.token must be the token of the node under controller.nodes.",
-            )
-        return found[0]
 
 
 @router.websocket("/channel")

@@ -1,14 +1,10 @@
-"""The controller: its parts put together, and served."""
+"""The controller as an application: its API, its pages' ground, and what watches it."""
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -16,128 +12,15 @@ from structlog import get_logger
 
 from composia import __version__
 from composia.controller import agents, api, repository
-from composia.controller.admit import Admit
-from composia.controller.agents import NodeGate
-from composia.controller.api.views import Overview
-from composia.controller.auth import Gate
-from composia.controller.catalog import Catalog
-from composia.controller.control import StoreControl
-from composia.controller.deliver import Courier
-from composia.controller.dns.names import Names
-from composia.controller.dns.providers import providers
-from composia.controller.events import Event, Events
-from composia.controller.logs import Logs, secrets_of
+from composia.controller.controller import Controller, opened
 from composia.controller.metrics import metrics
-from composia.controller.nodes import Agents
-from composia.controller.notify import Notifier
-from composia.controller.returns import Returns
-from composia.controller.run import Parts
-from composia.controller.runner import Runner
-from composia.controller.scheduler import Scheduler
-from composia.controller.store.store import Store, open_store
-from composia.controller.store.times import Ids
-from composia.controller.trail import Noted, Trail
-from composia.controller.wires import Wires
-from composia.controller.world import ControllerWorld
-from composia.errors import ComposiaError, Conflict
-from composia.model.catalog import CatalogView
-from composia.model.config import ControllerConfig, Scope, load_config
-from composia.tools.shell import LocalShell
+from composia.controller.trail import Noted
+from composia.errors import ComposiaError
+from composia.model.config import ControllerConfig, Scope
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 _log = get_logger("composia.controller")
-
-
-class Controller:
-    """The parts of a controller, open from `opened` to the end of it."""
-
-    def __init__(
-        self, config: ControllerConfig, store: Store, ids: Ids, config_file: Path | None = None
-    ) -> None:
-        self.config = config
-        self.store = store
-        self.gate = Gate(config.access_tokens)
-        self.node_gate = NodeGate(config.nodes)
-        self.events = Events()
-        self.logs = Logs(config.log_dir, secrets_of(config))
-        self.catalog = Catalog(LocalShell(), config, self._catalog_changed)
-        self.nodes = Agents(config.nodes, store, self.events)
-        self.wires = Wires()
-        self.trail = Trail(store)
-        control = StoreControl(
-            store, self.events, self._names, self.catalog, config.state_dir, self.nodes.online, ids
-        )
-        parts = Parts(store, self.nodes, control, self.logs, self.events)
-        self.runner = Runner(parts, config.state_dir)
-        self.admit = Admit(parts, ids, self.runner.start)
-        self.courier = Courier()
-        self.world = ControllerWorld(
-            lambda: self.config, self.nodes, self.catalog, store, lambda: self.scheduler
-        )
-        self.overview = Overview()
-        self.notifier = Notifier(self.world, store, self.courier)
-        self.scheduler = Scheduler(
-            lambda: self.config, self.catalog.view, store, self.nodes, self.admit, self.events
-        )
-        self._config_file = config_file
-        self.returns = Returns(store, self.admit, self.runner.retry, self.nodes.online)
-        self.nodes.on_return(self.returns.returned)
-
-    async def reload(self) -> list[str]:
-        """Read config.yaml again; what of READ_AT_START changed. Raises Invalid, keeps all then."""
-        if self._config_file is None:
-            raise Conflict("this controller was not started from a file")
-        wanted = (await asyncio.to_thread(load_config, self._config_file)).controller
-        if wanted is None:
-            raise Conflict(f"{self._config_file} has no `controller` any more")
-        config, changed = wanted.kept_of(self.config)
-        self.config = config
-        self.gate, self.node_gate = Gate(config.access_tokens), NodeGate(config.nodes)
-        self.logs.hide(secrets_of(config))
-        await self.nodes.reconfigure(config.nodes)
-        await self.catalog.reconfigure(config)
-        self.scheduler.wake()
-        return changed
-
-    def _names(self) -> Names:
-        return Names(providers(self.config.dns), self.store)
-
-    def _catalog_changed(self, view: CatalogView) -> None:
-        self.scheduler.wake()
-        for service in view.services:
-            data = {"service": service, "revision": view.revision}
-            self.events.publish(Event("service", service, data))
-
-
-@asynccontextmanager
-async def opened(
-    config: ControllerConfig, config_file: Path | None = None
-) -> AsyncIterator[Controller]:
-    """A controller at work. Raises Conflict where another one works with the same state_dir."""
-    async with AsyncExitStack() as stack:
-        stack.enter_context(_alone(config.state_dir))
-        store = await open_store(config.state_dir)
-        stack.push_async_callback(store.aclose)
-        ids = Ids(await store.newest_id())
-        controller = Controller(config, store, ids, config_file)
-        stack.callback(controller.logs.close)
-        await controller.catalog.open()
-        stack.push_async_callback(controller.catalog.aclose)
-        await controller.nodes.open()
-        controller.trail.start()
-        stack.push_async_callback(controller.trail.aclose)
-        await controller.runner.open()
-        stack.push_async_callback(controller.runner.aclose)
-        stack.push_async_callback(controller.returns.aclose)
-        stack.push_async_callback(controller.nodes.aclose)
-        controller.catalog.start()
-        controller.scheduler.start()
-        stack.push_async_callback(controller.scheduler.aclose)
-        stack.callback(controller.courier.close)
-        controller.notifier.start()
-        stack.push_async_callback(controller.notifier.aclose)
-        yield controller
 
 
 def create_app(config: ControllerConfig, config_file: Path | None = None) -> FastAPI:
@@ -189,26 +72,3 @@ def _watch(app: FastAPI) -> None:
         controller.gate.caller(request.headers.get("authorization")).must(Scope.READ)
         text = await metrics(controller)
         return PlainTextResponse(text, media_type=_PROMETHEUS)
-
-
-@contextmanager
-def _alone(state_dir: Path) -> Any:
-    """Raises Conflict while another controller works there. The lock ends with the process."""
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (state_dir / "controller.lock").open("a+") as lock:
-        _lock(lock, state_dir)
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
-
-
-def _lock(lock: IO[str], state_dir: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        raise Conflict(
-            f"another controller works with {state_dir}: process {lock.read().strip() or '?'}",
-            hint="End it, or give this one a `state_dir` of its own.",
-        ) from error

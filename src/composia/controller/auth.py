@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Denied, Unauthenticated
-from composia.model.config import AccessToken, Scope
+from composia.model.config import AccessToken, NodeConfig, Scope
 
 _RANK = {Scope.READ: 0, Scope.OPERATE: 1, Scope.ADMIN: 2}
 _HINT = "Send `Authorization: Bearer TOKEN` with one of controller.access_tokens of config.yaml."
@@ -91,3 +91,22 @@ def _digest_of(token: AccessToken) -> str:
 
 def _caller(token: AccessToken) -> Caller:
     return Caller(name=token.name, scope=token.scope, services=token.services)
+
+
+class NodeGate:
+    """The tokens of the nodes, hashed."""
+
+    def __init__(self, nodes: Sequence[NodeConfig]) -> None:
+        self._known = [(hashed(node.token.get_secret_value()), node.id) for node in nodes]
+
+    def node(self, authorization: str | None) -> str:
+        """The node that shows this header. Raises Unauthenticated."""
+        kind, _, shown = (authorization or "").partition(" ")
+        digest = hashed(shown.strip())
+        found = [node for known, node in self._known if hmac.compare_digest(known, digest)]
+        if kind.lower() != "bearer" or not found:
+            raise Unauthenticated(
+                "this is no token of a node",
+                hint="agent.token must be the token of the node under controller.nodes.",
+            )
+        return found[0]

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from composia import __version__
+from composia.controller.controller import Controller
 from composia.controller.worktree import CatalogState
 from composia.model.notification import EventName
 from composia.model.offsite import CopyState
 from composia.model.schedule import Kind, Schedule, scheduled
-
-if TYPE_CHECKING:
-    from composia.controller.app import Controller
 
 _ITEM = ("service", "data_item", "node")
 

@@ -9,21 +9,19 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from composia.controller.controller import Controller
 from composia.controller.pipes import Closed
 from composia.controller.relays import Call, Head, Relay, answered
 from composia.errors import Denied, Failure, NodeLost, NotFound
 from composia.model.service import RepositoryRef
 from composia.operations.messages import ForgetCall, ObjectCall, WayCall
-
-if TYPE_CHECKING:
-    from composia.controller.app import Controller
 
 #: Bytes: as good as no limit, for what is piped through.
 UNLIMITED = 1 << 62

@@ -1,4 +1,4 @@
-"""What the API asks of the controller: its parts, as `controller/app.py` has them."""
+"""What the API asks of the controller: its parts, as `controller/controller.py` has them."""
 
 from __future__ import annotations
 

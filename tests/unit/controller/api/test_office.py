@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composia.controller.api.office import Office
-from composia.controller.app import Controller
+from composia.controller.controller import Controller
 from tests.twins.office import MemoryOffice
 
 
