@@ -11,9 +11,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from composia.model.names import Misfit, Name, Noun, refuse, repeated
 from composia.strategies import AnyBackupStrategy, AnyRestoreStrategy
-from composia.strategies.files_copy import FilesCopyBack
+from composia.strategies.files_copy import FilesCopy, FilesCopyBack
 from composia.tools.cron import Schedule
-from composia.tools.paths import InsidePath, overlapping, parse_include
+from composia.tools.paths import InsidePath, is_inside, overlapping, parse_include
 
 HOSTNAME = r"^(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}\.?$"
 
@@ -104,8 +104,23 @@ class DataItem(Noun):
     def _can_be_done(self) -> Self:
         if self.backup is None and self.restore is None:
             refuse([((), f"data item `{self.name}` has neither `backup` nor `restore`")])
-        refuse(_overlaps(self))
+        refuse([*_left_out(self), *_overlaps(self)])
         return self
+
+
+def _left_out(item: DataItem) -> Iterator[Misfit]:
+    if not isinstance(item.backup, FilesCopy):
+        return
+    left_out = [parse_include(text) for text in item.backup.exclude]
+    for position, text in enumerate(item.backup.include):
+        wanted = parse_include(text)
+        if outer := next((one for one in left_out if is_inside(wanted, one)), None):
+            where = ("backup", "include", position)
+            told = f"`{wanted}` is inside `{outer}`, which `exclude` leaves out"
+            yield (
+                where,
+                f"{told}; give it a data item of its own, or exclude only what is beside it",
+            )
 
 
 def _overlaps(item: DataItem) -> Iterator[Misfit]:

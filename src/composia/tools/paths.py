@@ -83,6 +83,13 @@ def _overlap(one: Included, other: Included) -> bool:
     return one == other
 
 
+def is_inside(one: Included, other: Included) -> bool:
+    """Whether it lies below the other; nothing lies below itself."""
+    if isinstance(one, IncludedPath) and isinstance(other, IncludedPath):
+        return one.path.startswith(f"{other.path}/")
+    return False
+
+
 def is_utf8(text: str) -> bool:
     """Whether a name is text: bytes of one that is none are kept as halves of characters."""
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -33,19 +33,36 @@ class Covered:
 
     def __init__(self, ways: Iterable[AnyBackupStrategy | None], excused: Iterable[str]) -> None:
         kept = list(ways)
-        self._included = {
-            _tidy(include) for way in kept if isinstance(way, FilesCopy) for include in way.include
-        }
+        self._files = [_Files(way) for way in kept if isinstance(way, FilesCopy)]
         self._dumped = {way.service for way in kept if isinstance(way, PgDumpAll)}
         self._excused = {_tidy(source) for source in excused}
 
     def covers(self, mount: Mount) -> bool:
         """Whether a mount's data is among it, or excused."""
         source = _tidy(mount.source)
-        if any(_within(source, include) for include in self._included | self._excused):
+        if any(files.keep(source) for files in self._files) or _within(source, self._excused):
             return True
         # A dump stands for all that only the dumped database keeps.
         return bool(mount.used_by) and set(mount.used_by) <= self._dumped
+
+    def excludes(self, mount: Mount) -> bool:
+        """Whether all of a mount lies in an `include`, and is left out by `exclude`."""
+        source = _tidy(mount.source)
+        return any(files.leave_out(source) for files in self._files)
+
+
+class _Files:
+    """What one item saves as files, and what of it it leaves out."""
+
+    def __init__(self, way: FilesCopy) -> None:
+        self._included = {_tidy(include) for include in way.include}
+        self._excluded = {_tidy(exclude) for exclude in way.exclude}
+
+    def keep(self, source: str) -> bool:
+        return _within(source, self._included) and not _within(source, self._excluded)
+
+    def leave_out(self, source: str) -> bool:
+        return _within(source, self._included) and _within(source, self._excluded)
 
 
 def _saved(service: Service) -> Covered:
@@ -67,5 +84,5 @@ def _tidy(source: str) -> str:
         return source.rstrip("/")
 
 
-def _within(source: str, include: str) -> bool:
-    return source == include or source.startswith(f"{include}/")
+def _within(source: str, places: Iterable[str]) -> bool:
+    return any(source == place or source.startswith(f"{place}/") for place in places)

@@ -54,16 +54,18 @@ class Places:
     @property
     def staying(self) -> tuple[Kept, ...]:
         """What stays, and why."""
-        mounts = (mount for mount in self.mounts if self._item(mount) is None)
-        return (
-            *(Kept(source=mount.source, how=self._left(mount) or "") for mount in mounts),
-            *(
-                Kept(source=path, how=f"left behind: excluded from {item.name}")
-                for item in self.items
-                if isinstance(item.backup, FilesCopy)
-                for path in item.backup.exclude
-            ),
-        )
+        found = {
+            mount.source: self._left(mount) or ""
+            for mount in self.mounts
+            if self._item(mount) is None
+        }
+        found |= {
+            path: _excluded_from(item)
+            for item in self.items
+            if isinstance(item.backup, FilesCopy)
+            for path in item.backup.exclude
+        }
+        return tuple(Kept(source=source, how=how) for source, how in found.items())
 
     def _item(self, mount: Mount) -> DataItem | None:
         covering = (one for one in self.items if Covered([one.backup], ()).covers(mount))
@@ -76,7 +78,8 @@ class Places:
         for one in self.service.meta.data_protect.unprotected:
             if same_source(mount.source, one.source):
                 return f"left behind: {one.reason}"
-        return None
+        excluding = (one for one in self.items if Covered([one.backup], ()).excludes(mount))
+        return next(map(_excluded_from, excluding), None)
 
 
 def places(
@@ -95,6 +98,10 @@ def places(
         for mount in instance.mounts
     )
     return Places(service, mounts, tuple(items), tuple(leave_behind))
+
+
+def _excluded_from(item: DataItem) -> str:
+    return f"left behind: excluded from {item.name}"
 
 
 def _how(item: DataItem) -> str:

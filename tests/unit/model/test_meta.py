@@ -128,6 +128,23 @@ def test_an_item_that_can_do_nothing_is_refused() -> None:
     assert said(text) == [(4, 7, "data item `d` has neither `backup` nor `restore`")]
 
 
+def test_what_lies_in_an_exclude_of_its_item_cannot_be_included() -> None:
+    text = META.replace(
+        "include: [./data/uploads]", "include: [./data/uploads, data/uploads//temp/kept]", 1
+    )
+    (problem,) = problems(text)
+    assert (problem.file, problem.line) == ("my-app/composia-meta.yaml", 22)
+    assert ".".join(map(str, problem.loc)) == "data_protect.data.0.backup.include.1"
+    assert problem.msg.startswith(
+        "`./data/uploads/temp/kept` is inside `./data/uploads/temp`, which `exclude` leaves out"
+    )
+
+
+@pytest.mark.parametrize("path", ["./data/uploads/temp", "./data/uploads/temporary", "temp"])
+def test_what_only_looks_like_an_exclude_of_its_item_may_be_included(path: str) -> None:
+    read(META.replace("include: [./data/uploads]", f"include: [./data/uploads, {path}]", 1))
+
+
 def test_an_item_without_a_backup_is_not_backed_up() -> None:
     text = META.replace("      backup: {strategy: database.pgdumpall, service: postgres}\n", "")
     assert "data item `database` has no `backup`" in said(text)[0][2]

@@ -16,6 +16,17 @@ def found(*mounts: Mount, meta: dict[str, Any] | None = None) -> list[str]:
     return list(unprotected(service(meta or MY_APP), {"main": state, "edge": None}))
 
 
+def excluding(place: str, *others: dict[str, Any]) -> dict[str, Any]:
+    """A service with an item that leaves this out, and other items."""
+    first = {"include": ["./data", "cache"], "exclude": [place]}
+    names = [{"name": f"item{number}"} for number, _ in enumerate((first, *others))]
+    items = [
+        {**name, "backup": {"strategy": "files.copy", **way}}
+        for name, way in zip(names, (first, *others), strict=True)
+    ]
+    return {"name": "my-app", "data_protect": {"data": items}, "backup": {"data": names}}
+
+
 def bind(source: str) -> Mount:
     return Mount(kind="bind", source=source, used_by=("web",))
 
@@ -35,6 +46,20 @@ def test_what_an_item_includes_is_protected(source: str) -> None:
 
 def test_a_folder_of_which_only_a_part_is_included_is_unprotected() -> None:
     assert found(bind("./data")) == ["./data"]
+
+
+@pytest.mark.parametrize("source", ["./data/uploads/temp", "./data/uploads/temp/sub"])
+def test_what_an_item_excludes_is_unprotected(source: str) -> None:
+    assert found(bind(source)) == [source]
+
+
+def test_a_volume_that_its_item_excludes_is_unprotected() -> None:
+    assert found(Mount(kind="volume", source="cache"), meta=excluding("cache")) == ["cache"]
+
+
+def test_what_one_item_excludes_and_another_saves_is_protected() -> None:
+    meta = excluding("./data/uploads/temp", {"include": ["./data/uploads/temp"]})
+    assert found(bind("./data/uploads/temp"), meta=meta) == []
 
 
 def test_a_dump_protects_what_only_its_database_keeps() -> None:

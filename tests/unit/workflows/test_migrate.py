@@ -395,6 +395,18 @@ def test_what_no_item_covers_is_refused_by_name(world: World) -> None:
     }
 
 
+def test_a_mount_that_an_item_excludes_stays_behind_without_being_asked_for(world: World) -> None:
+    mounts = (Mount(kind="bind", source="./data/uploads/temp", used_by=("web",)),)
+    instance = Instance(service="my-app", folder="my-app", project="my-app", mounts=mounts)
+    state = node_state(container("my-app", "web")).model_copy(update={"instances": (instance,)})
+    world.sees(main=state)
+    plan = planned(world)
+    assert [(one.source, one.how) for one in plan.stays] == [
+        ("./data/uploads/temp", "left behind: excluded from uploads")
+    ]
+    assert plan.moves == ()
+
+
 def test_all_that_cannot_be_moved_is_named_at_once(world: World) -> None:
     text = copy.deepcopy(MOVING)
     uploads, database, legacy = text["data_protect"]["data"]
