@@ -30,6 +30,7 @@ from composia.model.shown import (
 from composia.model.task import Task
 
 Model = TypeVar("Model", bound=BaseModel)
+Item = TypeVar("Item")
 
 #: Seconds until a controller that says nothing counts as unreachable.
 PATIENCE = 60.0
@@ -229,8 +230,7 @@ class Client:
 
     async def catalog_files(self) -> list[str]:
         """The paths of all files."""
-        found: list[str] = (await self._send("GET", "/catalog/files")).json()["items"]
-        return found
+        return await self._all("/catalog/files", str)
 
     async def read_file(self, path: str) -> tuple[bytes, str]:
         """A file of the catalog, and the revision it is of."""
@@ -260,15 +260,15 @@ class Client:
     async def _get(self, path: str, model: type[Model]) -> Model:
         return _read(await self._send("GET", path), model)
 
-    async def _page(self, path: str, /, model: type[Model], **params: Any) -> Page[Model]:
+    async def _page(self, path: str, /, item: type[Item], **params: Any) -> Page[Item]:
         answer = await self._send("GET", path, params=_given(params))
-        return _read(answer, Page[model])  # type: ignore[valid-type]  # a type at run time
+        return _read(answer, Page[item])  # type: ignore[valid-type]  # a type at run time
 
-    async def _all(self, path: str, /, model: type[Model], **params: Any) -> list[Model]:
-        page = await self._page(path, model, **params)
+    async def _all(self, path: str, /, item: type[Item], **params: Any) -> list[Item]:
+        page = await self._page(path, item, **params)
         items = page.items
         while page.next_cursor:
-            page = await self._page(path, model, cursor=page.next_cursor, **params)
+            page = await self._page(path, item, cursor=page.next_cursor, **params)
             items = items + page.items
         return items
 

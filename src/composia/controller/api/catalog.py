@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from typing import Annotated
+from urllib.parse import quote, unquote_to_bytes
 
-from fastapi import Header, Path, Request, Response
+from fastapi import Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from composia import errors
 from composia.controller.api import bodies
-from composia.controller.api.desk import AtDesk, Desk
+from composia.controller.api.desk import AtDesk, Desk, Limit
 from composia.controller.api.problems import NotJson, TooLarge, responses
 from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers
@@ -54,11 +55,24 @@ async def pull(desk: AtDesk) -> CatalogStatus:
 
 
 @router.get("/files", **answers(errors.Failure))
-async def list_files(desk: AtDesk) -> Page[str]:
+async def list_files(
+    desk: AtDesk,
+    limit: Limit = 1000,
+    cursor: Annotated[
+        str | None,
+        Query(max_length=16_384, description="`next_cursor` of the page before."),
+    ] = None,
+) -> Page[str]:
     """The paths of all files; what of a name is no UTF-8 is replaced by U+FFFD."""
     files = await desk.office.catalog.files()
-    seen = [path for path in files if desk.caller.may_see(desk.service_of(path))]
-    return Page(items=[os.fsencode(path).decode(errors="replace") for path in seen])
+    seen = [os.fsencode(path) for path in files if desk.caller.may_see(desk.service_of(path))]
+    last = unquote_to_bytes(cursor or "")
+    rest = [path for path in sorted(seen) if path > last]
+    # Quoted: one that is no UTF-8 would not find its place again.
+    page = Page[bytes].cut(rest, limit, quote)
+    return Page(
+        items=[path.decode(errors="replace") for path in page.items], next_cursor=page.next_cursor
+    )
 
 
 @router.get(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composia import errors
-from composia.controller.api.desk import AtDesk, Desk, NodeId
+from composia.controller.api.desk import AtDesk, Cursor, Desk, Limit, NodeId
 from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers
 from composia.model.config import NodeConfig
@@ -16,9 +16,11 @@ router = api_router("nodes", "/nodes")
 
 
 @router.get("", **answers())
-async def list_nodes(desk: AtDesk) -> Page[NodeView]:
-    """All nodes of config.yaml."""
-    return Page(items=every(desk))
+async def list_nodes(desk: AtDesk, limit: Limit = 1000, cursor: Cursor = None) -> Page[NodeView]:
+    """All nodes of config.yaml, by their ids."""
+    found = sorted(every(desk), key=lambda one: one.id)
+    rest = [one for one in found if one.id > (cursor or "")]
+    return Page[NodeView].cut(rest, limit, lambda one: one.id)
 
 
 @router.get("/{node}", **answers(errors.NotFound))
