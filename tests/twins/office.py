@@ -27,7 +27,7 @@ from composia.model.schedule import Overdue
 from composia.model.service import ServiceRef
 from composia.model.session import Session
 from composia.model.shown import ScheduleView
-from composia.model.task import OpenMove, Status, Task, TaskError
+from composia.model.task import Key, OpenMove, Status, Task, TaskError
 from composia.operations.readings import ContainerLogs, ListSnapshot, Reading
 from composia.operations.surveying import SourceSeen, SurveySource, SurveyTarget, TargetSeen
 from composia.tools.git import Commit, Person
@@ -343,7 +343,7 @@ def _fits(row: Task | Backup, wanted: Mapping[str, Any]) -> bool:
 class MemoryAdmit:
     store: MemoryStore
     #: What was asked for under each, and its task.
-    keys: dict[str | None, tuple[str, str]] = field(default_factory=dict)
+    keys: dict[str, tuple[Key, str]] = field(default_factory=dict)
     #: How every task is from its beginning on: as if it had been carried out at once.
     status: Status = Status.PENDING
     error: TaskError | None = None
@@ -357,7 +357,8 @@ class MemoryAdmit:
         idempotency_key: str | None = None,
         asked: str | None = None,
     ) -> Task:
-        if first := await self.first_of(created_by, idempotency_key, asked or ""):
+        key = Key.of(created_by, idempotency_key, asked or "")
+        if first := await self.first_of(key):
             return first
         task = Task(
             id=f"01T{len(self.store.admitted):05}",
@@ -373,15 +374,19 @@ class MemoryAdmit:
             actions=("cancel",),
         )
         self.store.admitted[task.id] = (task, plan)
-        if idempotency_key:
-            self.keys[idempotency_key] = (asked or "", task.id)
+        self.keep(task.id, key)
         return task
 
-    async def first_of(self, created_by: str, key: str | None, asked: str) -> Task | None:
-        if key not in self.keys:
+    def keep(self, task: str, key: Key | None) -> None:
+        """What was asked for under it."""
+        if key:
+            self.keys[key.idempotency_key] = key, task
+
+    async def first_of(self, key: Key | None) -> Task | None:
+        if key is None or key.idempotency_key not in self.keys:
             return None
-        before, first = self.keys[key]
-        if before != asked:
+        before, first = self.keys[key.idempotency_key]
+        if before != key:
             raise Conflict(f"this Idempotency-Key belongs to task {first}")
         return self.store.admitted[first][0]
 
@@ -395,20 +400,22 @@ class MemoryAdmit:
 class MemoryRunner:
     admit: MemoryAdmit
 
-    async def cancel(self, task: str) -> Task:
+    async def cancel(self, task: str, key: Key | None = None) -> Task:
         row, _ = self.admit.store.admitted[task]
         if row.status.ended:
             raise Conflict(f"task {task} has ended")
         self.admit.end(task, Status.CANCELLED)
+        self.admit.keep(task, key)
         return self.admit.store.admitted[task][0]
 
-    async def retry(self, task: str) -> Task:
+    async def retry(self, task: str, key: Key | None = None) -> Task:
         row, _ = self.admit.store.admitted[task]
         if row.status is not Status.FAILED:
             raise Conflict(f"task {task} is {row.status}: only a failed one can be tried again")
+        self.admit.keep(task, key)
         return row
 
-    async def abandon(self, task: str) -> Task:
+    async def abandon(self, task: str, key: Key | None = None) -> Task:
         raise Conflict(f"task {task} waits for nobody")
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
-from sqlalchemy.exc import IntegrityError
-
 from composia.controller.run import Parts
-from composia.controller.store.tasks import NewTask
+from composia.controller.store.tasks import KeyTaken, NewTask
 from composia.controller.store.times import Ids
 from composia.errors import Conflict
-from composia.model.task import Task
+from composia.model.task import Key, Task
 from composia.workflows.plan import Plan
 
 #: Begins a task, with its attempt.
@@ -40,21 +37,21 @@ class Admit:
         A key that was seen before answers with its task, where the same was `asked` for: the whole
         request, or without one the plan's kind, service and nodes.
         """
-        asked = asked or _in_short(plan)
+        key = Key.of(created_by, idempotency_key, asked or _in_short(plan))
         new = NewTask(
             id=self._ids.next(),
             created_by=created_by,
             source=source,
-            idempotency_key=idempotency_key,
-            request_hash=_hash(asked) if idempotency_key else None,
+            idempotency_key=key.idempotency_key if key else None,
+            request_hash=key.request_hash if key else None,
         )
-        if first := await self.first_of(created_by, idempotency_key, asked):
+        if first := await self.first_of(key):
             return first
         try:
             holder = await self._parts.store.admit(new, plan)
-        except IntegrityError:
+        except KeyTaken:
             # The same key at the same time.
-            if first := await self.first_of(created_by, idempotency_key, asked):
+            if first := await self.first_of(key):
                 return first
             raise
         if holder:
@@ -63,13 +60,15 @@ class Admit:
         await self._parts.tell(new.id)
         return await self._task(new.id)
 
-    async def first_of(self, created_by: str, key: str | None, asked: str) -> Task | None:
+    async def first_of(self, key: Key | None) -> Task | None:
         """The task of a key that was seen before. Raises Conflict for one of another request."""
-        found = await self._parts.store.first_of(created_by, key) if key else None
+        if key is None:
+            return None
+        found = await self._parts.store.first_of(key.created_by, key.idempotency_key)
         if found is None:
             return None
         task, request_hash = found
-        if request_hash != _hash(asked):
+        if request_hash != key.request_hash:
             raise Conflict(
                 f"this Idempotency-Key belongs to task {task}, which was asked for something else",
                 hint="Use a new key for every new request.",
@@ -85,7 +84,3 @@ class Admit:
 def _in_short(plan: Plan) -> str:
     # Not all of the plan: the catalog may have moved on between the two.
     return "\n".join((plan.plan, plan.service_name or "", *plan.nodes))
-
-
-def _hash(what: str) -> str:
-    return hashlib.sha256(what.encode()).hexdigest()

@@ -23,7 +23,7 @@ from structlog import get_logger
 from composia.controller.run import Answer, Checkpoint, Parts, TaskRun, Work
 from composia.controller.store.writing import until_written
 from composia.errors import Cancelled, ComposiaError, Conflict, Failure, NotFound, told
-from composia.model.task import Status, Task, TaskError
+from composia.model.task import Key, Status, Task, TaskError
 from composia.tools import durable
 from composia.workflows.plan import LeftOpen, PartlyDone, Plan, placement
 
@@ -92,24 +92,24 @@ class Runner:
         self._parts.logs.begin(task)
         self._background(self._start(task, attempt))
 
-    async def cancel(self, task: str) -> Task:
+    async def cancel(self, task: str, key: Key | None = None) -> Task:
         """End it as soon as it is safe. Raises NotFound, or Conflict where nothing is left to."""
         found = await self._found(task)
         if found.status.ended:
             raise Conflict(f"task {task} has ended already: it is {found.status}")
-        await self._parts.store.ask_to_cancel(task)
+        await self._parts.store.ask_to_cancel(task, key)
         self._parts.logs.write(task, "Cancel was asked for")
         if run := self._runs.get(task):
             run.cancel()
         await self._parts.tell(task)
         return await self._found(task)
 
-    async def abandon(self, task: str) -> Task:
+    async def abandon(self, task: str, key: Key | None = None) -> Task:
         """Wait no more for a node that will never answer. Raises NotFound, Conflict."""
         found = await self._found(task)
         if found.status.ended and "abandon" in found.actions:
             self._parts.logs.write(task, "Abandoned: the service is free again, as it stands")
-            await self._parts.store.let_go(task)
+            await self._parts.store.let_go(task, key)
             await self._parts.tell(task)
             return await self._found(task)
         if "abandon" not in found.actions:
@@ -117,18 +117,19 @@ class Runner:
                 f"task {task} does not wait for a lost node: there is nothing to abandon",
                 hint="`cancel` ends a running task.",
             )
+        await self._parts.store.keep(task, key)
         self._parts.logs.write(task, "Abandoned: what its last step did on the node is not known")
         if run := self._runs.get(task):
             run.abandon()
         return await self._found(task)
 
-    async def retry(self, task: str) -> Task:
+    async def retry(self, task: str, key: Key | None = None) -> Task:
         """The same task, one attempt more. Raises NotFound, or Conflict with the reason."""
         found = await self._found(task)
         plan = await self._plan(task)
         if "retry" not in found.actions:
             raise _not_again(found, plan)
-        if holder := await self._parts.store.readmit(task, plan):
+        if holder := await self._parts.store.readmit(task, plan, key):
             raise holder.conflict()
         attempt = await self._parts.store.attempt(task)
         self.start(task, attempt)

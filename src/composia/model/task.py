@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -70,6 +71,22 @@ class TaskError(Noun):
     step: str | None = None
     message: str
     hint: str | None = None
+
+
+class Key(Noun):
+    """An idempotency key, with who sent it and what was asked for: asked again, it is done once."""
+
+    created_by: str
+    idempotency_key: str
+    request_hash: str
+
+    @classmethod
+    def of(cls, created_by: str, key: str | None, asked: str) -> Key | None:
+        """None without a key. `asked`: the whole request, of which a hash is kept."""
+        if not key:
+            return None
+        request_hash = hashlib.sha256(asked.encode()).hexdigest()
+        return cls(created_by=created_by, idempotency_key=key, request_hash=request_hash)
 
 
 class Task(Noun):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ from composia.model.catalog import META_FILE
 from composia.model.config import Scope
 from composia.model.names import NAME_PATTERN
 from composia.model.service import ServiceRef
-from composia.model.task import Status, Task
+from composia.model.task import Key, Status, Task
 from composia.tools import yaml
 from composia.workflows.again import FROM_CATALOG, outdated, refuse_outdated
 from composia.workflows.known import Known, containers_of
@@ -130,12 +130,12 @@ class Desk:
             raise not_found("task", task, ())
         return found
 
-    async def retry(self, task: Task) -> Task:
+    async def retry(self, task: Task, key: Key | None = None) -> Task:
         """One attempt more of a task. Raises Conflict where that cannot be, or is outdated."""
         # One that is open still holds the service: it goes on, or takes back what it has begun.
         if "retry" in task.actions and "abandon" not in task.actions:
             await self._refuse_outdated(task)
-        return await self.office.runner.retry(task.id)
+        return await self.office.runner.retry(task.id, key)
 
     async def _refuse_outdated(self, task: Task) -> None:
         plan = await self.plan(task.id)
@@ -192,7 +192,54 @@ class Repeated(Exception):
         self.task = task
 
 
-class Submission:
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same key again answers with the first task; 409 when anything else"
+        " is asked for.",
+    ),
+]
+
+
+class Call:
+    """A call that makes a task, or asks something of one: once for each Idempotency-Key."""
+
+    def __init__(
+        self, request: Request, desk: AtDesk, *, idempotency_key: IdempotencyKey = None
+    ) -> None:
+        self._request = request
+        self._desk = desk
+        self._key = idempotency_key
+
+    @property
+    def key(self) -> Key | None:
+        """None without one, and for a call that does nothing."""
+        return Key.of(self._desk.caller.created_by, self._key, self._asked())
+
+    async def unless_repeated(self) -> None:
+        """Raises Repeated where the key has a task already, and Conflict for another's."""
+        if first := await self._desk.office.admit.first_of(self.key):
+            self._desk.caller.must_see(first.service)
+            raise Repeated(first)
+
+    async def ask(self, asked: Awaitable[Task]) -> Response:
+        """202 with the task that something was asked of. Raises Conflict."""
+        try:
+            return accepted(await asked)
+        except Conflict:
+            # The first call may have come so far only meanwhile.
+            await self.unless_repeated()
+            raise
+
+    def _asked(self) -> str:
+        request = self._request
+        return f"{request.method} {request.url.path}\n{getattr(request.state, 'body', '')}"
+
+
+class Submission(Call):
     """How a plan is handed in: to be carried out, or only shown."""
 
     def __init__(
@@ -203,29 +250,10 @@ class Submission:
         dry_run: Annotated[
             bool, Query(description="Answer 200 with the plan, and do nothing.")
         ] = False,
-        idempotency_key: Annotated[
-            str | None,
-            Header(
-                min_length=1,
-                max_length=255,
-                pattern=r"^[\x21-\x7e]+$",
-                description="The same key again answers with the first task; 409 when anything else"
-                " is asked for.",
-            ),
-        ] = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> None:
-        self._request = request
-        self._desk = desk
+        super().__init__(request, desk, idempotency_key=None if dry_run else idempotency_key)
         self._dry_run = dry_run
-        self._key = idempotency_key
-
-    async def unless_repeated(self) -> None:
-        """Raises Repeated where the key has a task already, and Conflict for another's."""
-        admit, by = self._desk.office.admit, self._desk.caller.created_by
-        key = None if self._dry_run else self._key
-        if first := await admit.first_of(by, key, self._asked()):
-            self._desk.caller.must_see(first.service)
-            raise Repeated(first)
 
     async def hand_in(self, plan: Plan) -> Response:
         """202 with the task and its place, or 200 with the plan. Raises Conflict."""
@@ -240,9 +268,15 @@ class Submission:
         )
         return accepted(task)
 
-    def _asked(self) -> str:
-        request = self._request
-        return f"{request.method} {request.url.path}\n{getattr(request.state, 'body', '')}"
+
+async def once(found: Annotated[Call, Depends()]) -> Call:
+    """A call that asks something of a task. Raises Repeated where that was done already."""
+    await found.unless_repeated()
+    return found
+
+
+#: Comes last among a handler's parameters, as `Submit` does.
+Once = Annotated[Call, Depends(once)]
 
 
 async def submission(found: Annotated[Submission, Depends()]) -> Submission:

@@ -20,7 +20,7 @@ from composia.model.offsite import CopyState, ReadPart
 from composia.model.schedule import Overdue
 from composia.model.session import Session
 from composia.model.shown import ScheduleView
-from composia.model.task import OpenMove, Task
+from composia.model.task import Key, OpenMove, Task
 from composia.operations.readings import Reading
 from composia.tools.git import Commit
 from composia.workflows import AnyPlan
@@ -40,21 +40,23 @@ class Admit(Protocol):
         """Raises Conflict where something else holds it; a key seen before is its task again."""
         ...
 
-    async def first_of(self, created_by: str, key: str | None, asked: str) -> Task | None:
+    async def first_of(self, key: Key | None) -> Task | None:
         """The task of a key that was seen before. Raises Conflict for one of another request."""
         ...
 
 
 class Runner(Protocol):
-    async def cancel(self, task: str) -> Task:
+    """A `key` is kept with what was asked for under it. Raises Conflict for one that was seen."""
+
+    async def cancel(self, task: str, key: Key | None = None) -> Task:
         """Raises NotFound, or Conflict where nothing is left to cancel."""
         ...
 
-    async def retry(self, task: str) -> Task:
+    async def retry(self, task: str, key: Key | None = None) -> Task:
         """The same task, one attempt more. Raises NotFound, or Conflict with the reason."""
         ...
 
-    async def abandon(self, task: str) -> Task:
+    async def abandon(self, task: str, key: Key | None = None) -> Task:
         """End it without a node's answer. Raises NotFound, or Conflict where that is no use."""
         ...
 

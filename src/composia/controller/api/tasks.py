@@ -10,7 +10,7 @@ from fastapi.responses import PlainTextResponse
 
 from composia import errors
 from composia.controller.api.bodies import parsed
-from composia.controller.api.desk import AtDesk, Cursor, Desk, Id, Limit, Submit, accepted
+from composia.controller.api.desk import AtDesk, Cursor, Desk, Id, Limit, Once, Submit
 from composia.controller.api.moves import RollbackRequest, plan_back
 from composia.controller.api.queries import api_router
 from composia.controller.api.routes import answers, asks, hands_in, reads
@@ -74,19 +74,19 @@ async def _followed(desk: Desk, task: str) -> AsyncIterator[bytes]:
 
 
 @router.post("/{id}/cancel", **asks())
-async def cancel(desk: AtDesk, id: Id) -> Response:  # noqa: A002  # as api.md names it
+async def cancel(desk: AtDesk, id: Id, once: Once) -> Response:  # noqa: A002  # as api.md names it
     """Ask it to end as soon as it is safe."""
     task = await desk.task(id)
     desk.caller.must(Scope.OPERATE, task.service)
-    return accepted(await desk.office.runner.cancel(task.id))
+    return await once.ask(desk.office.runner.cancel(task.id, once.key))
 
 
 @router.post("/{id}/retry", **asks())
-async def retry(desk: AtDesk, id: Id) -> Response:  # noqa: A002  # as api.md names it
+async def retry(desk: AtDesk, id: Id, once: Once) -> Response:  # noqa: A002  # as api.md names it
     """The same task, one attempt more, from the step that failed."""
     task = await desk.task(id)
     desk.caller.must(Scope.OPERATE, task.service)
-    return accepted(await desk.retry(task))
+    return await once.ask(desk.retry(task, once.key))
 
 
 @router.post("/{id}/rollback", **hands_in(RollbackRequest, errors.Failure))
@@ -107,7 +107,7 @@ async def rollback(
 
 
 @router.post("/{id}/abandon", **asks())
-async def abandon(desk: AtDesk, id: Id) -> Response:  # noqa: A002  # as api.md names it
+async def abandon(desk: AtDesk, id: Id, once: Once) -> Response:  # noqa: A002  # as api.md names it
     """Give up waiting for a node that will never answer.
 
     Where an undo waits for the target of a move (step `undo_stop_target`), it is a person's word
@@ -115,4 +115,4 @@ async def abandon(desk: AtDesk, id: Id) -> Response:  # noqa: A002  # as api.md 
     """
     task = await desk.task(id)
     desk.caller.must(Scope.OPERATE, task.service)
-    return accepted(await desk.office.runner.abandon(task.id))
+    return await once.ask(desk.office.runner.abandon(task.id, once.key))

@@ -48,6 +48,17 @@ TASKS = Table(
     Index("ix_tasks_service", "service"),
 )
 
+#: Idempotency keys of what was asked of a task that was there already; that of the request which
+#: made it stands in its own row.
+KEYS = Table(
+    "keys",
+    METADATA,
+    Column("created_by", String, primary_key=True),
+    Column("idempotency_key", String, primary_key=True),
+    Column("task", String(26), ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("request_hash", String, nullable=False),
+)
+
 STEPS = Table(
     "steps",
     METADATA,

@@ -8,16 +8,16 @@ from typing import Any
 
 import pydantic_core
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import Row, Select, delete, func, insert, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from composia.controller.actions import actions_of
 from composia.controller.store.database import Database
 from composia.controller.store.moves import superseded
-from composia.controller.store.schema import BACKUPS, ENDED_TASKS, HOLDS, STEPS, TASKS
+from composia.controller.store.schema import BACKUPS, ENDED_TASKS, HOLDS, KEYS, STEPS, TASKS
 from composia.controller.store.times import now
 from composia.errors import Conflict
-from composia.model.task import Status, Step, Task, TaskError, Waiting
+from composia.model.task import Key, Status, Step, Task, TaskError, Waiting
 from composia.workflows import PLANS, AnyPlan
 from composia.workflows.plan import Hold, Plan
 from composia.workflows.restore import EXCHANGE
@@ -33,6 +33,10 @@ class NewTask(BaseModel):
     source: str
     idempotency_key: str | None = None
     request_hash: str | None = None
+
+
+class KeyTaken(Conflict):
+    """Something was done under this idempotency key already."""
 
 
 class Holder(BaseModel):
@@ -65,19 +69,24 @@ class Tasks:
         self._db = db
 
     async def admit(self, new: NewTask, plan: Plan) -> Holder | None:
-        """Store the task with its holds, or tell who holds one of them."""
+        """Store the task with its holds, or tell who holds one of them. Raises KeyTaken."""
         async with self._db.write() as db:
+            await _refuse_taken(db, new.created_by, new.idempotency_key)
             if holder := await _take_over(db, plan):
                 return holder
             await db.execute(insert(TASKS).values(_values(new, plan)))
             await _take(db, new.id, plan.holds)
         return None
 
-    async def readmit(self, task: str, plan: Plan) -> Holder | None:
-        """Give a task that has ended one attempt more, or tell who holds what it needs."""
+    async def readmit(self, task: str, plan: Plan, key: Key | None = None) -> Holder | None:
+        """Give a task that has ended one attempt more, or tell who holds what it needs.
+
+        Raises KeyTaken.
+        """
         async with self._db.write() as db:
             if holder := await _take_over(db, plan, task):
                 return holder
+            await _keep(db, task, key)
             blank: dict[str, Any] = dict.fromkeys(("finished_at", "error", "result", "waiting"))
             changes = {"status": Status.PENDING, "cancel_asked": False, **blank}
             await db.execute(
@@ -138,14 +147,16 @@ class Tasks:
                     await db.execute(update(HOLDS).where(HOLDS.c.task == task).values(task=holder))
                 await db.execute(insert(ENDED_TASKS).values(task=task))
 
-    async def let_go(self, task: str) -> None:
-        """What a task that has ended still holds is free."""
+    async def let_go(self, task: str, key: Key | None = None) -> None:
+        """What a task that has ended still holds is free. Raises KeyTaken."""
         async with self._db.write() as db:
+            await _keep(db, task, key)
             await db.execute(delete(HOLDS).where(HOLDS.c.task == task))
 
-    async def ask_to_cancel(self, task: str) -> None:
-        """Write down that somebody asked for it."""
+    async def ask_to_cancel(self, task: str, key: Key | None = None) -> None:
+        """Write down that somebody asked for it. Raises KeyTaken."""
         async with self._db.write() as db:
+            await _keep(db, task, key)
             await db.execute(update(TASKS).where(TASKS.c.id == task).values(cancel_asked=True))
 
     async def set_waiting(self, task: str, waiting: Waiting | None) -> None:
@@ -223,12 +234,13 @@ class Tasks:
 
     async def first_of(self, created_by: str, key: str) -> tuple[str, str] | None:
         """The task of an idempotency key, and the hash of what was asked for."""
-        query = select(TASKS.c.id, TASKS.c.request_hash).where(
-            TASKS.c.created_by == created_by, TASKS.c.idempotency_key == key
-        )
         async with self._db.read() as db:
-            row = (await db.execute(query)).first()
-        return (row.id, row.request_hash) if row else None
+            return await _first_of(db, created_by, key)
+
+    async def keep(self, task: str, key: Key | None) -> None:
+        """Something was asked of a task under this key. Raises KeyTaken."""
+        async with self._db.write() as db:
+            await _keep(db, task, key)
 
     async def tasks_of(self, created_by: str, prefix: str) -> Mapping[str, str]:
         """The tasks whose idempotency keys begin so, by what follows."""
@@ -296,6 +308,29 @@ class Tasks:
             )
             for row in rows
         ]
+
+
+async def _first_of(db: AsyncConnection, created_by: str, key: str) -> tuple[str, str] | None:
+    begun, asked = (
+        select(task, table.c.request_hash).where(
+            table.c.created_by == created_by, table.c.idempotency_key == key
+        )
+        for table, task in ((TASKS, TASKS.c.id), (KEYS, KEYS.c.task))
+    )
+    row = (await db.execute(union_all(begun, asked))).first()
+    return (row[0], row[1]) if row else None
+
+
+async def _refuse_taken(db: AsyncConnection, created_by: str, key: str | None) -> None:
+    found = await _first_of(db, created_by, key) if key else None
+    if found:
+        raise KeyTaken(f"this Idempotency-Key belongs to task {found[0]}")
+
+
+async def _keep(db: AsyncConnection, task: str, key: Key | None) -> None:
+    if key:
+        await _refuse_taken(db, key.created_by, key.idempotency_key)
+        await db.execute(insert(KEYS).values(task=task, **key.model_dump()))
 
 
 async def _take_over(db: AsyncConnection, plan: Plan, task: str | None = None) -> Holder | None:

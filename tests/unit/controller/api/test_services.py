@@ -171,6 +171,17 @@ def test_a_key_is_looked_up_once_the_body_was_read(app: FastAPI) -> None:
     assert submits > 10
 
 
+def test_whatever_answers_with_a_task_takes_a_key(app: FastAPI) -> None:
+    without = [
+        f"{method} {path}"
+        for path, methods in app.openapi()["paths"].items()
+        for method, operation in methods.items()
+        if "202" in operation["responses"]
+        and "idempotency-key" not in [one["name"].lower() for one in operation["parameters"]]
+    ]
+    assert without == []
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b'{ "nodes": null }'])
 async def test_a_repeated_key_is_of_the_same_request_however_it_is_spelled(
     admin: Client, body: bytes

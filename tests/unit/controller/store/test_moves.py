@@ -227,6 +227,7 @@ async def test_moves_of_an_older_version_are_in_the_order_of_their_tasks(tmp_pat
         await store.note_move(task, ANSWERED, {})
     await store.aclose()
     with closing(sqlite3.connect(tmp_path / FILE)) as file:
+        file.execute("DROP TABLE keys")
         file.execute("ALTER TABLE moves DROP COLUMN number")
         file.execute("ALTER TABLE moves DROP COLUMN attempt")
         file.execute("UPDATE alembic_version SET version_num = '0007'")

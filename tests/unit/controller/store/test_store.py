@@ -1,22 +1,24 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy.exc import IntegrityError
 
 from composia.controller.store import audit, steps, tasks
 from composia.controller.store.audit import Use
+from composia.controller.store.database import FILE
 from composia.controller.store.schema import METADATA
 from composia.controller.store.steps import Place
 from composia.controller.store.store import Store, open_store
-from composia.controller.store.tasks import NewTask
+from composia.controller.store.tasks import KeyTaken, NewTask
 from composia.controller.store.times import Ids, now, stored
 from composia.model.backup import Backup, BackupStatus
-from composia.model.task import Status, TaskError
+from composia.model.task import Key, Status, TaskError
 from tests.workflow.office import backup, deploy
 
 
@@ -68,8 +70,25 @@ async def test_a_conflict_stores_nothing(store: Store) -> None:
 async def test_a_key_is_stored_once(store: Store) -> None:
     await store.admit(new("01A", idempotency_key="k"), deploy())
 
-    with pytest.raises(IntegrityError):
+    with pytest.raises(KeyTaken):
         await store.admit(new("01B", idempotency_key="k"), deploy(service="other"))
+
+
+async def test_keys_of_an_older_version_are_still_known(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    await store.admit(new("01A", idempotency_key="k", request_hash="h"), deploy())
+    await store.aclose()
+    with closing(sqlite3.connect(tmp_path / FILE)) as file:
+        file.execute("DROP TABLE keys")
+        file.execute("UPDATE alembic_version SET version_num = '0008'")
+        file.commit()
+
+    again = await open_store(tmp_path)
+    await again.keep("01A", Key.of("token:x", "other", "retry"))
+    found = [await again.first_of("token:x", key) for key in ("k", "other", "third")]
+    await again.aclose()
+
+    assert [one and one[0] for one in found] == ["01A", "01A", None]
 
 
 async def test_a_task_ends_once(store: Store) -> None:
