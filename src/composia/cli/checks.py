@@ -6,20 +6,17 @@ import asyncio
 import errno
 import json
 import os
-import re
 import shutil
 import socket
 import stat
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
+from composia.cli.check import Check, fail, numbers, ok, warn
+from composia.cli.reaching import reach
+from composia.cli.rustic_check import rustic_image
 from composia.errors import ComposiaError, Invalid
-from composia.model.catalog import COMPOSE_FILES
 from composia.model.config import (
     AgentConfig,
     Config,
@@ -28,51 +25,15 @@ from composia.model.config import (
     SecretsConfig,
     load_config,
 )
-from composia.model.meta import Meta
 from composia.tools.docker import Docker
-from composia.tools.parsing import parse
 from composia.tools.shell import Command, Shell
-from composia.tools.yaml import load
 
 OLDEST_COMPOSE = (2, 26)
 OLDEST_GIT = (2, 34)
 #: Bytes that should be free where data is staged.
 LITTLE = 2 * 1024**3
-#: Seconds: tokens of the channel bear more, people reading logs do not.
-SKEW = 5.0
 SHORT = 16
 IN_CONTAINER = Path("/.dockerenv")
-
-
-class Level(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at, and how to mend it where it is not well."""
-
-    name: str
-    level: Level
-    message: str
-    hint: str | None = None
-
-
-def ok(name: str, message: str) -> Check:
-    """It is well."""
-    return Check(name, Level.OK, message)
-
-
-def warn(name: str, message: str, hint: str) -> Check:
-    """It works, and will hurt one day."""
-    return Check(name, Level.WARN, message, hint)
-
-
-def fail(name: str, message: str, hint: str) -> Check:
-    """It does not work."""
-    return Check(name, Level.FAIL, message, hint)
 
 
 async def all_checks(path: Path, shell: Shell) -> AsyncIterator[Check]:
@@ -89,7 +50,9 @@ async def all_checks(path: Path, shell: Shell) -> AsyncIterator[Check]:
     if config:
         for check in (*secrecy(path, config), *folders(config)):
             yield check
-    yield await git(shell)
+    if not config or config.controller:
+        # The catalog's, and nobody else's.
+        yield await git(shell)
     async for check in _docker_checks(config, shell):
         yield check
     async for check in _network_checks(config):
@@ -109,7 +72,7 @@ async def _docker_checks(config: Config | None, shell: Shell) -> AsyncIterator[C
             yield await volumes(shell)
             if config:
                 yield await same_paths(config, shell)
-                yield await rustic_image(config, docker)
+                yield await rustic_image(config, docker, shell)
     finally:
         await docker.aclose()
 
@@ -118,7 +81,7 @@ async def _network_checks(config: Config | None) -> AsyncIterator[Check]:
     if config and config.controller:
         yield await asyncio.to_thread(port, config.controller)
     if config and config.agent:
-        for check in await reach(config.agent, starts_here=config.controller is not None):
+        for check in await reach(config.agent, config.controller):
             yield check
 
 
@@ -140,7 +103,7 @@ def compose_version(version: str | None) -> Check:
         return fail(
             "compose", "`docker compose` is missing", "Install the package docker-compose-plugin."
         )
-    if _numbers(version) < OLDEST_COMPOSE:
+    if numbers(version) < OLDEST_COMPOSE:
         return fail("compose", f"compose {version} is too old", "Install 2.26 or newer.")
     return ok("compose", f"compose {version}")
 
@@ -152,7 +115,7 @@ async def git(shell: Shell) -> Check:
     except ComposiaError:
         return fail("git", "git is missing", "Install the package git.")
     version = done.stdout.decode(errors="replace").removeprefix("git version ").strip()
-    if _numbers(version) < OLDEST_GIT:
+    if numbers(version) < OLDEST_GIT:
         return fail("git", f"git {version} is too old", "Install 2.34 or newer.")
     return ok("git", f"git {version}")
 
@@ -180,53 +143,27 @@ async def same_paths(config: Config, shell: Shell) -> Check:
     done = await shell.run(Command(words), check=False)
     mounts = json.loads(done.stdout) if done.code == 0 and done.stdout.strip() else []
     same = [Path(one["Source"]) for one in mounts if one["Source"] == one["Destination"]]
-    folder = config.agent.repo_dir
-    if any(folder.is_relative_to(mount) for mount in same):
-        return ok("paths", f"{folder} is mounted under its own path")
+    folders = _mounted_on(config.agent)
+    other = [one for one in folders if not any(one.is_relative_to(mount) for mount in same)]
+    if not other:
+        return ok("paths", f"{_listed(folders)} are mounted under their own paths")
     return fail(
         "paths",
-        f"{folder} is not mounted into this container under the same path",
-        f"Start the container with -v {folder}:{folder}",
+        f"not mounted into this container under the same path: {_listed(other)}",
+        f"Start the container with {' '.join(f'-v {one}:{one}' for one in other)}",
     )
 
 
-async def rustic_image(config: Config, docker: Docker) -> Check:
-    """The image of the service with `infra.rustic`."""
-    roots = [config.controller.repo_dir] if config.controller else []
-    roots += [config.agent.repo_dir] if config.agent else []
-    image = next((image for root in roots for image in _rustic_images(root)), None)
-    if image is None:
-        return warn(
-            "rustic",
-            "no service with infra.rustic was found here",
-            "Backups need one; `composia init` writes an example. It may be pulled later.",
-        )
-    try:
-        await docker.image_config(image)
-    except ComposiaError:
-        return warn("rustic", f"the image {image} is not on this machine", f"docker pull {image}")
-    return ok("rustic", f"the image {image} is here")
+def _mounted_on(agent: AgentConfig) -> list[Path]:
+    """The folders of which the agent has Docker mount something into other containers."""
+    folders = [agent.repo_dir, agent.state_dir]
+    if agent.caddy and not agent.caddy.generated_dir.is_relative_to(agent.repo_dir):
+        folders.append(agent.caddy.generated_dir)
+    return folders
 
 
-def _rustic_images(root: Path) -> Iterator[str]:
-    for file in sorted(root.glob("*/composia-meta.yaml")):
-        try:
-            meta = parse(load(file.read_bytes(), str(file)), Meta)
-            if meta.infra.rustic:
-                yield from _image(file.parent, meta, meta.infra.rustic.compose_service)
-        except (ComposiaError, OSError):
-            continue
-
-
-def _image(folder: Path, meta: Meta, compose_service: str) -> Iterator[str]:
-    usual = [name for name in COMPOSE_FILES if (folder / name).is_file()][:1]
-    for name in meta.compose_files or usual:
-        file = folder / name
-        found: Any = load(file.read_bytes(), str(file)).data if file.is_file() else None
-        for key in ("services", compose_service, "image"):
-            found = found.get(key) if isinstance(found, dict) else None
-        if isinstance(found, str):
-            yield found
+def _listed(folders: Sequence[Path]) -> str:
+    return ", ".join(map(str, folders))
 
 
 def folders(config: Config) -> Iterator[Check]:
@@ -241,6 +178,17 @@ def folders(config: Config) -> Iterator[Check]:
         named["agent.state_dir"] = config.agent.state_dir
     for key, folder in named.items():
         yield _folder(key, folder)
+    if config.agent and config.agent.caddy:
+        yield _generated(config.agent.caddy.generated_dir, config.agent.repo_dir)
+
+
+def _generated(folder: Path, repo_dir: Path) -> Check:
+    key = "agent.caddy.generated_dir"
+    # In the folder of a service it comes with the first deploy.
+    if folder.exists() or folder.is_relative_to(repo_dir):
+        return _folder(key, folder)
+    hint = f"Correct it; or mkdir -p {folder}, and mount that into Caddy's container."
+    return fail(key, f"{folder} is not there", hint)
 
 
 def _folder(key: str, folder: Path) -> Check:
@@ -329,32 +277,6 @@ def port(config: ControllerConfig) -> Check:
     return ok("port", f"{config.listen_addr} is free")
 
 
-async def reach(agent: AgentConfig, *, starts_here: bool) -> Sequence[Check]:
-    """Whether the agent reaches its controller, and how far their clocks are apart."""
-    import httpx2
-
-    try:
-        async with httpx2.AsyncClient(timeout=5) as client:
-            answer = await client.get(f"{agent.controller_addr.rstrip('/')}/healthz")
-    except httpx2.HTTPError as error:
-        if starts_here:
-            return (ok("controller", "it does not run yet"),)
-        hint = "Start it, or mend agent.controller_addr or the firewall between."
-        message = f"{agent.controller_addr} does not answer: {type(error).__name__}"
-        return (fail("controller", message, hint),)
-    found = ok("controller", f"{agent.controller_addr} answers")
-    return (found, *_skew(answer.headers))
-
-
-def _skew(headers: Mapping[str, str]) -> Iterator[Check]:
-    if not (date := headers.get("date")):
-        return
-    apart = abs((parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds())
-    if apart > SKEW:
-        message = f"the controller's clock is {apart:.0f} s away from this one"
-        yield warn("clock", message, "Run an NTP client on both: apt install systemd-timesyncd")
-
-
 async def clock(shell: Shell) -> Check:
     """Whether this machine's clock is kept right."""
     now = datetime.now(UTC)
@@ -368,7 +290,3 @@ async def clock(shell: Shell) -> Check:
     if said == "no":
         return warn("clock", "nobody keeps it right", "timedatectl set-ntp true")
     return ok("clock", f"it says {now:%Y-%m-%d %H:%M:%S} UTC")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])

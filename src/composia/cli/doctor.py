@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from composia.cli.checks import Check, Level, all_checks
+from composia.cli.check import Check, Level
+from composia.cli.checks import all_checks
 from composia.tools.shell import LocalShell
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}

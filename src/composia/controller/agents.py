@@ -64,6 +64,13 @@ async def wire(socket: WebSocket, wire: str, key: Annotated[str, Query()]) -> No
     await controller.wires.serve(wire, node, question, socket)
 
 
+@router.get("/node")
+async def get_node(request: Request) -> Response:
+    """Whose token it is: an agent's machine asks before an agent runs there."""
+    _, node = _caller(request)
+    return JSONResponse({"node": node})
+
+
 @router.get("/bundles/{key}/{service}")
 async def get_bundle(request: Request, key: str, service: str) -> Response:
     """A service's folder as tar: only for what this node was asked."""

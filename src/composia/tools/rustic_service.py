@@ -20,6 +20,9 @@ from composia.tools.rustic_paths import ROOT
 from composia.tools.rustic_profile import Mounts, Profile, find_profile, mounts_of
 from composia.tools.shell import Command, Finished, Shell
 
+#: The oldest rustic that works as it is driven here.
+OLDEST = "0.11.4"
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -187,17 +190,15 @@ class ServiceContainer(Container):
         return self._proven[known]
 
     async def _prove(self, service: ComposeService, entry: Sequence[str]) -> tuple[str, ...]:
-        first = (service.command or ("rustic",))[0]
-        named = (first if PurePosixPath(first).name == "rustic" else "rustic",)
         said = []
-        for program in ((), named) if entry else (named, ()):
+        for program in ways_to_call(entry, service.command):
             finished = await self._version(program)
             if finished.code == 0 and finished.stdout.startswith(b"rustic "):
                 return program
             said.append(finished.complaint)
         raise Failure(
             f"compose service {service.name} does not run rustic: {said[0]}",
-            hint="Its image must have rustic 0.11.4 or newer, as its entry point or on PATH.",
+            hint=f"Its image must have rustic {OLDEST} or newer, as its entry point or on PATH.",
         )
 
     async def _version(self, program: Sequence[str]) -> Finished:
@@ -206,6 +207,15 @@ class ServiceContainer(Container):
             async with self._started(name, command) as working:
                 working.stdin.close()
                 return await working.wait(await working.stdout.read())
+
+
+def ways_to_call(
+    entry: Sequence[str] | None, command: Sequence[str] | None
+) -> Sequence[tuple[str, ...]]:
+    """The words before rustic's own arguments that may be the right ones, the likely ones first."""
+    first = (command or ("rustic",))[0]
+    named = (first if PurePosixPath(first).name == "rustic" else "rustic",)
+    return ((), named) if entry else (named, ())
 
 
 async def _repository_folder(
