@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel
 
 from composia.errors import Failure
-from composia.operations import fragments
+from composia.operations import forwarded, fragments
 from composia.operations.base import Nothing, Operation
 from composia.operations.fragments import Placed
 from composia.strategies.base import Site
@@ -37,6 +37,8 @@ class PlaceFragment(Operation[Placed]):
         caddy = caddy_of(site)
         content = await self._content(site)
         if self.rehearse:
+            if self.must_run and not await caddy.runs():
+                raise fragments.down(site)
             await fragments.checked(site, caddy, content)
             return Placed()
         return await fragments.bring(site, caddy, content, must=self.must_run)
@@ -67,6 +69,7 @@ class RemoveFragment(Operation[Placed]):
             if site.caddy.read(fragments.file_name(site.service)) is None:
                 return Placed()
             await fragments.put(site, site.caddy, None)
+            forwarded.forget(site.state)
         return Placed(changed=True)
 
 

@@ -77,6 +77,8 @@ class ForwardHosts(Operation[Placed]):
             await fragments.load(site, caddy)
         except CommandFailed:
             await fragments.put(site, caddy, before, was)
+            if was is None:
+                forwarded.forget(site.state)
             raise
         if was and was.trusted:
             await asyncio.to_thread(forget_trusted, was.trusted, kept=trusted)

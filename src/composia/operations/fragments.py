@@ -3,6 +3,8 @@
 The order of writes: the whole configuration is validated on a copy, the fragment takes its place
 in one rename, Caddy reloads, and only then it is written down what Caddy has. So whenever a Caddy
 starts it reads a configuration that was validated, and what is not known is done again.
+
+A forward's end, and what it trusts, are there before it is, and until nothing could bring it back.
 """
 
 from __future__ import annotations
@@ -147,12 +149,14 @@ async def _put_and_load(site: Site, caddy: Caddy, content: bytes | None, *, runs
     before = caddy.read(name := file_name(site.service))
     await put(site, caddy, content)
     if not runs:
+        forwarded.forget(site.state)
         return Placed(changed=before != content, warnings=(down(site).message,))
     try:
         await load(site, caddy)
     except CommandFailed:
         await asyncio.to_thread(caddy.replace, name, before)
         raise
+    forwarded.forget(site.state)
     return Placed(changed=True)
 
 
@@ -171,7 +175,7 @@ async def checked(site: Site, caddy: Caddy, content: bytes | None) -> None:
 async def put(
     site: Site, caddy: Caddy, content: bytes | None, forward: Forward | None = None
 ) -> None:
-    """Put the file in its place: a forward, or what takes a forward's place."""
+    """Put the file in its place; what is known of a forward stays, or becomes that of this one."""
     await site.notes.note("placing_fragment")
     if forward:
         # First: whatever forwards is known to have an end.
@@ -183,8 +187,6 @@ async def put(
             f"{caddy.generated} cannot be written: {error.strerror}",
             hint="Check agent.caddy.generated_dir and the disk of this node.",
         ) from error
-    if forward is None:
-        forwarded.forget(site.state)
     await site.notes.note("fragment_placed")
 
 

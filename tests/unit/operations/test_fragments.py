@@ -268,6 +268,96 @@ async def test_a_placement_takes_the_place_of_a_forward(world: World) -> None:
     assert (world.there, world.forwards) == ("one", False)
 
 
+async def trusting(world: World) -> Path:
+    """A forward that trusts a file."""
+    await world.forward()
+    file = world.site.state / "my-app.0123.pem"
+    file.write_text("a root")
+    was = forwarded.read(world.site.state)
+    assert was
+    forwarded.keep(world.site.state, was.model_copy(update={"trusted": file}))
+    return file
+
+
+async def test_a_placement_that_is_not_loaded_leaves_the_forward_with_end_and_trust(
+    world: World,
+) -> None:
+    trusted = await trusting(world)
+    world.caddy.refuses = "reload"
+    with pytest.raises(CommandFailed):
+        await world.place("one")
+    assert str(world.there).startswith(MARK)
+    assert (world.forwards, trusted.exists()) == (True, True)
+    world.caddy.refuses = ""
+    assert await world.end()
+    assert (world.there, world.forwards, trusted.exists()) == (None, False, False)
+
+
+async def test_a_placement_that_is_loaded_leaves_nothing_of_the_forward(world: World) -> None:
+    trusted = await trusting(world)
+    await world.place("one")
+    assert (world.forwards, trusted.exists()) == (False, False)
+
+
+async def test_a_forward_that_is_taken_away_leaves_nothing_to_end(world: World) -> None:
+    trusted = await trusting(world)
+    assert (await RemoveFragment(service=REF, caddy=CADDY).perform(world.site)).changed
+    assert (world.there, world.forwards, trusted.exists()) == (None, False, False)
+
+
+async def test_a_placement_for_when_caddy_starts_leaves_nothing_to_end(world: World) -> None:
+    trusted = await trusting(world)
+    world.caddy.up = False
+    world.says("one")
+    await settle(world.site, CADDY)
+    assert (world.there, world.forwards, trusted.exists()) == ("one", False, False)
+
+
+class Killed(BaseException):
+    """The agent, at once: nothing of it goes on."""
+
+
+@pytest.mark.parametrize("by", ["placement", "forward"])
+@pytest.mark.parametrize("at", ["placing_fragment", "fragment_placed", "reload"])
+async def test_whenever_it_is_killed_no_forward_is_without_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch, by: str, at: str
+) -> None:
+    async def dies(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    async def note(name: str, **facts: Any) -> None:
+        if name == at:
+            raise Killed
+
+    if by == "placement":
+        trusted = await trusting(world)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.twins.notes, "note", note)
+        if at == "reload":
+            patched.setattr(world.caddy, "reload", dies)
+        with pytest.raises(Killed):
+            await (world.place("one") if by == "placement" else world.forward())
+    if str(world.there).startswith(MARK):
+        assert world.forwards
+        assert by == "forward" or trusted.exists()
+    # What the agent does when the time is over.
+    for one in forwarded.due(world.site.state.parent, datetime.now(UTC)):
+        assert one.service == REF
+        await world.end()
+    assert not str(world.there).startswith(MARK)
+    assert not world.forwards
+
+
+async def test_a_rehearsal_for_a_caddy_that_is_down_fails_before_anything_stops(
+    world: World,
+) -> None:
+    world.caddy.up = False
+    with pytest.raises(Failure, match="does not run"):
+        await world.place("one", rehearse=True)
+    await world.place("one", rehearse=True, must_run=False)
+    assert world.caddy.asked == ["check"]
+
+
 @pytest.mark.parametrize("link", ["Caddyfile.fragment", "sub"])
 async def test_a_link_is_no_fragment(tmp_path: Path, link: str) -> None:
     world = World(tmp_path)
