@@ -12,6 +12,8 @@ HTTPS = 443
 HTTP = 80
 #: The first line of a fragment that forwards.
 MARK = "# Written by Composia: forwards to the node that the service has moved to."
+#: A header that names the nodes to which a request was forwarded.
+FORWARDED = "Composia-Forwarded"
 #: A host name, or one with a wildcard for its first label; nothing that means more to Caddy.
 HOST = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 
@@ -87,8 +89,12 @@ def _block(one: Forwarding, to: str) -> Iterator[str]:
     yield f"{site} {{"
     if one.tls:
         yield f"\ttls {' '.join(one.tls)}"
+    # Two nodes that forward to each other would pass it on for ever.
+    yield f"\t@again header {FORWARDED} {to}"
+    yield "\trespond @again 508"
     yield f"\treverse_proxy {'https' if site.tls else 'http'}://{to}:{site.port} {{"
     yield "\t\theader_up Host {hostport}"
+    yield f"\t\theader_up +{FORWARDED} {to}"
     yield "\t\tflush_interval -1"
     if site.tls:
         yield from _transport(one)

@@ -62,7 +62,8 @@ def test_a_forward_checks_the_certificate_of_the_other_node_under_the_sites_name
     site = SiteAddress(host="a.test", port=443, tls=True)
     text = forward([Forwarding(site=site, tls=("internal",), trusted="/data/x.pem")], "10.0.0.2")
     assert text.startswith(MARK)
-    assert "https://a.test {\n\ttls internal\n\treverse_proxy https://10.0.0.2:443 {" in text
+    assert "https://a.test {\n\ttls internal\n" in text
+    assert "\treverse_proxy https://10.0.0.2:443 {\n" in text
     assert "tls_server_name a.test\n\t\t\ttls_trusted_ca_certs /data/x.pem" in text
     assert "insecure" not in text
 
@@ -70,8 +71,16 @@ def test_a_forward_checks_the_certificate_of_the_other_node_under_the_sites_name
 def test_a_plain_site_is_forwarded_in_the_plain_and_an_ipv6_address_in_brackets() -> None:
     site = SiteAddress(host="a.test", port=8080, tls=False)
     text = forward([Forwarding(site=site)], "2001:db8::2")
-    assert "http://a.test:8080 {\n\treverse_proxy http://[2001:db8::2]:8080 {" in text
+    assert "http://a.test:8080 {\n" in text
+    assert "\treverse_proxy http://[2001:db8::2]:8080 {\n" in text
     assert "transport" not in text
+    assert "tls" not in text
+
+
+def test_what_was_forwarded_to_a_node_already_is_not_forwarded_there_again() -> None:
+    text = forward([Forwarding(site=SiteAddress(host="a.test", port=80, tls=False))], "10.0.0.2")
+    assert "\t@again header Composia-Forwarded 10.0.0.2\n\trespond @again 508\n" in text
+    assert "\t\theader_up +Composia-Forwarded 10.0.0.2\n" in text
 
 
 def test_a_wildcard_is_asked_for_under_the_name_that_the_client_asked_for() -> None:
