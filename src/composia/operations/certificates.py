@@ -69,7 +69,9 @@ class SendCertificates(Operation[CertificatesSent]):
             await wire.send(END)
             await _acknowledged(wire)
         sent = [one.host for one in own]
-        return CertificatesSent(sites=found, hosts=tuple(sent), warnings=_warnings(hosts, sent))
+        missing = [host for host in hosts if host not in sent]
+        warnings = (_missing(missing, own_storage=own_storage),) if missing else ()
+        return CertificatesSent(sites=found, hosts=tuple(sent), warnings=warnings)
 
 
 class ReceiveCertificates(Operation[CertificatesReceived]):
@@ -95,6 +97,8 @@ class ReceiveCertificates(Operation[CertificatesReceived]):
     async def _take(
         self, site: Site, caddy: Caddy, came: list[Certificate]
     ) -> CertificatesReceived:
+        if not came:
+            return CertificatesReceived(hosts=(), authorities=await _own_authorities(caddy))
         storage = await caddy.storage()
         if storage is None:
             raise Failure(
@@ -128,6 +132,15 @@ def _own(storage: Storage | None, hosts: list[str]) -> list[Certificate]:
     return [one for one in found if one]
 
 
+async def _own_authorities(caddy: Caddy) -> tuple[str, ...]:
+    """Of a Caddy whose storage may be anywhere: then none is known."""
+    try:
+        storage = await caddy.storage()
+    except Failure:
+        return ()
+    return await asyncio.to_thread(authorities, storage.outside) if storage else ()
+
+
 async def _certificates(wire: Wire, expected: set[str]) -> AsyncIterator[Certificate]:
     for _ in range(MOST):
         if (frame := await wire.receive()) == END:
@@ -144,8 +157,8 @@ async def _acknowledged(wire: Wire) -> None:
         raise Failure("the other node did not say that it has the certificates")
 
 
-def _warnings(hosts: list[str], sent: list[str]) -> tuple[str, ...]:
-    missing = [host for host in hosts if host not in sent]
-    if not missing:
-        return ()
-    return (f"Caddy has no certificate of its own for {', '.join(missing)}: none goes along",)
+def _missing(hosts: list[str], *, own_storage: bool) -> str:
+    names = ", ".join(hosts)
+    if own_storage:
+        return f"Caddy's storage is set to another place: no certificate of {names} goes along"
+    return f"Caddy has no certificate of its own for {names}: none goes along"
