@@ -28,7 +28,8 @@ class Left(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     task: str
-    #: By this node's clock, in nanoseconds: whatever has a later ctime is not as it was then.
+    #: By this node's clock, in nanoseconds, before what was left was looked at for the last time:
+    #: whatever has a later ctime is not as it was then.
     at: int
     #: What was sent: of anything else it is not known how it differs from what the other node has.
     cargo: tuple[Cargo, ...]

@@ -27,6 +27,9 @@ from composia.strategies.put_back import Target, is_at_or_below, target
 from composia.strategies.sources import key_of
 from composia.tools.paths import parse_include
 
+#: Linux's name of the clock that ctimes are taken from; it is a little late.
+CLOCK_OF_CTIMES = 5
+
 
 class DumpToTake(BaseModel):
     """A database that moves by dump and import."""
@@ -80,34 +83,35 @@ class ExportData(Operation[DataExported]):
             starts = await hold.starts(site)
             there = there.model_copy(update={"starts": starts})
             fence.put_up(site.state, there)
-            exported = await self._export(site, began, last)
+            stopped = time.monotonic()
+            await self._dump(site)
+            dumped = time.monotonic()
+            # Before the last look: what somebody writes behind it is not sent, and is not lost.
+            at = time.clock_gettime_ns(CLOCK_OF_CTIMES) - 1
+            sent = await last.send() if last else None
+            ended = time.monotonic()
             await hold.prove_stopped(site, starts)
-            left = Left(task=site.task, at=time.time_ns(), cargo=self.cargo)
+            left = Left(task=site.task, at=at, cargo=self.cargo)
             fence.put_up(site.state, there.model_copy(update={"left": left}))
         except BaseException:
             await _resume(site)
             raise
-        return exported
+        return DataExported(
+            held_seconds=ended - began,
+            dump_seconds=dumped - stopped,
+            send_seconds=ended - dumped,
+            bytes_sent=sent.bytes if sent else 0,
+        )
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         """Start again what was stopped: nobody was told that it was."""
         await _resume(site)
 
-    async def _export(self, site: Site, began: float, last: LastSend | None) -> DataExported:
-        stopped = time.monotonic()
+    async def _dump(self, site: Site) -> None:
         for dump in self.dumps:
             site.notes.log(f"Dumping {dump.item}")
             await dump.strategy.dump_alone(dump.item, dump_of(site, dump.item), site)
-        dumped = time.monotonic()
         await site.notes.note("exported")
-        sent = await last.send() if last else None
-        now = time.monotonic()
-        return DataExported(
-            held_seconds=now - began,
-            dump_seconds=dumped - stopped,
-            send_seconds=now - dumped,
-            bytes_sent=sent.bytes if sent else 0,
-        )
 
 
 class StopSource(Operation[Nothing]):

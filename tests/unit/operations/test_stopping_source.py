@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,13 @@ import pytest
 
 from composia.errors import Conflict, Failure
 from composia.model.service import ServiceRef
-from composia.operations import fence
+from composia.operations import fence, left_behind
 from composia.operations.arriving import ClearTarget
 from composia.operations.cargo import Cargo
+from composia.operations.carrying import Sent
 from composia.operations.hold import NotStartedAgain
 from composia.operations.leaving import (
+    CLOCK_OF_CTIMES,
     ExportData,
     ResumeSource,
     RetireSource,
@@ -237,3 +242,56 @@ async def test_of_a_volume_that_binds_a_folder_that_folder_is_what_was_left(
     found = fence.read(twins.site.state)
     assert found
     assert (found.paths_left, found.volumes_left) == ((str(inside), str(outside)), ())
+
+
+class SomebodyWrites:
+    """The last round, and what somebody on the machine does while it sends."""
+
+    def __init__(self, writes: Callable[[], object]) -> None:
+        self._writes = writes
+
+    def __call__(self, *_: Any) -> SomebodyWrites:
+        return self
+
+    async def __aenter__(self) -> SomebodyWrites:
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        return
+
+    async def send(self) -> Sent:
+        self._writes()
+        return Sent(bytes=0, files=0, seconds=0.0)
+
+
+@pytest.mark.parametrize("writes", [True, False], ids=["somebody writes", "nobody writes"])
+async def test_what_is_written_behind_the_last_look_is_not_removed_in_a_week(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch, *, writes: bool
+) -> None:
+    async def down() -> None:
+        twins.docker.there.clear()
+
+    data = twins.folder / "data"
+    data.mkdir()
+    (data / "old").write_text("was sent")
+    # No service stops within one tick of the clock.
+    while time.clock_gettime_ns(CLOCK_OF_CTIMES) <= (data / "old").stat().st_ctime_ns + 1:
+        pass
+    last = SomebodyWrites(lambda: (data / "new").write_text("was not") if writes else None)
+    monkeypatch.setattr("composia.operations.leaving.LastSend", last)
+    monkeypatch.setattr(twins.compose, "down", down)
+    cargo = (Cargo(item="data", include=("./data",)),)
+    await EXPORT.model_copy(update={"cargo": cargo}).perform(twins.site)
+    await RetireSource(service=SERVICE, epoch=2, cargo=cargo).perform(twins.site)
+
+    @asynccontextmanager
+    async def alone(service: str) -> AsyncIterator[None]:
+        yield
+
+    in_a_week = datetime.now(UTC) + timedelta(days=8)
+    [ended] = await left_behind.expire(
+        twins.site.state.parent, twins.folder.parent, twins.docker, in_a_week, alone
+    )
+
+    assert data.exists() == writes
+    assert ended.changed == ((str(data),) if writes else ())
