@@ -26,7 +26,8 @@ class MemoryRun:
         self.steps: list[tuple[str, str | None]] = []
         self.asked: list[Operation[Any]] = []
         self.told: dict[str, Any] = {}
-        #: What the controller's own steps answer.
+        self.lines: list[str] = []
+        #: What the controller's own steps answer, or what makes it of their arguments.
         self.controlled: dict[str, Any] = {
             "now": "2026-11-24T04:00:00Z",
             "known_snapshots": {},
@@ -66,10 +67,11 @@ class MemoryRun:
     async def control(self, step: str, action: str, **arguments: Any) -> Any:
         self.steps.append((step, None))
         self.told[action] = arguments
-        return self.controlled.get(action)
+        answer = self.controlled.get(action)
+        return answer(**arguments) if callable(answer) else answer
 
     def log(self, line: str) -> None:
-        return
+        self.lines.append(line)
 
     def _ask(self, node: str, step: str, operation: Operation[Any]) -> Any:
         self.steps.append((step, node))

@@ -72,10 +72,10 @@ async def _planned(client: Client, service: str, body: dict[str, Any]) -> Planne
 
 
 def _show(planned: Planned, *, json_: bool) -> None:
-    if json_:
-        tables.show_json(planned)
-        return
     plan = planned.plan
+    if json_ or plan["plan"] == "rescue":
+        watch.finish(planned, json_=json_)
+        return
     click.echo(f"Would: {planned.title}")
     click.echo()
     rows = [("moves", one["source"], one["how"]) for one in plan["moves"]]

@@ -8,7 +8,7 @@ from typing import Any
 
 def told(plan: Mapping[str, Any]) -> Iterator[str]:
     """What its title does not say: which backups, which records, and what is to be known before."""
-    for item in plan.get("items", ()):
+    for item in plan.get("items") or (plan.get("restore") or {}).get("items", ()):
         if wanted := item.get("wanted"):
             yield f"{wanted['item']}: backup {wanted['backup_id']}"
     for record in plan.get("records", ()):

@@ -80,6 +80,10 @@ class DnsSetup(BaseModel):
             normal(address) for part in (self.ipv4, self.ipv6) for address in part.values()
         )
 
+    def address_of(self, node: str) -> str | None:
+        """Where others reach a node, by IPv4 where it has both; None where none is named."""
+        return self.ipv4.get(node) or self.ipv6.get(node)
+
     def zone_of(self, provider: str, hostname: str) -> str | None:
         """The provider's zone that the name is in: the longest one."""
         name = normal(hostname)

@@ -28,6 +28,12 @@ class Checked(BaseModel):
 
     sites: tuple[SiteAddress, ...] = ()
     trust: tuple[str, ...] = ()
+    #: For people: what does not go along.
+    warnings: tuple[str, ...] = ()
+
+    def warning(self, *more: str) -> Checked:
+        """The same, with more warnings."""
+        return self.model_copy(update={"warnings": (*self.warnings, *more)})
 
 
 class Downtime(BaseModel):

@@ -181,36 +181,47 @@ class MigratePlan(Plan):
         reached.prepared = True
         prepare = PrepareTarget(service=self.service, images=seen.images, cargo=self.cargo)
         await run.on(target, "0_prepare", prepare)
-        facts = await self._bring_certificates(run)
+        checked = await self._look_at_caddy(run)
         if self.cargo:
             wire = f"{run.task}-0"
             copying = PreCopy(service=self.service, wire=wire, cargo=self.cargo)
             receiving = Receive(service=self.service, wire=wire, cargo=self.cargo, last=False)
             both: dict[str, Operation[Any]] = {source: copying, target: receiving}
             await run.on_both("0_pre_copy", both)
-        return facts
+        return checked
 
-    async def _bring_certificates(self, run: Run) -> Checked:
-        """So that HTTPS answers at once; and a broken fragment is found while nothing stops."""
-        caddy = self.caddy_on_target
-        if caddy is None:
-            return Checked()
-        service, target = self.service, self.target
-        rehearsal = PlaceFragment(service=service, caddy=caddy, rehearse=True)
-        await run.on(target, "0_check_caddy", rehearsal)
+    async def _look_at_caddy(self, run: Run) -> Checked:
+        """On both sides: what it would refuse is found while nothing stops."""
+        if caddy := self.caddy_on_target:
+            rehearsal = PlaceFragment(service=self.service, caddy=caddy, rehearse=True)
+            await run.on(self.target, "0_check_caddy", rehearsal)
         if self.caddy_on_source is None:
             return Checked()
-        wire = f"{run.task}-certificates"
-        sending = SendCertificates(service=service, caddy=self.caddy_on_source, wire=wire)
-        receiving = ReceiveCertificates(service=service, caddy=caddy, wire=wire)
-        both: dict[str, Operation[Any]] = {self.source: sending, target: receiving}
-        done = await run.on_both("0_bring_certificates", both)
-        checked = Checked(sites=done[self.source].sites, trust=done[target].authorities)
+        checked = await self._bring_certificates(run, self.caddy_on_source)
         # Validated now, so that only a reload is left for the time in which nobody answers.
         if forward := self._forwarding(checked):
             rehearsed = forward.model_copy(update={"rehearse": True})
             await run.on(self.source, "0_check_forward", rehearsed)
+        else:
+            nothing = self.caddy_on_source.model_copy(update={"source": None})
+            removal = PlaceFragment(service=self.service, caddy=nothing, rehearse=True)
+            await run.on(self.source, "0_check_caddy", removal)
+            checked = checked.warning(self._why_nothing_forwards())
+        for warning in checked.warnings:
+            run.log(f"Warning: {warning}")
         return checked
+
+    async def _bring_certificates(self, run: Run, caddy: CaddyRef) -> Checked:
+        """So that HTTPS answers at once."""
+        if self.caddy_on_target is None:
+            return Checked()
+        service, target, wire = self.service, self.target, f"{run.task}-certificates"
+        sending = SendCertificates(service=service, caddy=caddy, wire=wire)
+        receiving = ReceiveCertificates(service=service, caddy=self.caddy_on_target, wire=wire)
+        both: dict[str, Operation[Any]] = {self.source: sending, target: receiving}
+        done = await run.on_both("0_bring_certificates", both)
+        sent, received = done[self.source], done[target]
+        return Checked(sites=sent.sites, trust=received.authorities, warnings=sent.warnings)
 
     async def _cross(self, run: Run, reached: _Reached, checked: Checked) -> dict[str, Any]:
         """The outage."""
@@ -231,7 +242,10 @@ class MigratePlan(Plan):
             await run.on(source, "3_reload_caddy", reload)
         if self.cargo:
             restore = RestoreData(service=service, dumps=self.dumps_in)
-            await run.on(target, "4_restore_data", restore)
+            restored = await run.on(target, "4_restore_data", restore)
+            checked = checked.warning(*restored.warnings)
+            for warning in restored.warnings:
+                run.log(f"Warning: {warning}")
         reached.started = True
         started = await run.on(target, "5_start_on_target", StartOnTarget(service=service))
         answered: dict[str, Any] = await run.control(
@@ -251,7 +265,8 @@ class MigratePlan(Plan):
 
     async def _settle(self, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
         """Nothing is undone any more; every step may be repeated."""
-        checked = Checked.model_validate({name: facts[name] for name in Checked.model_fields})
+        known = {name: facts[name] for name in Checked.model_fields if name in facts}
+        checked = Checked.model_validate(known)
         if self.caddy_on_target:
             await self._let_in(run, checked, self.caddy_on_target)
         updated = await update_dns(run, "7_update_dns", self.records, self.our_addresses)
@@ -261,10 +276,9 @@ class MigratePlan(Plan):
         retire = RetireSource(service=self.service, cargo=self.cargo)
         retired = await run.on(self.source, "9_retire_source", retire)
         await run.control("9_done", "note_move", task=run.task, stage="done", facts={})
-        shown = {name: facts[name] for name in _SHOWN if name in facts}
         dns = [record.model_dump(mode="json") for record in updated.records]
         kept_until = retired.kept_until.isoformat()
-        return {**shown, "dns": dns, "revision": revision, "kept_until": kept_until}
+        return {**_shown(facts), "dns": dns, "revision": revision, "kept_until": kept_until}
 
     async def _let_in(self, run: Run, checked: Checked, caddy: CaddyRef) -> None:
         """At both doors at once: behind a proxy nobody is answered before."""
@@ -292,6 +306,15 @@ class MigratePlan(Plan):
             until=until,
             trust=checked.trust,
         )
+
+    def _why_nothing_forwards(self) -> str:
+        if self.caddy_on_target is None:
+            why = f"{self.target} has no Caddy"
+        elif self.target_address is None:
+            why = f"config.yaml has no public_ipv4 and no public_ipv6 of {self.target}"
+        else:
+            why = "its fragment makes no site of a host's own"
+        return f"{self.source} will not forward clients with the old address: {why}"
 
     async def _undo(self, run: Run, reached: _Reached, error: ComposiaError) -> None:
         """Back to how it was: first nothing runs on the target, then the source starts again."""
@@ -345,13 +368,12 @@ class MigratePlan(Plan):
             run.log(f"{self.target} was not cleared: {error.message}")
 
     def _left_open(self, error: ComposiaError, facts: dict[str, Any]) -> LeftOpen:
-        shown = {name: facts[name] for name in _SHOWN if name in facts}
         where = f"{self.service} runs on {self.target}" if facts else "nothing has changed"
         hint = f"{where}. Retry goes on from here, rollback goes back, abandon leaves it so."
         return LeftOpen(
             error.message,
             keeps=placement(self.service.name),
-            result=shown,
+            result=_shown(facts),
             hint=" ".join(filter(None, (error.hint, hint))),
         )
 
@@ -364,4 +386,10 @@ _SHOWN = (
     "predicted_seconds",
     "dump_seconds",
     "bytes_sent_last",
+    "warnings",
 )
+
+
+def _shown(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the facts is a result for people."""
+    return {name: facts[name] for name in _SHOWN if facts.get(name) not in (None, [])}

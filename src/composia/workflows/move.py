@@ -179,6 +179,7 @@ def plan_migrate(
         for problem, hint in problems_of(service.ref, source, target, *seen):
             wrong.conflict((), problem, hint)
     caddy = _caddy(known, service, wrong) if source in known.nodes else {}
+    _object_to_a_lost_site(known, move, caddy, wrong)
     wrong.settle()
     return _plan(known, move, after, seen, caddy, backups)
 
@@ -224,6 +225,7 @@ def plan_rescue(
         records=dns_targets(known, service, after),
         our_addresses=known.dns.addresses,
         of_task=move.open.task if move.open else None,
+        remarks=(_without_its_site(move),) if caddy and target not in caddy else (),
     )
 
 
@@ -269,7 +271,7 @@ def plan_move_back(
         backup=_safety_copy(known, found.name, of.target, items),
         caddy_on_source=of.caddy_on_target,
         caddy_on_target=of.caddy_on_source,
-        target_address=known.dns.ipv4.get(of.source),
+        target_address=known.dns.address_of(of.source),
         records=dns_targets(known, found, after),
         our_addresses=known.dns.addresses,
         moves=of.moves if carries else (),
@@ -305,7 +307,7 @@ def _plan(
         backup=_safety_copy(known, service.name, source, items),
         caddy_on_source=caddy.get(source),
         caddy_on_target=caddy.get(move.target),
-        target_address=known.dns.ipv4.get(move.target),
+        target_address=known.dns.address_of(move.target),
         records=dns_targets(known, service, after),
         our_addresses=known.dns.addresses,
         moves=_places(known, move).moving,
@@ -420,3 +422,20 @@ def _caddy(known: Known, service: Service, wrong: Objections) -> Mapping[str, Ca
         wrong.conflict(("network", "caddy"), error.message, error.hint)
         return {}
     return {node: ref.model_copy(update={"source": fragment.source}) for node, ref in found.items()}
+
+
+def _object_to_a_lost_site(
+    known: Known, move: Move, caddy: Mapping[str, CaddyRef], wrong: Objections
+) -> None:
+    source, target = move.source, move.target
+    if source in caddy and target in known.nodes and target not in caddy:
+        wrong.conflict(
+            ("network", "caddy"),
+            _without_its_site(move),
+            f"Add {target} to `nodes` of {caddy[source].service} and deploy it there, or set"
+            f" `enabled: false` under `network.caddy` of {move.service.name}.",
+        )
+
+
+def _without_its_site(move: Move) -> str:
+    return f"{move.target} has no Caddy: nobody would reach the site of {move.service.name} there"

@@ -43,6 +43,8 @@ class RescuePlan(Plan):
     our_addresses: tuple[str, ...] = ()
     #: The open move by which the service had come to the node that is gone.
     of_task: str | None = None
+    #: What a person should know before.
+    remarks: tuple[str, ...] = ()
 
     @property
     def service_name(self) -> str:
@@ -77,10 +79,11 @@ class RescuePlan(Plan):
             target=self.target,
         )
         # From here on the source is stopped as soon as it comes back.
+        facts = begun["facts"]
         if not begun["answered"]:
-            await self._until_it_answers(run, prepared=begun["half_done"])
+            facts = await self._until_it_answers(run, prepared=begun["half_done"])
         try:
-            return await self._settle(run)
+            return await self._settle(run, tuple(facts.get("warnings", ())))
         except Exception as error:
             wrong = told(error)
             hint = f"{self.service} runs on {self.target}: retry goes on, abandon leaves it so."
@@ -91,8 +94,10 @@ class RescuePlan(Plan):
                 hint=" ".join(filter(None, (wrong.hint, hint))),
             ) from error
 
-    async def _until_it_answers(self, run: Run, *, prepared: bool) -> None:
-        service, target = self.service, self.target
+    async def _until_it_answers(self, run: Run, *, prepared: bool) -> dict[str, Any]:
+        service, target, warnings = self.service, self.target, [*self.remarks]
+        for remark in self.remarks:
+            run.log(f"Warning: {remark}")
         try:
             await run.control("0_gone", "refuse_connected", task=run.task, node=self.gone)
             found = await run.on(target, "0_check", SurveyTarget(service=service))
@@ -100,12 +105,14 @@ class RescuePlan(Plan):
             prepared = True
             await run.on(target, "0_prepare", PrepareTarget(service=service, images={}))
             if self.caddy_on_target:
+                # A Caddy that does not run yet is no reason to leave the service down.
                 rehearsal = PlaceFragment(
-                    service=service, caddy=self.caddy_on_target, rehearse=True
+                    service=service, caddy=self.caddy_on_target, rehearse=True, must_run=False
                 )
                 await run.on(target, "0_check_caddy", rehearsal)
             if self.restore:
-                await self.restore.bring(run, "4_fetch_data", "4_restore_data")
+                brought = await self.restore.bring(run, "4_fetch_data", "4_restore_data")
+                warnings += brought["warnings"]
             await run.on(target, "5_start_on_target", StartOnTarget(service=service))
         except Exception as error:
             if prepared:
@@ -115,7 +122,9 @@ class RescuePlan(Plan):
             if self.of_task:
                 raise self._given_back(told(error).as_error(), self.of_task) from error
             raise
-        await run.control("5_answered", "note_move", task=run.task, stage="answered", facts={})
+        facts = {"warnings": warnings}
+        await run.control("5_answered", "note_move", task=run.task, stage="answered", facts=facts)
+        return facts
 
     async def _resume(self, run: Run, error: ComposiaError) -> None:
         """What came back meanwhile and was stopped is wanted again. Raises where it is down."""
@@ -168,7 +177,7 @@ class RescuePlan(Plan):
                 hint=f"It may run on {self.target}: retry clears it there first.",
             ) from second
 
-    async def _settle(self, run: Run) -> dict[str, Any]:
+    async def _settle(self, run: Run, warnings: tuple[str, ...]) -> dict[str, Any]:
         if self.caddy_on_target:
             place = PlaceFragment(service=self.service, caddy=self.caddy_on_target)
             await run.on(self.target, "6_reload_caddy", place)
@@ -181,6 +190,7 @@ class RescuePlan(Plan):
             "from_backups": [item.wanted.backup_id for item in items],
             "dns": [record.model_dump(mode="json") for record in updated.records],
             "revision": revision,
+            **({"warnings": [*warnings]} if warnings else {}),
         }
 
 

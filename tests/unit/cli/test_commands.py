@@ -151,6 +151,18 @@ def test_the_plan_of_a_move_is_no_error(composia: Composia, office: MemoryOffice
     assert office.store.admitted == {}
 
 
+def test_the_plan_of_a_rescue_is_no_error(composia: Composia, office: MemoryOffice) -> None:
+    office.nodes.known["edge"] = node_state()
+    office.nodes.offline = {"main"}
+    rustic = office.config.rustic.model_copy(update={"main_nodes": ("edge",)})
+    office.config = office.config.model_copy(update={"rustic": rustic})
+    words = ("--item", "uploads", "--source-is-gone", "--leave-behind", "cache", "--dry-run")
+    ended = composia("migrate", "my-app", "--to", "edge", *words)
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert "  uploads: backup 01B1\n" in ended.stdout
+    assert office.store.admitted == {}
+
+
 def test_a_dry_run_does_nothing(composia: Composia, office: MemoryOffice) -> None:
     ended = composia("restore", "my-app", "--dry-run")
     assert ended.stdout == (

@@ -12,7 +12,8 @@ from composia.web.journey import Reached, journey
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.rescue import RescuePlan
 from tests.pages.browser import MOVE
-from tests.twins.office import MemoryOffice, backup
+from tests.pages.seed import GUESTBOOK
+from tests.twins.office import MemoryOffice, backup, service
 from tests.unit.web.conftest import Visitor
 
 PLAN = f"/services/my-app/migrate/plan?{MOVE}"
@@ -131,6 +132,25 @@ async def test_a_source_that_is_gone_is_asked_nothing(admin: Visitor, office: Me
     assert "Nothing is asked of edge" in plan
     assert "01B9Z" in plan
     assert isinstance(list(office.store.admitted.values())[-1][1], RescuePlan)
+
+
+async def test_a_plan_without_the_site_says_so(admin: Visitor, office: MemoryOffice) -> None:
+    caddy = {"name": "infra-caddy", "nodes": ["edge"], "infra": {"caddy": {}}}
+    behind_it = {**GUESTBOOK, "network": {"caddy": {}}}
+    services = {one.name: one for one in map(service, (caddy, behind_it))}
+    known = office.catalog.known
+    together = {**known.services, **services}
+    office.catalog.known = known.model_copy(update={"services": together})
+    gone = {
+        "source_node": "edge",
+        "target_node": "loft",
+        "chosen": "true",
+        "source_is_gone": "true",
+    }
+
+    plan = (await admin.get("/services/guestbook/migrate/plan", params=gone)).text
+
+    assert "Loft has no Caddy: nobody would reach the site of guestbook there" in plan
 
 
 async def test_whoever_may_only_read_moves_nothing(stranger: Visitor) -> None:

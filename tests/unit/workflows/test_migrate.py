@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,23 @@ import pytest
 
 from composia.controller.api.problems import status_of
 from composia.errors import Cancelled, ComposiaError, Conflict, Failure, GivenUp, Invalid, NodeLost
+from composia.model.dns import DnsSetup
 from composia.model.node import Instance, Mount
 from composia.model.service import CaddyRef
 from composia.model.task import OpenMove
 from composia.operations.arriving import DataRestored, Started
 from composia.operations.backup import DataSaved, ItemSaved, SaveData
 from composia.operations.base import Nothing, Operation
+from composia.operations.caddy import PlaceFragment
 from composia.operations.carrying import Received, Rounds
 from composia.operations.certificates import CertificatesReceived, CertificatesSent
+from composia.operations.forward import ForwardHosts
 from composia.operations.fragments import Placed
 from composia.operations.leaving import DataExported, SourceRetired
 from composia.operations.repository import RepositoryOpened
 from composia.operations.surveying import Size, SourceSeen, TargetSeen
 from composia.strategies.base import Needs, Saved
+from composia.tools.caddy_config import SiteAddress
 from composia.tools.rustic import Snapshot
 from composia.workflows.again import refuse_outdated
 from composia.workflows.check import check
@@ -105,6 +110,152 @@ def behind_caddy(world: World) -> MigratePlan:
     )
     places = {"caddy_on_source": caddy, "caddy_on_target": caddy, "target_address": "10.0.0.2"}
     return planned(world).model_copy(update=places)
+
+
+CADDY = {"name": "infra-caddy", "nodes": ["main"], "infra": {"caddy": {}}}
+NAMED = {**MOVING, "network": {"caddy": {"source": "./Caddyfile.fragment"}}}
+SITE = SiteAddress(host="app.example.org", port=443, tls=True)
+
+
+def named(world: World, caddy_on: list[str], meta: Mapping[str, Any] = NAMED) -> MigratePlan:
+    """A service with a fragment, and the nodes that its Caddy is meant for."""
+    world.has(meta, INFRA, {**CADDY, "nodes": caddy_on})
+    move, wrong = begin(world.known, "my-app", MigrateRequest(target_node="edge"))
+    plan = plan_migrate(world.known, move, wrong, (SOURCE, TARGET))
+    return plan.model_copy(update={"backup": None})
+
+
+def addressed(world: World, **addresses: dict[str, str]) -> None:
+    world.change(dns=DnsSetup(**addresses))
+
+
+def with_a_site(**warned: ComposiaError | Any) -> MemoryRun:
+    """The fragment makes one, and operations may have something to say."""
+    sent = CertificatesSent(sites=(SITE,), hosts=())
+    run = carried()
+    answer = run._answer
+
+    def answers(node: str, operation: Operation[Any]) -> Answer:
+        default = {"send_certificates": sent} | warned
+        return default.get(operation.op) or answer(node, operation)
+
+    def answered(task: str, facts: dict[str, Any], **seconds: float) -> dict[str, Any]:
+        return {**facts, "downtime_seconds": 1.6}
+
+    run._answer = answers
+    run.controlled["answer_move"] = answered
+    return run
+
+
+def test_no_site_goes_where_no_caddy_is(world: World) -> None:
+    world.has(NAMED, INFRA, CADDY)
+    move, wrong = begin(world.known, "my-app", MigrateRequest(target_node="edge"))
+    found = TARGET.model_copy(update={"taken": (80,)})
+    with pytest.raises(Conflict) as refused:
+        plan_migrate(world.known, move, wrong, (SOURCE, found))
+    for word in ("edge has no Caddy: nobody would reach the site", "port 80 is taken"):
+        assert word in refused.value.message
+    for word in ("Add edge to `nodes` of infra-caddy", "`enabled: false`"):
+        assert word in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("caddy_on", "meta"),
+    [
+        (["edge"], NAMED),
+        (["third"], NAMED),
+        (["main"], MOVING),
+        (["main"], {**MOVING, "network": {"caddy": {"enabled": False}}}),
+    ],
+    ids=["target alone", "neither", "no fragment", "disabled"],
+)
+def test_a_site_that_is_not_lost_is_in_nobodys_way(
+    world: World, caddy_on: list[str], meta: Mapping[str, Any]
+) -> None:
+    plan = named(world, caddy_on, meta)
+    assert plan.caddy_on_source is None
+    assert (plan.caddy_on_target is not None) == (caddy_on == ["edge"])
+
+
+@pytest.mark.parametrize(
+    ("addresses", "to"),
+    [
+        ({"ipv4": {"edge": "10.0.0.2"}, "ipv6": {"edge": "2001:db8::2"}}, "10.0.0.2"),
+        ({"ipv6": {"edge": "2001:db8::2"}}, "2001:db8::2"),
+    ],
+    ids=["both", "ipv6"],
+)
+async def test_it_is_forwarded_to_the_address_that_there_is(
+    world: World, addresses: dict[str, dict[str, str]], to: str
+) -> None:
+    addressed(world, **addresses)
+    run = with_a_site()
+    await named(world, ["main", "edge"]).carry_out(run)
+    forwards = [one for one in run.asked if isinstance(one, ForwardHosts)]
+    assert {str(one.to) for one in forwards} == {to}
+    assert [one.rehearse for one in forwards] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "sites", "why"),
+    [({}, (SITE,), "no public_ipv4"), ({"ipv4": {"edge": "10.0.0.2"}}, (), "makes no site")],
+    ids=["no address", "no site"],
+)
+async def test_a_forward_that_is_not_made_is_told_with_why(
+    world: World, addresses: dict[str, dict[str, str]], sites: tuple[SiteAddress, ...], why: str
+) -> None:
+    addressed(world, **addresses)
+    run = with_a_site(send_certificates=CertificatesSent(sites=sites, hosts=()))
+    result = await named(world, ["main", "edge"]).carry_out(run)
+    [warning] = result["warnings"]
+    assert "main will not forward clients with the old address" in warning
+    assert why in warning
+    assert f"Warning: {warning}" in run.lines
+
+
+async def test_what_caddy_and_imports_warn_of_is_told(world: World) -> None:
+    addressed(world, ipv4={"edge": "10.0.0.2"})
+    run = with_a_site(
+        send_certificates=CertificatesSent(sites=(SITE,), hosts=(), warnings=("no certificate",)),
+        restore_data=DataRestored(placed=(), warnings=("a role was there",)),
+    )
+    result = await named(world, ["main", "edge"]).carry_out(run)
+    assert result["warnings"] == ["no certificate", "a role was there"]
+    assert run.lines[:2] == ["Warning: no certificate", "Warning: a role was there"]
+
+
+async def test_a_move_that_goes_well_warns_of_nothing(world: World) -> None:
+    addressed(world, ipv4={"edge": "10.0.0.2"})
+    run = with_a_site()
+    assert "warnings" not in await named(world, ["main", "edge"]).carry_out(run)
+    assert await named(world, ["edge"]).carry_out(run)
+
+
+async def test_what_others_import_is_missed_before_anything_stops(world: World) -> None:
+    """The fragment goes in step 2, and nothing takes its place before the outage is over."""
+    plan, missing = named(world, ["main", "edge"]), Invalid("File to import not found: shared")
+    run = carried()
+    answer = run._answer
+
+    def answers(node: str, operation: Operation[Any]) -> Answer:
+        match operation:
+            case PlaceFragment(caddy=CaddyRef(source=None), rehearse=True):
+                return missing
+        return answer(node, operation)
+
+    run._answer = answers
+    with pytest.raises(Invalid, match="to import"):
+        await plan.carry_out(run)
+    assert ("0_check_caddy", "main") in run.steps
+    assert "1_export_data" not in done(run)
+
+
+async def test_a_forward_that_was_rehearsed_is_look_enough(world: World) -> None:
+    addressed(world, ipv4={"edge": "10.0.0.2"})
+    run = with_a_site()
+    await named(world, ["main", "edge"]).carry_out(run)
+    assert ("0_check_forward", "main") in run.steps
+    assert ("0_check_caddy", "main") not in run.steps
 
 
 async def test_the_steps_are_those_of_the_design(world: World) -> None:

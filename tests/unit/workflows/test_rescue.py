@@ -12,6 +12,7 @@ from composia.model.backup import Backup, BackupStatus
 from composia.model.task import OpenMove
 from composia.operations.arriving import Started
 from composia.operations.base import Nothing, Operation
+from composia.operations.caddy import PlaceFragment
 from composia.operations.leaving import StaleStopped
 from composia.operations.surveying import TargetSeen
 from composia.workflows.again import refuse_outdated
@@ -115,6 +116,34 @@ def test_a_rescue_of_a_service_that_is_elsewhere_by_now_is_not_tried_again(world
     with pytest.raises(Conflict, match="its nodes are third, and not main") as refused:
         refuse_outdated(world.known, plan, "01R")
     assert "--from main --to edge --source-is-gone" in str(refused.value.hint)
+
+
+CADDY = {"name": "infra-caddy", "nodes": ["main"], "infra": {"caddy": {}}}
+NAMED = {**MOVING, "network": {"caddy": {"source": "./Caddyfile.fragment"}}}
+
+
+async def test_where_there_is_no_caddy_it_comes_all_the_same_and_says_so(world: World) -> None:
+    world.has(NAMED, INFRA, CADDY)
+    plan = rescued(world, [saved("01A", "main")])
+    [remark] = plan.remarks
+    assert "edge has no Caddy" in remark
+    plan = plan.model_copy(update={"restore": None})
+    run = carried()
+    assert (await plan.carry_out(run))["warnings"] == [remark]
+    assert run.told["note_move"]["facts"] == {"warnings": [remark]}
+    again = carried()
+    again.controlled["begin_move"] = {**NEW, "answered": True, "facts": {"warnings": [remark]}}
+    assert (await plan.carry_out(again))["warnings"] == [remark]
+
+
+async def test_a_caddy_that_is_down_keeps_no_service_down(world: World) -> None:
+    world.has(NAMED, INFRA, {**CADDY, "nodes": ["main", "edge"]})
+    plan = rescued(world, [saved("01A", "main")])
+    assert plan.remarks == ()
+    run = carried()
+    await plan.model_copy(update={"restore": None}).carry_out(run)
+    placed = [one for one in run.asked if isinstance(one, PlaceFragment)]
+    assert [(one.rehearse, one.must_run) for one in placed] == [(True, False), (False, True)]
 
 
 def carried(failing: str | None = None, error: Failure | None = None) -> MemoryRun:
