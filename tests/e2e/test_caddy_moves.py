@@ -138,17 +138,24 @@ class Pair:
 
         return asyncio.run(carry())
 
-    def forward(self, carried: Carried, until: timedelta = LONG, trust: bool = True) -> None:
+    def forward(
+        self,
+        carried: Carried,
+        until: timedelta = LONG,
+        trust: bool = True,
+        source: str = "main",
+        target: str = "edge",
+    ) -> None:
         """As step 6 does on the source."""
-        self.on("main", RemoveFragment(**self.refs))
+        self.on(source, RemoveFragment(**self.refs))
         forwards = ForwardHosts(
             sites=carried.sent.sites,
-            to=self.world.lab.nodes["edge"].address,
+            to=self.world.lab.nodes[target].address,
             until=datetime.now(UTC) + until,
             trust=carried.received.authorities if trust else (),
             **self.refs,
         )
-        self.on("main", forwards)
+        self.on(source, forwards)
 
     def get(self, node: str, host: str = "", signer: str = "main") -> Answer:
         """Ask a node; `signer`: whose authority the certificate is of."""
@@ -271,6 +278,23 @@ def test_a_client_with_the_old_address_is_forwarded_and_sees_the_same_certificat
     assert pair.get("main", f"www.{pair.host}").body == f"{edge} www.{pair.host}"
     plain = https.get_plain(pair.world.lab.nodes["main"].address, f"plain.{pair.host}")
     assert plain.body == f"{edge} plain.{pair.host}"
+
+
+def test_two_nodes_that_forward_to_each_other_end_a_request(pair: Pair) -> None:
+    """A return whose site was never placed, while the forward of the way there is still up."""
+    pair.serves()
+    there = pair.carry()
+    pair.on("edge", PlaceFragment(**pair.refs))
+    back = pair.carry("edge", "main")
+    pair.forward(there)
+    pair.forward(back, source="edge", target="main")
+
+    assert [pair.get(node).status for node in ("main", "edge")] == [508, 508]
+    address = pair.world.lab.nodes["main"].address
+    assert https.get_plain(address, f"plain.{pair.host}").status == 508
+
+    pair.on("edge", PlaceFragment(**pair.refs))
+    assert pair.get("main").body.split()[0] == pair.hostname("edge")
 
 
 def test_a_websocket_goes_through_the_forward(pair: Pair) -> None:
