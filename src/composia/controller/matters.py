@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from composia.model.backup import Backup, BackupStatus
 from composia.model.notification import EventName, Matter
@@ -78,15 +78,56 @@ def news_of(ended: Ended) -> News:
 
 
 def _backup(ended: Ended) -> News:
-    plan, found = ended.plan, {(one.data_item, one.node): one for one in ended.backups}
-    if not isinstance(plan, BackupPlan):
-        return
-    for item, node in ((item.name, node) for item in plan.items for node in plan.on):
-        record = found.get((item, node))
-        if record and record.status is BackupStatus.SUCCESS:
+    if isinstance(ended.plan, BackupPlan):
+        yield from _items(ended, ended.plan)
+        yield from _afterwards(ended, ended.plan)
+    yield from _service_is_up(ended)
+
+
+def _items(ended: Ended, plan: BackupPlan) -> News:
+    for (item, node), record in _records(ended, plan).items():
+        if _is_saved(record):
             yield _saved(ended, record)
         elif ended.failed:
             yield _not_saved(ended, plan.service.name, item, node, record)
+
+
+def _records(ended: Ended, plan: BackupPlan) -> dict[tuple[str, str], Backup | None]:
+    found = {(one.data_item, one.node): one for one in ended.backups}
+    places = ((item.name, node) for item in plan.items for node in plan.on)
+    return {place: found.get(place) for place in places}
+
+
+def _is_saved(record: Backup | None) -> TypeGuard[Backup]:
+    return record is not None and record.status is BackupStatus.SUCCESS
+
+
+def _afterwards(ended: Ended, plan: BackupPlan) -> News:
+    """What went wrong besides the items: as a rule the service did not start again."""
+    problems: Mapping[str, str] = (ended.task.result or {}).get("problems", {})
+    if ended.failed and all(_is_saved(one) for one in _records(ended, plan).values()):
+        problems = problems or dict.fromkeys(plan.on, ended.reason)
+    for node, reason in problems.items():
+        yield _matter(
+            ended,
+            EventName.BACKUP_FAILED,
+            _afterwards_subject(plan.service.name, node),
+            f"Something went wrong after the backup: {plan.service.name} on {node}",
+            node=node,
+            reason=reason,
+            hint=_also(ended.hint, f"composia task show {ended.task.id}"),
+        )
+
+
+def _afterwards_subject(service: str | None, node: str) -> str:
+    """A service on a node, as a backup has left it: its items have subjects of their own."""
+    return f"after-backup:{service}@{node}"
+
+
+def _service_is_up(ended: Ended) -> News:
+    """What has stopped and started it, or only started it, ends what a backup has left."""
+    for node in ended.task.nodes:
+        yield from _settled(ended, _afterwards_subject(ended.task.service, node))
 
 
 def _saved(ended: Ended, record: Backup) -> Matter:
@@ -250,6 +291,9 @@ _DATA = "check:data:"
 
 _TELLS: Mapping[str, Callable[[Ended], News]] = {
     "backup": _backup,
+    "deploy": _service_is_up,
+    "update": _service_is_up,
+    "restart": _service_is_up,
     "restore": _restore,
     "rollback": _restore,
     "migrate": _migrate,

@@ -358,7 +358,7 @@ def _quoted(saved: Saved) -> str:
 def _result(
     records: Sequence[Backup], outcomes: Mapping[str, DataSaved | ComposiaError]
 ) -> dict[str, Any]:
-    result = {"backup_ids": [record.id for record in records]}
+    result: dict[str, Any] = {"backup_ids": [record.id for record in records]}
     errors = errors_of(outcomes)
     for error in errors.values():
         if isinstance(error, Cancelled):
@@ -368,7 +368,9 @@ def _result(
         for record in records
         if record.status is not BackupStatus.SUCCESS and not _is_fine(record)
     ]
-    wrong += [f"{node}: {problem.message}" for node, problem in _problems(outcomes).items()]
+    if problems := {node: problem.message for node, problem in _problems(outcomes).items()}:
+        wrong += [f"{node}: {message}" for node, message in problems.items()]
+        result["problems"] = problems
     if wrong:
         raise PartlyDone("; ".join(wrong), result=result, hint=_hint(outcomes))
     return result

@@ -7,7 +7,7 @@ import pytest
 
 from composia.controller.matters import Ended, Over, news_of
 from composia.model.backup import BackupKind, BackupStatus
-from composia.model.notification import EventName, Matter
+from composia.model.notification import LOSES_DATA, EventName, Matter
 from composia.model.service import RepositoryRef
 from composia.model.task import Status, Task, TaskError
 from composia.strategies.base import Wanted
@@ -130,6 +130,34 @@ def test_a_copy_that_was_never_reached_is_told() -> None:
     task = ended("copy", service=None, result={"copies": []})
 
     assert [one.subject for one in told(task, a_copy())] == ["copy:s3", "copy:shed"]
+
+
+def test_a_backup_that_leaves_the_service_down_is_told_though_all_is_saved() -> None:
+    down, subject = ended("backup"), "after-backup:my-app@main"
+    saved = record(BackupStatus.SUCCESS, task_id=down.id)
+
+    matter = told(down, backup(), saved)[-1]
+
+    assert (matter.event, matter.subject) == (EventName.BACKUP_FAILED, subject)
+    assert (matter.node, matter.reason) == ("main", "it broke")
+    assert matter.event in LOSES_DATA
+    # The good record of the same task ends other matters, and not this one.
+    assert over(down, backup(), saved) == ["backup:my-app/uploads@main"]
+    assert subject in over(ended("backup", Status.SUCCEEDED), backup(), saved)
+    assert over(ended("deploy", Status.SUCCEEDED)) == [subject]
+
+
+def test_a_service_that_is_down_is_told_beside_the_item_that_was_not_saved() -> None:
+    problems = {"main": "my-app was stopped and could not be started again"}
+    task = ended("backup", result={"backup_ids": [], "problems": problems})
+
+    matters = told(task, backup(), record(BackupStatus.FAILED))
+
+    assert [one.subject for one in matters] == [
+        "backup:my-app/uploads@main",
+        "after-backup:my-app@main",
+    ]
+    assert matters[1].reason == problems["main"]
 
 
 def test_the_safety_copy_of_a_move_ends_a_failed_backup() -> None:

@@ -33,14 +33,18 @@ def saved(unread: tuple[str, ...] = (), changed: tuple[str, ...] = ()) -> Saved:
 
 
 def node(
-    item: Callable[[str], Saved | Told] = lambda name: saved(), *, made: bool = False
+    item: Callable[[str], Saved | Told] = lambda name: saved(),
+    *,
+    made: bool = False,
+    problem: Told | None = None,
 ) -> Callable[[str, Operation[Any]], Answer]:
     """A node that saves each item so."""
 
     def answer(node: str, operation: Operation[Any]) -> Answer:
         if isinstance(operation, SaveData):
             return DataSaved(
-                items=tuple(_item(one.name, one.backup_id, item) for one in operation.items)
+                items=tuple(_item(one.name, one.backup_id, item) for one in operation.items),
+                problem=problem,
             )
         return RepositoryOpened(repository_id=REPOSITORY, made=made)
 
@@ -255,6 +259,15 @@ async def test_a_failed_item_fails_the_task_and_is_recorded(world: World) -> Non
     assert records(run)["database"]["status"] == "failed"
     assert records(run)["database"]["snapshot_id"] is None
     assert records(run)["uploads"]["status"] == "success"
+
+
+async def test_a_service_that_stays_down_fails_the_task_that_has_saved_all(world: World) -> None:
+    down = Told(kind="failure", message="my-app was stopped, and does not start")
+    run = MemoryRun(node(problem=down))
+    with pytest.raises(PartlyDone, match="main: my-app was stopped") as caught:
+        await planned(world).carry_out(run)
+    assert {record["status"] for record in records(run).values()} == {"success"}
+    assert caught.value.result["problems"] == {"main": down.message}
 
 
 async def test_a_partial_backup_names_the_paths_and_fails_the_task(world: World) -> None:
