@@ -542,6 +542,34 @@ async def test_a_backup_that_is_held_is_verified_when_it_is_free(house: House) -
     assert last.task == begun[0].id
 
 
+@pytest.mark.parametrize("name", ["my-app", None], ids=["a typo", "a name that cannot be read"])
+async def test_a_service_that_cannot_be_read_stays_late(house: House, name: str | None) -> None:
+    await house.store.keep_backups([backup("01A", time=TWO)])
+    rest = {"infra-backup": house.view.services["infra-backup"]}
+    broken = (Broken(folder="my-app", name=name, problems=()),)
+    house.view = house.view.model_copy(update={"services": rest, "broken": broken})
+    await house.at(TWO + 3 * DAY)
+
+    late = await house.scheduler.overdue()
+    expected = await house.scheduler.expected()
+
+    assert {(one.service, one.data_item, one.node) for one in late} == {
+        ("my-app", "uploads", "main"), ("my-app", "database", "main"),
+    }  # fmt: skip
+    assert [one.nodes for one in expected if one.service == "my-app"] == [("main",), ("main",)]
+
+
+async def test_what_is_not_scheduled_any_more_is_not_late(house: House) -> None:
+    """Whatever else cannot be read, by its name or without one."""
+    house.serve(app("my-app", "uploads", "database", enabled=False), INFRA)
+    for name in ("third", None):
+        broken = (Broken(folder="Third", name=name, problems=()),)
+        house.view = house.view.model_copy(update={"broken": broken})
+        await house.at(TWO + 3 * DAY)
+
+        assert await house.scheduler.overdue() == ()
+
+
 async def test_a_node_that_has_joined_is_late_with_nothing_yet(house: House) -> None:
     """After a move too: the target was never backed up when the schedule had come many times."""
     await house.at(TWO)

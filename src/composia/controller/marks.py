@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
 from composia.controller.store.schedules import Mark
 from composia.model.catalog import CatalogView
-from composia.model.schedule import Schedule
+from composia.model.schedule import Kind, Schedule
 
 
 def mark_of(schedule: Schedule, mark: Mark | None, now: datetime) -> Mark:
@@ -34,11 +34,49 @@ def node_marks(
         yield of.model_copy(update={"key": key, "since": max(min(since, now), of.since)})
 
 
+def of_broken(
+    marks: Mapping[str, Mark], schedules: Collection[Schedule], view: CatalogView
+) -> tuple[Schedule, ...]:
+    """The backups of services that cannot be read now, as they were scheduled when they could.
+
+    Nobody makes them meanwhile; but a typo must not end what is told of them.
+    """
+    known = {key for one in schedules for key in (one.key, *map(one.on, one.nodes))}
+    kept = marks.keys() - known - set(gone(marks, known, view))
+    return tuple(_of_mark(marks[key], kept) for key in sorted(kept) if _is_unread(key, view))
+
+
+def _is_unread(key: str, view: CatalogView) -> bool:
+    kind, service, _ = _parts(key)
+    return kind == Kind.BACKUP and "@" not in key and service not in view.services
+
+
+def _of_mark(mark: Mark, kept: Collection[str]) -> Schedule:
+    kind, service, item = _parts(mark.key)
+    place = f"{mark.key}@"
+    return Schedule(
+        key=mark.key,
+        kind=Kind(kind),
+        expression=mark.expression,
+        timezone=mark.timezone,
+        service=service,
+        data_item=item,
+        nodes=tuple(sorted(key.removeprefix(place) for key in kept if key.startswith(place))),
+    )
+
+
+def _parts(key: str) -> tuple[str, str, str]:
+    kind, _, rest = key.partition(":")
+    service, _, item = rest.partition("/")
+    return kind, service, item
+
+
 def gone(marks: Mapping[str, Mark], kept: set[str], view: CatalogView) -> list[str]:
     """Marks of what is not scheduled any more. What is only broken now comes back as it was."""
     if not view.revision:
         return []
-    broken = [f"backup:{one.name or one.folder}/" for one in view.broken]
+    names = {name for one in view.broken for name in (one.name, one.folder) if name}
+    broken = [f"backup:{name}/" for name in names]
     unnamed = any(one.name is None for one in view.broken)
     return [
         key

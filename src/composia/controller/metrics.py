@@ -16,7 +16,7 @@ from composia.controller.controller import Controller
 from composia.controller.worktree import CatalogState
 from composia.model.notification import EventName
 from composia.model.offsite import CopyState
-from composia.model.schedule import Kind, Schedule, scheduled
+from composia.model.schedule import Kind, Schedule
 
 _ITEM = ("service", "data_item", "node")
 
@@ -94,8 +94,6 @@ def _catalog(controller: Controller) -> Iterator[Sample]:
     yield "composia_catalog_fresh", [], fresh
     yield "composia_services", [], len(view.services)
     yield "composia_services_broken", [], len(view.broken)
-    for item in expected(scheduled(view, controller.config)):
-        yield "composia_backup_expected", item, 1
 
 
 def expected(schedules: Iterable[Schedule]) -> Iterator[tuple[str, str, str]]:
@@ -130,6 +128,8 @@ async def _schedules(controller: Controller) -> list[Sample]:
         ("composia_schedules_running", [], controller.world.schedules_run()),
         *_next_runs(controller, now),
     ]
+    schedules = await controller.scheduler.expected()
+    found += [("composia_backup_expected", item, 1) for item in expected(schedules)]
     for schedule, node, times in await controller.store.missed_runs():
         found.append(("composia_schedule_missed_runs", [schedule, node], times))
     for one in await controller.world.late(now):

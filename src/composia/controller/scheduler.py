@@ -16,7 +16,7 @@ from composia.controller.admit import Admit
 from composia.controller.events import Event, Events
 from composia.controller.knowing import KnownNodes, known
 from composia.controller.latest import Latest
-from composia.controller.marks import gone, mark_of, node_marks
+from composia.controller.marks import gone, mark_of, node_marks, of_broken
 from composia.controller.store.schedules import DueRun, Mark, RunState
 from composia.controller.store.store import Store
 from composia.controller.store.times import stored
@@ -77,6 +77,7 @@ class Scheduler:
         self._looked: datetime | None = None
         #: What the schedules were made from, and who is late by what: pages ask often.
         self._scheduled = Latest[tuple[Schedule, ...]]()
+        self._expected = Latest[tuple[Schedule, ...]]()
         self._late: tuple[object, tuple[Overdue, ...]] | None = None
         self._shown = Latest[Sequence[ScheduleView]]()
         self._pruned = datetime.min.replace(tzinfo=UTC)
@@ -107,6 +108,12 @@ class Scheduler:
         view, config = self._view(), self._config()
         return self._scheduled.of((view, config), lambda: scheduled(view, config))
 
+    async def expected(self) -> tuple[Schedule, ...]:
+        """The same, and the backups of services that cannot be read now, as they were."""
+        view, schedules, marks = self._view(), self.schedules(), await self._store.marks()
+        known = (view, schedules, marks)
+        return self._expected.of(known, lambda: (*schedules, *of_broken(marks, schedules, view)))
+
     async def views(self) -> list[ScheduleView]:
         """Every schedule with its last, next, waiting and missed times."""
         runs = await self._store.newest_runs(timetable.SHOWN)
@@ -122,7 +129,7 @@ class Scheduler:
 
     async def overdue(self) -> tuple[Overdue, ...]:
         """Data items whose last good backup is older than their schedule allows."""
-        good, schedules = await self._store.newest_backups(good=True), self.schedules()
+        good, schedules = await self._store.newest_backups(good=True), await self.expected()
         marks, moves = await self._store.marks(), await self._store.open_moves()
         now = self._clock().replace(second=0, microsecond=0)
         known = (good, schedules, marks, moves, now)

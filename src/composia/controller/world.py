@@ -65,7 +65,7 @@ class ControllerWorld:
         scheduler = self._scheduler()
         newest = await self._store.newest_runs(limit=2)
         overdue = await scheduler.overdue()
-        return late(overdue, scheduler.schedules(), newest, now, self._nodes.online)
+        return late(overdue, await scheduler.expected(), newest, now, self._nodes.online)
 
     def schedules_run(self) -> bool:
         """Whether what has to begin by itself does."""
