@@ -218,8 +218,20 @@ class Notifier:
             ],
             moved=await self._store.open_moves(),
             late=await self._world.late(now),
+            kept=frozenset([one.subject for one in known if await self._is_kept(one)]),
             told=frozenset(one.subject for one in known),
         )
+
+    async def _is_kept(self, one: Notification) -> bool:
+        """Whether a backup that could not be proven is there, or another one that is damaged."""
+        if one.event is not EventName.VERIFY_FAILED or one.service is None:
+            return False
+        plan = await self._plan(one.task_id) if one.task_id else None
+        looked_at = plan.wanted.backup_id if isinstance(plan, VerifyPlan) else None
+        records = await self._store.backups(
+            services=(one.service,), data_item=one.data_item, node=one.node
+        )
+        return any(looked_at in (None, record.id) or record.damaged for record in records)
 
     def _also(self, one: Notification) -> tuple[Addressee, ...]:
         """Who hears of the end of it, without having heard of it."""

@@ -62,6 +62,8 @@ class Seen:
     moved: Sequence[OpenMove] = ()
     #: What has not happened: matters of `backup_overdue`, `backup_missed` and `schedule_missed`.
     late: Sequence[Matter] = ()
+    #: Subjects of proofs that have failed, of backups that are still there.
+    kept: frozenset[str] = frozenset()
     #: Subjects that are told already.
     told: frozenset[str] = frozenset()
 
@@ -86,7 +88,8 @@ def ended(known: Sequence[Notification], seen: Seen, matters: Sequence[Matter]) 
         if one.event in STANDING:
             if one.subject not in subjects:
                 over[one.subject] = _why(one, seen)
-        elif gone := _gone(one, seen):
+        # Nobody saves it anew where it has left; but what is wrong with a backup stays wrong.
+        elif one.subject not in seen.kept and (gone := _gone(one, seen)):
             over[one.subject] = gone
     return over
 

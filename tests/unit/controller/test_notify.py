@@ -12,20 +12,23 @@ from composia.controller.standing import GRACE, NodeSeen
 from composia.controller.worktree import CatalogState
 from composia.errors import Problem
 from composia.model.backup import BackupStatus
-from composia.model.catalog import Broken, CatalogView
+from composia.model.catalog import Broken, CatalogView, Service
 from composia.model.config import ServiceNotifications
 from composia.model.names import Noun
 from composia.model.node import Disk
 from composia.model.notification import EventName, Matter, NotificationState
 from composia.model.service import RepositoryRef
 from composia.model.task import Status
+from composia.strategies.base import Wanted
 from composia.tools.rustic import Part
 from composia.workflows.repository import CheckRepositoryPlan
+from composia.workflows.verify import VerifyPlan
 from tests.twins.notify import MAIL, PHONE, START, MemoryWorld, Telling, record
 from tests.twins.office import MY_APP, NOW, node_state, service
 from tests.workflow.office import backup, deploy, ref
 
 GOOD, BAD = BackupStatus.SUCCESS, BackupStatus.FAILED
+NO_UPLOADS = {**MY_APP, "data_protect": {"data": []}, "backup": {"data": []}}
 OVERDUE = Matter(
     event=EventName.BACKUP_OVERDUE,
     subject="overdue:my-app/uploads@main",
@@ -429,6 +432,28 @@ async def test_a_backup_of_a_node_that_the_service_has_left_is_not_told_for_ever
     assert "the service has left the node" in told.body
 
 
+@pytest.mark.parametrize(
+    "services",
+    [{}, {"my-app": service({**MY_APP, "nodes": ["edge"]})}, {"my-app": service(NO_UPLOADS)}],
+    ids=["a service that has left", "a node that it has left", "an item that has left"],
+)
+async def test_damage_is_told_until_nobody_has_the_backup(
+    telling: Telling, world: MemoryWorld, services: dict[str, Service]
+) -> None:
+    world.view = CatalogView(revision="a" * 40, services=services)
+    await telling.store.keep_backups([record(GOOD, damaged=True), record(GOOD, "01B2")])
+    await telling.task(_verification("01B1"))
+
+    [told] = await telling.pass_(minutes=1)
+    again = await telling.pass_(hours=6)
+    await telling.store.forget_backups(["01B1"])
+    [well] = await telling.pass_(minutes=1)
+
+    assert told.title == "Composia: Backup not proven: uploads of my-app on main"
+    assert len(again) == 1
+    assert "all well again" in well.title
+
+
 async def test_the_ping_says_whether_all_is_well(telling: Telling, world: MemoryWorld) -> None:
     _notifications(world, ping_url=SecretStr("https://hc.example.com/secret"))
     await telling.pass_(minutes=5)
@@ -503,6 +528,14 @@ def _check(part: int | None = None, *, of: int = 4, read_data: bool = False) -> 
     repository = RepositoryRef(service=ref("infra"), compose_service="rustic", profile="default")
     read = Part(number=part, of=of) if part else None
     return CheckRepositoryPlan(repository=repository, on=("main",), part=read, read_data=read_data)
+
+
+def _verification(backup_id: str) -> VerifyPlan:
+    repository = RepositoryRef(service=ref("infra"), compose_service="rustic", profile="default")
+    wanted = Wanted(
+        item="uploads", backup_id=backup_id, snapshot_id="5" * 64, saved_by="files.copy"
+    )
+    return VerifyPlan(of="my-app", service=ref(), repository=repository, node="main", wanted=wanted)
 
 
 async def test_a_test_message_says_which_target_is_down(
