@@ -115,6 +115,18 @@ async def test_an_old_backup_that_is_proven_again_is_not_the_newest_proven_one(
     assert proven == _at(99).timestamp()
 
 
+async def test_backups_that_have_vanished_are_counted_by_their_item(
+    app: FastAPI, store: Store
+) -> None:
+    missing = [_backup(number, missing=True) for number in range(2)]
+    await store.keep_backups([*missing, _backup(2), _backup(3, missing=True, going=True)])
+
+    found = _samples((await metrics(app.state.controller)).decode())
+
+    of = (("data_item", "uploads"), ("node", "main"), ("service", "my-app"))
+    assert found["composia_backup_missing", of] == 2
+
+
 async def test_only_copies_that_are_configured_are_told_of_those_never_made_too(
     app: FastAPI, store: Store
 ) -> None:

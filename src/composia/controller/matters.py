@@ -14,6 +14,7 @@ from composia.workflows.backup import BackupPlan
 from composia.workflows.migrate import MigratePlan
 from composia.workflows.offsite import CopyPlan
 from composia.workflows.plan import Plan
+from composia.workflows.prune import CHECK
 from composia.workflows.repository import CheckRepositoryPlan
 from composia.workflows.verify import VerifyPlan
 
@@ -260,6 +261,23 @@ def _care(event: EventName, what: str) -> Callable[[Ended], News]:
     return tells
 
 
+def _prune(ended: Ended) -> News:
+    """It ends with a check of its own: what that finds is about the repository."""
+    error = ended.task.error
+    if not (ended.failed and error and error.step == CHECK):
+        yield from _care(EventName.PRUNE_FAILED, "Prune")(ended)
+        # All that a check without data looks at was looked at.
+        yield from _settled(ended, _CHECK)
+        return
+    yield _matter(
+        ended,
+        EventName.CHECK_FAILED,
+        _CHECK,
+        f"Check of the repository after a prune failed: {ended.task.title}",
+        hint=_also(ended.hint, f"composia task show {ended.task.id}"),
+    )
+
+
 def _check(ended: Ended) -> News:
     """Damaged data is mended when the same data, or all of it, was read again and is whole.
 
@@ -270,7 +288,7 @@ def _check(ended: Ended) -> News:
     result = ended.task.result or {}
     damaged = reads is not None and bool(result.get("damaged"))
     if not ended.failed:
-        yield from _settled(ended, "check")
+        yield from _settled(ended, _CHECK)
         if reads and ended.task.status is Status.SUCCEEDED:
             every = reads == "all" or bool(result.get("round_is_whole"))
             subject = _DATA if every else f"{_DATA}{reads}"
@@ -280,13 +298,14 @@ def _check(ended: Ended) -> News:
     yield _matter(
         ended,
         EventName.CHECK_FAILED,
-        f"{_DATA}{reads}" if damaged else "check",
+        f"{_DATA}{reads}" if damaged else _CHECK,
         f"Check of the repository failed: {ended.task.title}",
         hint=_also(ended.hint, again),
     )
 
 
-#: What is about data that was read.
+#: What is about the repository's order, and about data that was read.
+_CHECK = "check"
 _DATA = "check:data:"
 
 _TELLS: Mapping[str, Callable[[Ended], News]] = {
@@ -301,7 +320,7 @@ _TELLS: Mapping[str, Callable[[Ended], News]] = {
     "verify": _verify,
     "check_repository": _check,
     "forget": _care(EventName.FORGET_FAILED, "Retention"),
-    "prune": _care(EventName.PRUNE_FAILED, "Prune"),
+    "prune": _prune,
     "copy": _copy,
 }
 

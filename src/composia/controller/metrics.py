@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -39,6 +40,7 @@ METRICS: Mapping[str, tuple[str, Sequence[str]]] = {
     "composia_backup_files": ("Its files.", _ITEM),
     "composia_backup_duration_seconds": ("How long it took.", _ITEM),
     "composia_backup_overdue": ("An item whose good backup is too old.", _ITEM),
+    "composia_backup_missing": ("Backups whose snapshot has gone by itself.", _ITEM),
     "composia_schedules_running": ("Whether what is scheduled begins.", ()),
     "composia_schedule_next_run_timestamp_seconds": ("When it is due.", ("schedule", "node")),
     "composia_schedule_missed_runs": ("Runs that did not happen.", ("schedule", "node")),
@@ -119,7 +121,10 @@ async def _backups(controller: Controller) -> list[Sample]:
             ("composia_backup_last_verified_timestamp_seconds", one.of, proven),
             ("composia_backup_newest_verified_timestamp_seconds", one.of, newest),
         ]
-    return found
+    missing = Counter(
+        (one.service, one.data_item, one.node) for one in await controller.store.missing_backups()
+    )
+    return [*found, *(("composia_backup_missing", of, count) for of, count in missing.items())]
 
 
 async def _schedules(controller: Controller) -> list[Sample]:

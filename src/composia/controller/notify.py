@@ -218,6 +218,7 @@ class Notifier:
             ],
             moved=await self._store.open_moves(),
             late=await self._world.late(now),
+            missing=await self._store.missing_backups(),
             kept=frozenset([one.subject for one in known if await self._is_kept(one)]),
             told=frozenset(one.subject for one in known),
         )

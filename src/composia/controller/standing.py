@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from composia.controller.matters import left_open
+from composia.controller.matters import item_subject, left_open
 from composia.controller.worktree import CatalogState, CatalogStatus
+from composia.model.backup import Backup
 from composia.model.catalog import CatalogView
 from composia.model.node import Disk, NodeState
 from composia.model.notification import EventName, Matter, Notification
 from composia.model.task import OpenMove, Task
+from composia.workflows.comparing import MISSING_HINT, quoted
 from composia.workflows.plan import Plan
 
 #: How long a node or the catalog's remote may be away before it is told.
@@ -28,6 +30,7 @@ STANDING = frozenset(
     {
         EventName.BACKUP_OVERDUE,
         EventName.BACKUP_MISSED,
+        EventName.BACKUP_MISSING,
         EventName.SCHEDULE_MISSED,
         EventName.MIGRATE_LEFT_OPEN,
         EventName.NODE_OFFLINE,
@@ -62,6 +65,8 @@ class Seen:
     moved: Sequence[OpenMove] = ()
     #: What has not happened: matters of `backup_overdue`, `backup_missed` and `schedule_missed`.
     late: Sequence[Matter] = ()
+    #: Backups whose snapshot has gone by itself.
+    missing: Sequence[Backup] = ()
     #: Subjects of proofs that have failed, of backups that are still there.
     kept: frozenset[str] = frozenset()
     #: Subjects that are told already.
@@ -77,6 +82,7 @@ def standing(seen: Seen) -> list[Matter]:
         *_unreachable(seen),
         *(left_open(task, plan) for task, plan in seen.open_moves),
         *seen.late,
+        *_missing(seen),
     ]
 
 
@@ -104,6 +110,7 @@ _WORDS = {
     EventName.NODE_OFFLINE: "the node is connected again",
     EventName.MIGRATE_LEFT_OPEN: "the move was settled",
     EventName.BACKUP_OVERDUE: "there is a fresh backup, or none is scheduled any more",
+    EventName.BACKUP_MISSING: "the snapshots are there again, or their records were dropped",
     EventName.CATALOG_BROKEN: "the service can be read, or has left the catalog",
     EventName.CATALOG_UNREACHABLE: "the catalog follows its remote",
     EventName.DISK_LOW: "it is not low any more",
@@ -168,6 +175,24 @@ def is_low(disk: Disk, factor: float = 1.0) -> bool:
     if disk.total <= 0:
         return False
     return free < TIGHT * disk.total or (free < LOW * disk.total and free < LITTLE)
+
+
+def _missing(seen: Seen) -> Iterator[Matter]:
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for one in seen.missing:
+        places.setdefault((one.service, one.data_item, one.node), []).append(one.id)
+    for (service, item, node), ids in places.items():
+        yield Matter(
+            event=EventName.BACKUP_MISSING,
+            subject=f"missing:{item_subject(service, item, node)}",
+            title=f"Backups have vanished: {item} of {service} on {node}",
+            reason=f"The repository has no snapshot of {quoted(ids)}, and nobody has forgotten it.",
+            hint=MISSING_HINT,
+            since=seen.now,
+            service=service,
+            node=node,
+            data_item=item,
+        )
 
 
 def _broken(seen: Seen) -> Iterator[Matter]:

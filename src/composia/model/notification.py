@@ -14,6 +14,7 @@ class EventName(StrEnum):
     BACKUP_FAILED = "backup_failed"
     BACKUP_OVERDUE = "backup_overdue"
     BACKUP_MISSED = "backup_missed"
+    BACKUP_MISSING = "backup_missing"
     BACKUP_SUCCEEDED = "backup_succeeded"
     RESTORE_FAILED = "restore_failed"
     VERIFY_FAILED = "verify_failed"
@@ -37,6 +38,7 @@ LOSES_DATA = frozenset(
     {
         EventName.BACKUP_FAILED,
         EventName.BACKUP_OVERDUE,
+        EventName.BACKUP_MISSING,
         EventName.VERIFY_FAILED,
         EventName.CHECK_FAILED,
         EventName.MIGRATE_LEFT_OPEN,
@@ -51,8 +53,11 @@ USUAL = (
     EventName.BACKUP_FAILED,
     EventName.BACKUP_OVERDUE,
     EventName.BACKUP_MISSED,
+    EventName.BACKUP_MISSING,
     EventName.VERIFY_FAILED,
     EventName.CHECK_FAILED,
+    EventName.FORGET_FAILED,
+    EventName.PRUNE_FAILED,
     EventName.COPY_FAILED,
     EventName.SCHEDULE_MISSED,
     EventName.MIGRATE_FAILED,

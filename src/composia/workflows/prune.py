@@ -13,6 +13,9 @@ from composia.workflows.plan import Hold, Run
 from composia.workflows.repository import RepositoryPlan, holders, made
 from composia.workflows.sides import names
 
+#: The step that looks at what the prune has left.
+CHECK = "check_repository"
+
 
 class PrunePlan(RepositoryPlan):
     """Whatever no snapshot needs, marked by one run and removed by one a day later."""
@@ -37,7 +40,7 @@ class PrunePlan(RepositoryPlan):
         )
         pruned = await run.on(self.on[0], "prune_repository", operation)
         check = CheckRepository(service=self.repository.service, repository=self.repository)
-        await run.on(self.on[0], "check_repository", check)
+        await run.on(self.on[0], CHECK, check)
         return {**pruned.model_dump(mode="json"), "snapshots": compared.listed.snapshots}
 
 

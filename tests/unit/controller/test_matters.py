@@ -7,7 +7,7 @@ import pytest
 
 from composia.controller.matters import Ended, Over, news_of
 from composia.model.backup import BackupKind, BackupStatus
-from composia.model.notification import LOSES_DATA, EventName, Matter
+from composia.model.notification import LOSES_DATA, USUAL, EventName, Matter
 from composia.model.service import RepositoryRef
 from composia.model.task import Status, Task, TaskError
 from composia.strategies.base import Wanted
@@ -74,7 +74,6 @@ def a_verification() -> VerifyPlan:
         ("rescue", EventName.MIGRATE_FAILED, "move:my-app"),
         ("check_repository", EventName.CHECK_FAILED, "check"),
         ("forget", EventName.FORGET_FAILED, "forget"),
-        ("prune", EventName.PRUNE_FAILED, "prune"),
     ],
 )
 def test_each_kind_of_failure_is_an_event_that_the_same_done_well_ends(
@@ -87,6 +86,20 @@ def test_each_kind_of_failure_is_an_event_that_the_same_done_well_ends(
     assert str(matter.hint).startswith("Look. Then: composia task show 01T1")
     assert over(ended(kind, Status.SUCCEEDED)) == [subject]
     assert over(ended(kind, Status.CANCELLED)) == []
+
+
+def test_what_a_prune_finds_in_the_end_is_a_check_that_has_failed() -> None:
+    def failed_in(step: str | None) -> Task:
+        error = TaskError(step=step, message="2 packs are missing")
+        return ended("prune", service=None).model_copy(update={"error": error})
+
+    [found] = told(failed_in("check_repository"))
+    [refused] = told(failed_in("prune_repository"))
+
+    assert (found.event, found.subject) == (EventName.CHECK_FAILED, "check")
+    assert (refused.event, refused.subject) == (EventName.PRUNE_FAILED, "prune")
+    assert {found.event, refused.event} <= set(USUAL)
+    assert over(ended("prune", Status.SUCCEEDED)) == ["prune", "check"]
 
 
 def test_a_failed_deploy_is_no_event() -> None:

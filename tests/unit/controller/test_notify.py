@@ -432,6 +432,27 @@ async def test_a_backup_of_a_node_that_the_service_has_left_is_not_told_for_ever
     assert "the service has left the node" in told.body
 
 
+async def test_backups_that_have_vanished_are_told_until_they_are_dropped(
+    telling: Telling,
+) -> None:
+    ids = ["01B1", "01B2", "01B3"]
+    await telling.store.keep_backups([record(GOOD, one) for one in ids])
+    await telling.store.begin_forgetting(["01B3"])
+    await telling.store.note_missing(ids, ids)
+
+    [told] = await telling.pass_(minutes=1)
+    again = await telling.pass_(hours=6)
+    well = await telling.notifier.well()
+    await telling.store.forget_backups(["01B1"])
+    await telling.store.note_missing(["01B2"], [])
+    [over] = await telling.pass_(minutes=1)
+
+    assert told.title == "Composia: Backups have vanished: uploads of my-app on main"
+    assert "no snapshot of 01B1, 01B2, and" in told.body
+    assert (len(again), well) == (1, False)
+    assert "all well again" in over.title
+
+
 @pytest.mark.parametrize(
     "services",
     [{}, {"my-app": service({**MY_APP, "nodes": ["edge"]})}, {"my-app": service(NO_UPLOADS)}],

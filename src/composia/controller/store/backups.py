@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import and_, delete, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,6 +29,13 @@ _COUNTED = text("""
 """)
 
 
+#: Whose snapshot is not there, and that nobody has taken out.
+_MISSING = and_(
+    func.json_extract(BACKUPS.c.record, "$.missing").is_(True),
+    func.json_extract(BACKUPS.c.record, "$.going").is_not(True),
+)
+
+
 class Backups:
     """The table of backups."""
 
@@ -38,6 +45,7 @@ class Backups:
     _newest: Mapping[bool, tuple[int, Sequence[Backup]]] = MappingProxyType({})
     #: The same of their numbers: to count takes part of a second where there are many.
     _counted: tuple[int, Counted] = (-1, Counted())
+    _missing: tuple[int, Sequence[Backup]] = (-1, ())
 
     @asynccontextmanager
     async def _changing_records(self) -> AsyncIterator[AsyncConnection]:
@@ -190,6 +198,16 @@ class Backups:
                 row = (await db.execute(_COUNTED)).one()
             numbers = dict(zip(Counted.model_fields, (one or 0 for one in row), strict=True))
             found = self._counted = (changes, Counted(**numbers))
+        return found[1]
+
+    async def missing_backups(self) -> Sequence[Backup]:
+        """Those whose snapshot has gone, though nobody has forgotten it; the oldest first."""
+        changes, found = self._record_changes, self._missing
+        if found[0] != changes:
+            query = select(BACKUPS.c.record).where(_MISSING).order_by(BACKUPS.c.id)
+            async with self._db.read() as db:
+                texts = (await db.scalars(query)).all()
+            found = self._missing = (changes, [Backup.model_validate_json(one) for one in texts])
         return found[1]
 
     async def repository_id(self) -> str | None:
