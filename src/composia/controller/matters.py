@@ -82,6 +82,16 @@ def _backup(ended: Ended) -> News:
     if isinstance(ended.plan, BackupPlan):
         yield from _items(ended, ended.plan)
         yield from _afterwards(ended, ended.plan)
+    for node in ended.task.nodes:
+        subject, service = f"backup-task:{ended.task.service}@{node}", ended.task.service
+        yield from _unread(
+            ended,
+            EventName.BACKUP_FAILED,
+            subject,
+            f"Backup failed: {service} on {node}",
+            node=node,
+            hint=_also(ended.hint, f"composia backup {service} --node {node}"),
+        )
     yield from _service_is_up(ended)
 
 
@@ -129,6 +139,16 @@ def _service_is_up(ended: Ended) -> News:
     """What has stopped and started it, or only started it, ends what a backup has left."""
     for node in ended.task.nodes:
         yield from _settled(ended, _afterwards_subject(ended.task.service, node))
+
+
+def _unread(ended: Ended, event: EventName, subject: str, title: str, **more: Any) -> News:
+    """Of a task with a plan that another version has made, all that is known is that it failed.
+
+    It has a subject of its own, which the next that succeeds settles: nobody knows what else would.
+    """
+    if ended.failed and ended.plan is None:
+        yield _matter(ended, event, subject, title, **more)
+    yield from _settled(ended, subject)
 
 
 def _saved(ended: Ended, record: Backup) -> Matter:
@@ -202,6 +222,13 @@ def _moved(ended: Ended) -> Matter:
 
 def _verify(ended: Ended) -> News:
     plan, record = ended.plan, next(iter(ended.backups), None)
+    yield from _unread(
+        ended,
+        EventName.VERIFY_FAILED,
+        f"verify-task:{ended.task.service}",
+        f"Backup not proven: {ended.task.title}",
+        hint=_also(ended.hint, f"composia backups --service {ended.task.service}"),
+    )
     if not isinstance(plan, VerifyPlan):
         return
     service, item = plan.of, plan.wanted.item
@@ -224,6 +251,14 @@ def _verify(ended: Ended) -> News:
 def _copy(ended: Ended) -> News:
     """Each copy by itself: one place that is away says nothing of the others."""
     plan = ended.plan
+    yield from _unread(
+        ended,
+        EventName.COPY_FAILED,
+        # The title names the places: what is copied to another one settles nothing.
+        f"copy-task:{ended.task.title}",
+        f"Copy off site failed: {ended.task.title}",
+        hint=_also(ended.hint, "composia repo copy"),
+    )
     if not isinstance(plan, CopyPlan):
         return
     copies = (ended.task.result or {}).get("copies", ())

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
 from structlog import get_logger
 
 from composia.controller import standing as look
@@ -165,9 +166,12 @@ class Notifier:
             )
 
     async def _news(self, task: str) -> list[Matter | Over]:
-        found = await self._ended(task)
         try:
+            found = await self._ended(task)
             return list(news_of(found)) if found else []
+        except SQLAlchemyError:
+            # What cannot be read now is heard with a later look.
+            raise
         except Exception:
             # One that cannot be understood must not keep the next ones waiting for ever.
             _log.exception("not understood", task=task)

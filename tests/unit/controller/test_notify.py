@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy.exc import OperationalError
 
 from composia.controller.catalog import CatalogStatus
 from composia.controller.standing import GRACE, NodeSeen
+from composia.controller.store.database import FILE
 from composia.controller.worktree import CatalogState
 from composia.errors import Problem
 from composia.model.backup import BackupStatus
@@ -167,6 +171,33 @@ async def test_an_incomplete_backup_is_a_failed_one(telling: Telling) -> None:
     [told] = await telling.pass_(minutes=1)
 
     assert told.title == "Composia: Backup incomplete: uploads of my-app on main"
+
+
+async def test_a_record_that_cannot_be_read_keeps_no_later_end_untold(telling: Telling) -> None:
+    await telling.task(records=[record(BAD)])
+    with sqlite3.connect(telling.folder / FILE) as db:
+        db.execute("UPDATE backups SET record = '{}'")
+    db.close()
+    await telling.task(backup("other"))
+
+    [told] = await telling.pass_(minutes=1)
+
+    assert "other" in told.title
+
+
+async def test_an_end_that_cannot_be_read_now_is_heard_later(
+    telling: Telling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def locked(task: str) -> NoReturn:
+        raise OperationalError("SELECT", {}, sqlite3.OperationalError("disk I/O error"))
+
+    await telling.task(records=[record(BAD)])
+    with monkeypatch.context() as broken:
+        broken.setattr(telling.store, "task", locked)
+        with pytest.raises(OperationalError):
+            await telling.turn()
+
+    assert len(await telling.pass_(minutes=1)) == 1
 
 
 async def test_what_a_person_cancelled_is_no_news(telling: Telling) -> None:
