@@ -125,6 +125,7 @@ class Notifier:
         now = self._clock()
         await self._hear(now)
         await self._look(now)
+        await self._catch_up(now)
         await self._repeat(now)
         await self._send(now)
         await self._ping(now)
@@ -248,6 +249,23 @@ class Notifier:
         to = targets_for(self._world.config.notifications, matter.event, matter.service)
         over = matter.event in GOOD_NEWS
         return Told(id=self._ids.next(), matter=matter, to=to, anew=anew, over=over)
+
+    async def _catch_up(self, now: datetime) -> None:
+        """What is open is told to whoever has an address in config.yaml only since then."""
+        config = self._world.config.notifications
+        to = {
+            one.id: targets_for(config, one.event, one.service)
+            for one in await self._store.unsettled()
+            if one.state is NotificationState.OPEN
+        }
+        known = await self._store.addressed([id_ for id_, targets in to.items() if targets])
+        new = {
+            id_: others
+            for id_, addressed in known.items()
+            if (others := [one for one in to[id_] if one.key not in addressed])
+        }
+        if new:
+            await self._store.tell_others(new, now)
 
     async def _repeat(self, now: datetime) -> None:
         """What may lose data is told again until somebody has taken notice."""

@@ -309,6 +309,58 @@ async def test_a_target_that_left_the_configuration_is_told_nothing(
     assert (await telling.store.unsettled())[0].deliveries == []
 
 
+@pytest.mark.parametrize("before", [(), (MAIL,)], ids=["nobody", "somebody else"])
+async def test_what_is_open_is_told_to_a_target_that_is_added(
+    telling: Telling, world: MemoryWorld, before: tuple[str, ...]
+) -> None:
+    _notifications(world, urls=tuple(map(SecretStr, before)))
+    await telling.task(records=[record(BAD)])
+    world.view = CatalogView(
+        revision="a" * 40,
+        services={"my-app": service(MY_APP)},
+        broken=(Broken(folder="b", name="b", problems=()),),
+    )
+    await telling.pass_(minutes=10)
+
+    _notifications(world, urls=tuple(map(SecretStr, (*before, PHONE))))
+    [told] = await telling.pass_(minutes=1)
+
+    assert "Backup failed: uploads of my-app on main" in told.body
+    assert "Service b cannot be read" in told.body
+    assert await telling.pass_(hours=1) == []
+    assert len(telling.courier.messages[MAIL]) == len(before)
+
+
+async def test_an_address_that_is_corrected_hears_what_the_wrong_one_did_not(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    _notifications(world, urls=(SecretStr(MAIL),))
+    telling.courier.down.add(MAIL)
+    world.view = CatalogView(revision="a" * 40, broken=(Broken(folder="b", name="b", problems=()),))
+    await telling.pass_(minutes=10)
+
+    _notifications(world, urls=(SecretStr(PHONE),))
+    told = await telling.pass_(minutes=1)
+
+    assert [one.title for one in told] == ["Composia: Service b cannot be read"]
+    [open_] = await telling.store.unsettled()
+    assert [one.target for one in open_.deliveries] == ["urls[0] (json)"]
+
+
+async def test_what_was_acknowledged_is_not_told_to_a_target_that_is_added(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    _notifications(world, urls=(SecretStr(MAIL),))
+    await telling.task(records=[record(BAD)])
+    await telling.turn()
+    [open_] = await telling.store.unsettled()
+    await telling.store.acknowledge(open_.id, "token:admin", telling.now)
+
+    _notifications(world, urls=(SecretStr(PHONE),))
+
+    assert await telling.pass_(minutes=1) == []
+
+
 async def test_a_node_is_told_after_its_grace_and_when_it_is_back(
     telling: Telling, world: MemoryWorld
 ) -> None:

@@ -121,6 +121,24 @@ class Notifications:
             for notification, to in ids.items():
                 await desk.queue(notification, to)
 
+    async def tell_others(self, to: Mapping[str, Sequence[Addressee]], at: datetime) -> None:
+        """Messages of these notifications to those who were never to hear of them; at once."""
+        async with self._db.write() as db:
+            desk = _Desk(db, at, timedelta())
+            for notification, addressees in to.items():
+                await desk.queue(notification, addressees, again=False)
+
+    async def addressed(self, notifications: Collection[str]) -> Mapping[str, set[str]]:
+        """The keys of all who have heard of each of these, or are to."""
+        query = select(DELIVERIES.c.notification, DELIVERIES.c.target).where(
+            DELIVERIES.c.notification.in_(notifications)
+        )
+        found: dict[str, set[str]] = {one: set() for one in notifications}
+        async with self._db.read() as db:
+            for row in await db.execute(query.distinct()):
+                found[row.notification].add(row.target)
+        return found
+
     async def acknowledge(self, notification: str, by: str, at: datetime) -> None:
         """It is not told again until it happens anew; one that is settled stays as it is."""
         values = {"acknowledged_at": stored(at), "acknowledged_by": by}
@@ -276,8 +294,13 @@ class _Desk:
             )
             await self.queue(known, [*await self._told(known), *settled.to])
 
-    async def queue(self, notification: str, to: Iterable[Addressee]) -> None:
-        """One message a target; a message that still waits says how it is when it goes."""
+    async def queue(
+        self, notification: str, to: Iterable[Addressee], *, again: bool = True
+    ) -> None:
+        """One message a target; a message that still waits says how it is when it goes.
+
+        `again`: it counts as told now, so that it is told once more only after the usual time.
+        """
         waiting = set(
             await self._db.scalars(
                 select(DELIVERIES.c.target).where(
@@ -292,7 +315,8 @@ class _Desk:
                     notification=notification, due=stored(self._at + self._wait), **values
                 )
             )
-        await self._update(notification, {"told_at": stored(self._at)})
+        if again:
+            await self._update(notification, {"told_at": stored(self._at)})
 
     async def _told(self, notification: str) -> list[Addressee]:
         query = select(DELIVERIES.c.target, DELIVERIES.c.label).where(
