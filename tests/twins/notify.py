@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -30,15 +31,21 @@ PHONE, MAIL = "json://phone.example.com/secret-topic", "json://mail.example.com/
 
 
 class MemoryCourier:
-    """Keeps the messages of each address; those that are down get none."""
+    """Keeps the messages of each address; those that are down get none.
+
+    While `answers` is cleared all wait.
+    """
 
     def __init__(self) -> None:
         self.messages: defaultdict[str, list[Message]] = defaultdict(list)
         self.down: set[str] = set()
         self.tries = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def bring(self, url: SecretStr, message: Message) -> None:
         self.tries += 1
+        await self.answers.wait()
         if url.get_secret_value() in self.down:
             raise Failure("nobody answers")
         self.messages[url.get_secret_value()].append(message)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from pydantic import SecretStr
@@ -19,6 +20,7 @@ from composia.controller.standing import NodeSeen, Seen
 from composia.controller.store.notifications import Addressee, Due, News, Settled, Told
 from composia.controller.store.store import Store
 from composia.controller.store.times import Ids
+from composia.controller.store.writing import until_written
 from composia.controller.targets import Target, every_target, targets_for
 from composia.controller.wording import Message, message, trial
 from composia.controller.worktree import CatalogStatus
@@ -101,6 +103,9 @@ class Notifier:
         self._pinged = self._pruned = datetime.min.replace(tzinfo=UTC)
         self._working: asyncio.Task[None] | None = None
         self._sending: dict[str, asyncio.Task[None]] = {}
+        #: Deliveries whose message is written, and those of them that have arrived.
+        self._under_way: set[int] = set()
+        self._arrived: set[int] = set()
 
     def start(self) -> None:
         """Tell, until `aclose`."""
@@ -163,7 +168,10 @@ class Notifier:
             ]
             kept = [one for one in told if one.to or not one.over]
             await self._store.keep_news(
-                News(told=tuple(kept), settled=tuple(settled), heard=(row,)), now, WINDOW
+                News(told=tuple(kept), settled=tuple(settled), heard=(row,)),
+                now,
+                WINDOW,
+                self._under_way,
             )
 
     async def _news(self, task: str) -> list[Matter | Over]:
@@ -208,7 +216,7 @@ class Notifier:
         ]
         told = tuple(self._told(one, anew=False) for one in fresh)
         if news := News(told=told, settled=tuple(settled)):
-            await self._store.keep_news(news, now, WINDOW)
+            await self._store.keep_news(news, now, WINDOW, self._under_way)
 
     async def _seen(self, now: datetime, known: Sequence[Notification]) -> Seen:
         view, status = self._world.catalog()
@@ -291,24 +299,43 @@ class Notifier:
             if target is None:
                 await self._store.drop_deliveries(due.deliveries)
             elif due.target not in busy:
+                self._under_way.update(due.deliveries)
                 sending = asyncio.create_task(self._bring(target, due))
                 self._sending[due.target] = sending
 
     async def _bring(self, target: Target, due: Due) -> None:
+        try:
+            # What could only not be written down has arrived, and does not go again.
+            arrived = self._arrived.intersection(due.deliveries)
+            if arrived or await self._has_arrived(target, due):
+                await self._note_arrived(arrived or due.deliveries)
+        except Exception:
+            _log.exception("not noted", target=target.label)
+        finally:
+            self._under_way.difference_update(due.deliveries)
+            self._sending.pop(due.target, None)
+
+    async def _has_arrived(self, target: Target, due: Due) -> bool:
         config = self._world.config
         told = message(
             due.notifications, public_url=config.public_url, repeat=config.notifications.repeat
         )
         try:
             await self._courier.bring(target.url, told)
-            await self._store.delivered(due.deliveries, self._clock())
         except Failure as error:
             wait = min(FIRST_RETRY * 2 ** min(due.attempts, 20), LAST_RETRY)
             again = self._clock() + timedelta(seconds=wait)
             _log.warning("not delivered", target=target.label, reason=error.message)
-            await self._store.not_delivered(due.deliveries, error.message, again)
-        finally:
-            self._sending.pop(due.target, None)
+            put_off = partial(self._store.not_delivered, due.deliveries, error.message, again)
+            await until_written(put_off, "that a message has not arrived")
+            return False
+        return True
+
+    async def _note_arrived(self, deliveries: Collection[int]) -> None:
+        self._arrived.update(deliveries)
+        note = partial(self._store.delivered, deliveries, self._clock())
+        await until_written(note, "that a message has arrived")
+        self._arrived.difference_update(deliveries)
 
     async def _try(self, target: Target) -> Tried:
         try:

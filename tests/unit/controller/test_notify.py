@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Collection
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from composia.controller.catalog import CatalogStatus
 from composia.controller.standing import GRACE, NodeSeen
+from composia.controller.store import writing
 from composia.controller.store.database import FILE
 from composia.controller.worktree import CatalogState
 from composia.errors import Problem
@@ -252,6 +253,60 @@ async def test_what_ended_before_its_target_was_back_is_told_as_ended(telling: T
     [told] = await telling.pass_(hours=1)
 
     assert told.title.startswith("Composia: all well again")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("UPDATE", {}, sqlite3.OperationalError("disk is full")),
+        DatabaseError("UPDATE", {}, sqlite3.DatabaseError("disk image is malformed")),
+    ],
+    ids=["a full disk", "a broken file"],
+)
+async def test_a_message_that_cannot_be_marked_goes_once(
+    telling: Telling, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    marks, tries = telling.store.delivered, 0
+
+    async def full(deliveries: Collection[int], at: datetime) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise error
+        await marks(deliveries, at)
+
+    monkeypatch.setattr(writing, "AGAIN", 0.0)
+    monkeypatch.setattr(telling.store, "delivered", full)
+    await telling.task(records=[record(BAD)])
+
+    told = [one for _ in range(5) for one in await telling.pass_(minutes=1)]
+
+    assert len(told) == 1
+    [shown] = (await telling.store.unsettled())[0].deliveries
+    assert shown.sent_at is not None
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["it arrives", "it does not"])
+async def test_what_happens_while_a_message_is_under_way_is_told_by_another(
+    telling: Telling, *, down: bool
+) -> None:
+    await telling.task(records=[record(BAD)])
+    await telling.turn()
+    telling.now += timedelta(minutes=1)
+    telling.courier.answers.clear()
+    await telling.notifier.turn()
+    await telling.task(status=Status.SUCCEEDED, records=[record(GOOD, "01B2")])
+    await telling.notifier.turn()
+
+    telling.courier.down.update([PHONE] if down else [])
+    telling.courier.answers.set()
+    await telling.notifier.sent()
+    telling.courier.down.clear()
+    told = await telling.pass_(minutes=5)
+
+    assert [one.title for one in told] == [
+        "Composia: all well again: Backup failed: uploads of my-app on main"
+    ]
 
 
 async def test_one_target_that_is_down_keeps_no_other_waiting(

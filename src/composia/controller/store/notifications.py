@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, and_, delete, func, insert, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from composia.controller.store.database import Database
@@ -103,10 +103,15 @@ class Notifications:
         async with self._db.read() as db:
             return [Backup.model_validate_json(text) for text in await db.scalars(query)]
 
-    async def keep_news(self, news: News, at: datetime, wait: timedelta) -> None:
-        """All of it in one transaction; messages are due after `wait`."""
+    async def keep_news(
+        self, news: News, at: datetime, wait: timedelta, under_way: Collection[int] = ()
+    ) -> None:
+        """All of it in one transaction; messages are due after `wait`.
+
+        `under_way`: deliveries whose messages are written, and say how it was before.
+        """
         async with self._db.write() as db:
-            desk = _Desk(db, at, wait)
+            desk = _Desk(db, at, wait, under_way)
             for told in news.told:
                 await desk.tell(told)
             for settled in news.settled:
@@ -253,10 +258,17 @@ class Notifications:
 class _Desk:
     """What is written of news, in one transaction."""
 
-    def __init__(self, db: AsyncConnection, at: datetime, wait: timedelta) -> None:
+    def __init__(
+        self,
+        db: AsyncConnection,
+        at: datetime,
+        wait: timedelta,
+        under_way: Collection[int] = (),
+    ) -> None:
         self._db = db
         self._at = at
         self._wait = wait
+        self._waits = and_(DELIVERIES.c.sent_at.is_(None), DELIVERIES.c.id.not_in(under_way))
 
     async def tell(self, told: Told) -> None:
         known = None if told.over else await self._unsettled(told.matter)
@@ -304,7 +316,7 @@ class _Desk:
         waiting = set(
             await self._db.scalars(
                 select(DELIVERIES.c.target).where(
-                    DELIVERIES.c.notification == notification, DELIVERIES.c.sent_at.is_(None)
+                    DELIVERIES.c.notification == notification, self._waits
                 )
             )
         )
@@ -320,7 +332,7 @@ class _Desk:
 
     async def _told(self, notification: str) -> list[Addressee]:
         query = select(DELIVERIES.c.target, DELIVERIES.c.label).where(
-            DELIVERIES.c.notification == notification, DELIVERIES.c.sent_at.is_not(None)
+            DELIVERIES.c.notification == notification, not_(self._waits)
         )
         rows = await self._db.execute(query.distinct())
         return [Addressee(key=row.target, label=row.label) for row in rows]
