@@ -21,6 +21,7 @@ from composia.model.node import Container, NodeState
 from composia.model.shown import ScheduleView
 from composia.model.task import Status, Task
 from composia.workflows.backup import BackupPlan
+from composia.workflows.verify import PER_RUN
 from tests.twins.office import INFRA, backup, config, container, node_state, service
 from tests.waiting import until
 from tests.workflow.office import Office, deploy
@@ -512,6 +513,20 @@ async def test_a_verification_that_could_not_begin_all_day_is_missed(house: Hous
     [missed] = (await house.view_of("verify")).missed
     assert missed.time == TWO
     assert "uploads of my-app on main is not proven: no node" in missed.reason
+
+
+async def test_proofs_that_fail_night_after_night_keep_no_other_waiting(house: House) -> None:
+    house.config = proofs()
+    house.nodes.on("open_repository", fails)
+    items = [f"item-{number:02}" for number in range(PER_RUN + 1)]
+    await house.store.keep_backups([backup(f"01{item}", data_item=item) for item in items])
+    await house.at(MIDNIGHT)
+
+    first = await house.at(TWO)
+    second = (await house.at(TWO + DAY))[len(first) :]
+
+    assert f"Verify backup 01{items[-1]} of {items[-1]} of my-app" in {one.title for one in second}
+    assert (len(first), len(second)) == (PER_RUN, PER_RUN)
 
 
 async def test_a_backup_that_is_held_is_verified_when_it_is_free(house: House) -> None:

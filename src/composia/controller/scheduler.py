@@ -223,6 +223,7 @@ class Scheduler:
                 node=runs[0].node,
                 known=knows,
                 backups=await self._records(schedules[runs[0].schedule]),
+                tried=await self._tried(schedules[runs[0].schedule]),
                 begun=await self._begun(schedules[runs[0].schedule], _batch(unit, runs)),
                 now=now,
                 read_all_within=config.rustic.maintenance.read_all_within,
@@ -233,6 +234,9 @@ class Scheduler:
         if schedule.kind in (Kind.FORGET, Kind.VERIFY):
             return await self._store.backups()
         return ()
+
+    async def _tried(self, schedule: Schedule) -> Mapping[str, datetime]:
+        return await self._store.tried() if schedule.kind is Kind.VERIFY else {}
 
     async def _begun(self, schedule: Schedule, batch: str) -> Mapping[str, str]:
         """Only a verification is begun in parts."""

@@ -92,6 +92,11 @@ class Backup(BaseModel):
     #: True from when retention began to take its snapshot out until that was seen to be there.
     going: bool = False
 
+    @property
+    def place(self) -> str:
+        """Its item, and the node that it was saved on: `service/item@node`."""
+        return f"{self.service}/{self.data_item}@{self.node}"
+
     def refused(self, why: str) -> Backup:
         """The same as the record of a failure: what the node said of it is not believed."""
         changes = {"snapshot_id": None, "status": BackupStatus.FAILED, "error": why}

@@ -31,6 +31,8 @@ class Work:
     known: Known
     backups: Sequence[Backup]
     now: datetime
+    #: When a proof of each item was last tried, by `Backup.place`.
+    tried: Mapping[str, datetime]
     #: Backups that a run of the schedule has a task for already, and which.
     begun: Mapping[str, str]
     #: Days in which the checks together read all of the repository's data.
@@ -59,7 +61,7 @@ class Planned:
 def plans_for(work: Work) -> Planned:
     """Raises ComposiaError with what stands in the way."""
     if work.first.kind is Kind.VERIFY:
-        proofs = plan_verify(work.known, work.backups, work.begun)
+        proofs = plan_verify(work.known, work.backups, work.begun, work.tried)
         return Planned(proofs.plans, proofs.left, proofs.without)
     return Planned((_PLANNERS[work.first.kind](work),))
 

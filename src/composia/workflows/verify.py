@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Literal
 
 from composia.errors import Cancelled, ComposiaError, Conflict, Damaged
@@ -22,7 +24,7 @@ from composia.workflows.objections import Objections
 from composia.workflows.plan import Hold, Plan, Run, instance
 from composia.workflows.repository import holders, made
 
-#: Backups that one run of the schedule proves, those first whose item waits longest.
+#: Backups that one run of the schedule tries to prove, those first whose item waits longest.
 PER_RUN = 10
 VERIFIABLE = frozenset({BackupStatus.SUCCESS, BackupStatus.PARTIAL, BackupStatus.UNPROVEN})
 
@@ -73,8 +75,8 @@ class VerifyPlan(Plan):
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Verify", under the same numbers."""
         opening = OpenRepository(service=self.repository.service, repository=self.repository)
-        await run.on(self.node, "open_repository", opening)
         try:
+            await run.on(self.node, "open_repository", opening)
             proven = await run.on(self.node, "verify", self._operation())
         except Cancelled:
             raise
@@ -125,17 +127,18 @@ def plan_verify(
     known: Known,
     backups: Sequence[Backup],
     begun: Collection[str] = (),
+    tried: Mapping[str, datetime] = MappingProxyType({}),
     limit: int = PER_RUN,
 ) -> Proofs:
     """What a run of the schedule proves: whose node cannot be asked now waits.
 
-    `begun`: what the same run has a task for already. A dump that the catalog says nothing of any
-    more cannot be imported by anybody, and one of a service that is deployed nowhere by nobody yet:
-    nobody waits for them.
+    `begun`: what the same run has a task for already. `tried`: see `due`. A dump that the catalog
+    says nothing of any more cannot be imported by anybody, and one of a service that is deployed
+    nowhere by nobody yet: nobody waits for them.
     """
     served = {_of(one) for one in backups if one.id in begun}
     plans, left, without = list[VerifyPlan](), list[str](), list[str]()
-    for backup in due(backups):
+    for backup in due(backups, tried):
         if len(plans) + len(served) >= limit:
             return Proofs(tuple(plans), None, _in_short(without))
         if _of(backup) in served or _is_of_nobody(known, backup):
@@ -180,16 +183,19 @@ def _of(backup: Backup) -> tuple[str, str, str]:
     return backup.service, backup.data_item, backup.node
 
 
-def due(backups: Sequence[Backup]) -> list[Backup]:
+def due(
+    backups: Sequence[Backup], tried: Mapping[str, datetime] = MappingProxyType({})
+) -> list[Backup]:
     """The newest good backup of each item on each node, where that is not verified.
 
-    First those whose item was never proven, then those for which that is longest ago.
+    First those whose item was never proven nor tried, then those for which that is longest ago.
+    `tried`: when it was, by `Backup.place`: what cannot be tried keeps no other waiting.
     """
     by_item: dict[tuple[str, str, str], list[Backup]] = {}
     for backup in backups:
         by_item.setdefault(_of(backup), []).append(backup)
     waiting = [
-        (_last_proof(several), newest)
+        (max(_last_proof(several), _seconds(tried.get(newest.place))), newest)
         for several in by_item.values()
         for newest in _newest(several)
     ]
@@ -210,7 +216,11 @@ def _may_be_good(backup: Backup) -> bool:
 
 
 def _last_proof(several: Sequence[Backup]) -> float:
-    return max((one.verified_at.timestamp() for one in several if one.verified_at), default=0.0)
+    return max((_seconds(one.verified_at) for one in several), default=0.0)
+
+
+def _seconds(time: datetime | None) -> float:
+    return time.timestamp() if time else 0.0
 
 
 def _object_to_what_is_not_there(backup: Backup, wrong: Objections) -> None:

@@ -145,6 +145,24 @@ def test_the_item_whose_last_proof_is_oldest_comes_first() -> None:
     assert [one.id for one in due(records)] == ["01E", "01D", "01B"]
 
 
+def test_what_was_tried_in_vain_keeps_no_other_from_its_proof(world: World) -> None:
+    records = [backup(f"01{name}", data_item=name) for name in "abcd"]
+    tried = {"my-app/a@main": NOW, "my-app/b@main": NOW - timedelta(days=7)}
+
+    found = plan_verify(world.known, records, tried=tried, limit=3)
+
+    assert [one.wanted.item for one in found.plans] == ["c", "d", "b"]
+
+
+async def test_a_repository_that_does_not_open_counts_as_a_try(world: World) -> None:
+    run = MemoryRun(lambda name, operation: Failure("no way to the repository"))
+
+    with pytest.raises(Failure):
+        await plan_verify_backup(world.known, backup()).carry_out(run)
+
+    assert run.told["note_verification"]["proven"] is None
+
+
 def test_a_run_of_the_schedule_proves_a_few_and_leaves_what_cannot_be_asked_now(
     world: World,
 ) -> None:

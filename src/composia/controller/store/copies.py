@@ -10,11 +10,13 @@ from sqlalchemy.dialects.sqlite import insert
 
 from composia.controller.store.backups import Backups
 from composia.controller.store.schema import FACTS
+from composia.controller.store.times import stored
 from composia.model.backup import Backup, BackupStatus
 from composia.model.offsite import CopyState, ReadPart
 
 _COPY = "copy:"
 _READ_PART = "read_part"
+_TRIED = "tried:"
 
 
 class Copies(Backups):
@@ -76,7 +78,21 @@ class Copies(Backups):
                 changes["status"] = BackupStatus.SUCCESS
             return record.model_copy(update=changes)
 
+        if at is not None and (record := await self.backup(backup)):
+            await self._keep(f"{_TRIED}{record.place}", stored(at))
         return await self._change_records(noted, [backup])
+
+    async def tried(self) -> Mapping[str, datetime]:
+        """When a proof of each item was last tried, whatever came of it, by `Backup.place`.
+
+        The record that was tried may be forgotten before the next run.
+        """
+        query = select(FACTS.c.name, FACTS.c.value).where(FACTS.c.name.startswith(_TRIED))
+        async with self._db.read() as db:
+            return {
+                name.removeprefix(_TRIED): datetime.fromisoformat(value)
+                for name, value in (await db.execute(query)).all()
+            }
 
     async def read_part(self) -> ReadPart | None:
         """The part of the repository's data that was read last."""

@@ -72,6 +72,15 @@ async def test_a_failed_verification_takes_the_proof_away_and_one_that_could_not
     assert (gone.verified_at, gone.verification) == (None, "2 paths differ")
 
 
+async def test_when_a_proof_was_tried_outlives_the_record(store: Store) -> None:
+    await store.keep_backups([backup("01A"), backup("01B", data_item="cache")])
+
+    await store.note_verification("01A", "not enough room", at=NOW, proven=None)
+    await store.forget_backups(["01A"])
+
+    assert await store.tried() == {"my-app/uploads@main": NOW}
+
+
 async def test_copies_and_the_part_that_was_read_are_remembered(store: Store) -> None:
     state = CopyState(repository_id="c" * 64, snapshots=3)
     await store.keep_copy("s3", state)
