@@ -53,6 +53,14 @@ enable_virtual_host_style = "false"
         """The keys of what it holds there."""
         return [key for key in self._keys() if key.startswith(f"{root.strip('/')}/")]
 
+    def size(self, key: str) -> int:
+        """Of an object, in bytes."""
+        return len(self._keys()[key].value)
+
+    def lose(self, key: str) -> None:
+        """An object that somebody has deleted."""
+        del self._keys()[key]
+
     def clone(self, root: str, to: str) -> None:
         """The same objects at another place too."""
         keys = self._keys()

@@ -137,6 +137,7 @@ async def test_a_copy_brings_what_is_new_and_finds_the_rest_there(
     second = await copied.copy()
 
     assert (second.made, second.copied, second.already_there, second.missing) == (False, 1, 1, ())
+    assert second.fault is None
     assert set(second.there) == {one.id for one in await copied.engine.snapshots()}
     assert second.repository_id != await copied.engine.repository_id()
 
@@ -154,6 +155,31 @@ async def test_a_copy_that_fails_half_way_is_no_success_and_goes_on_the_next_tim
     assert broken.problem
     assert len(broken.missing) == 1
     assert (resumed.copied, resumed.missing, resumed.problem) == (1, (), None)
+    await copied.target().check(read_data=True)
+
+
+async def test_a_copy_whose_data_was_deleted_there_is_not_sound_until_it_is_mended(
+    copied: OffSite,
+) -> None:
+    """A pack of content: what names it is all there."""
+    copied.s3.lose(max(copied.s3.objects(f"{copied.root}/data"), key=copied.s3.size))
+
+    again = await copied.copy()
+    # As docs/guide/offsite.md says.
+    run = copied.target()._container.run
+    (damaged,) = [one.id for one in await copied.target().snapshots()]
+    repaired, looked, forgotten = [
+        (await run(*words)).code
+        for words in (["repair", "index"], ["check", damaged], ["forget", damaged])
+    ]
+    mended = await copied.copy()
+
+    # It lists everything, and rustic says that there is nothing to do.
+    assert (again.copied, again.already_there, again.missing, again.problem) == (0, 1, (), None)
+    assert again.fault
+    assert "is damaged" in again.fault.message
+    assert (repaired, looked, forgotten) == (0, 1, 0)
+    assert (mended.copied, mended.missing, mended.fault) == (1, (), None)
     await copied.target().check(read_data=True)
 
 

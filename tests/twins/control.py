@@ -79,6 +79,8 @@ class MemoryControl:
         there: Sequence[str] | None = None,
         originals: Mapping[str, str] | None = None,
         problem: str | None = None,
+        task: str | None = None,
+        copied_in: str | None = None,
     ) -> None:
         """See `Control`."""
         self.copies[name] = {"repository_id": repository_id, "there": there, "problem": problem}

@@ -12,10 +12,12 @@ from composia.controller.manifests import manifest_of
 from composia.errors import Conflict, Damaged
 from composia.model.retention import states_of
 from composia.model.task import Status
+from composia.operations.offsite import SnapshotsCopied
 from composia.operations.repository import CompareRepository
 from composia.operations.tidying import ForgetSnapshots
 from composia.tools.rustic import Part
 from composia.workflows.adopt import AdoptPlan
+from composia.workflows.offsite import CopyPlan
 from composia.workflows.plan import Plan
 from composia.workflows.prune import PrunePlan
 from composia.workflows.repository import CheckRepositoryPlan
@@ -231,3 +233,25 @@ async def test_a_backup_that_was_found_damaged_is_whole_again_when_it_is_proven(
         assert record
         seen.append((record.damaged, record.is_whole))
     assert seen == [(True, False), (True, False), (False, True)]
+
+
+async def test_a_copy_is_complete_as_of_when_it_began(office: Office) -> None:
+    """What was saved while it was made may not be in it."""
+    repository = backup(repository_id=REPOSITORY).repository
+    target = repository.model_copy(update={"profile": "s3", "copy_name": "s3"})
+    plan = CopyPlan(repository=repository, on=("main",), targets=(target,))
+    done = SnapshotsCopied(repository_id="c" * 64, made=False, copied=1, already_there=0)
+
+    async def copies(question: Question) -> dict[str, Any]:
+        return done.model_dump(mode="json")
+
+    office.nodes.on("copy_to_s3", copies)
+
+    task = await office.ended((await office.submit(plan)).id)
+
+    state, step = (await office.store.copies())["s3"], task.steps[0]
+    assert (task.status, state.problem) == (Status.SUCCEEDED, None)
+    assert state.complete_at == step.started_at
+    assert state.tried_at
+    assert step.finished_at
+    assert state.tried_at >= step.finished_at

@@ -129,13 +129,18 @@ class StoreControl:
         there: Sequence[str] | None = None,
         originals: Mapping[str, str] | None = None,
         problem: str | None = None,
+        task: str | None = None,
+        copied_in: str | None = None,
     ) -> None:
         """What a copy off site has; see `Control.note_copy`."""
         at = datetime.now(UTC)
+        began = [one.started_at for one in (await self._asked(task, copied_in)).values()]
         state = (await self._store.copies()).get(name, CopyState())
         changes: dict[str, Any] = {"tried_at": at, "problem": problem}
         changes |= {"repository_id": repository_id} if repository_id else {}
-        changes |= {"complete_at": at} if problem is None else {}
+        if problem is None:
+            # What was saved since then may not be in it.
+            changes["complete_at"] = min((one for one in began if one), default=at)
         if there is not None:
             changes["snapshots"] = len(there)
             self._tell(await self._store.note_copied(name, there, originals or {}))

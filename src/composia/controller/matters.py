@@ -262,7 +262,7 @@ def _copy(ended: Ended) -> News:
     if not isinstance(plan, CopyPlan):
         return
     copies = (ended.task.result or {}).get("copies", ())
-    complete = {copy["name"] for copy in copies if not copy.get("missing")}
+    complete = {one["name"] for one in copies if not one.get("missing") and not one.get("fault")}
     for target in plan.targets:
         name = target.copy_name or target.profile
         if name in complete:

@@ -14,7 +14,7 @@ class CopyState(BaseModel):
 
     #: 64 hex digits; None while nothing was ever copied.
     repository_id: str | None = None
-    #: When it was last seen to have all of them, and when that was last tried.
+    #: Of when the last copy is that has all there was, and when one was last tried.
     complete_at: datetime | None = None
     tried_at: datetime | None = None
     #: How many snapshots it has.

@@ -120,7 +120,9 @@ class CopyView(View):
     profile: str
     repository_id: str | None = Field(description="Null while nothing was ever copied.")
     snapshots: int = Field(description="How many it had.")
-    complete_at: datetime | None = Field(description="When it was last seen to have all of them.")
+    complete_at: datetime | None = Field(
+        description="As of when it was last seen to have all of them."
+    )
     tried_at: datetime | None
     problem: str | None = Field(description="Why the last try is not complete.")
 

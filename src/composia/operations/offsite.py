@@ -34,6 +34,8 @@ class SnapshotsCopied(BaseModel):
     originals: Mapping[str, str] = {}
     #: Why it did not go on to the end.
     problem: Told | None = None
+    #: What is wrong with a copy that lists all of them: what they are made of may be gone.
+    fault: Told | None = None
 
 
 class CopySnapshots(Operation[SnapshotsCopied]):
@@ -63,15 +65,17 @@ class CopySnapshots(Operation[SnapshotsCopied]):
         if made and problem and await target.repository_id(far=True) is None:
             raise _as_failure(problem)
         there = await _roots(target)
+        missing = tuple(id_ for root, id_ in wanted.items() if root not in there)
         return SnapshotsCopied(
             repository_id=recognised(await target.repository_id(far=True), found),
             made=made,
             copied=len(there - before),
             already_there=len(before & wanted.keys()),
-            missing=tuple(id_ for root, id_ in wanted.items() if root not in there),
+            missing=missing,
             there=tuple(sorted(wanted.get(root, root) for root in there)),
             originals={id_: root for root, id_ in wanted.items() if root in there and root != id_},
             problem=problem,
+            fault=None if missing else await _fault(target),
         )
 
     def _refuse(self, found: str | None, source: str) -> None:
@@ -102,6 +106,15 @@ def _target(site: Site) -> Engine:
 
 async def _roots(target: Engine) -> set[str]:
     return {one.root for one in await target.snapshots()}
+
+
+async def _fault(target: Engine) -> Told | None:
+    """A snapshot that is listed may lack its data: of what is there already nothing is copied."""
+    try:
+        await target.check()
+    except ComposiaError as error:
+        return told(error)
+    return None
 
 
 def _as_failure(problem: Told) -> Failure:

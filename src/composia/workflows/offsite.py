@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from composia.errors import Cancelled, ComposiaError, Conflict
+from composia.errors import Cancelled, ComposiaError, Conflict, Damaged, Failure, Told
 from composia.model.backup import Backup
 from composia.model.names import Name
 from composia.model.service import RepositoryRef
@@ -20,6 +20,10 @@ from composia.workflows.sides import names
 
 #: So many snapshots a message names.
 QUOTED = 5
+LOST = (
+    "Something has deleted data there, and what is listed is not copied again: mend its index with"
+    " rustic's `repair index`, `forget` there what `check` finds damaged, and copy again."
+)
 
 
 class CopyRequest(BaseModel):
@@ -73,7 +77,7 @@ class CopyPlan(RepositoryPlan):
         operation = CopySnapshots(
             service=self.repository.service, repository=self.repository, offsite=target
         )
-        done = await run.on(self.on[0], f"copy_to_{_name(target)}", operation)
+        done = await run.on(self.on[0], _step(target), operation)
         if error := _problem(done):
             problems[_name(target)] = error
         await _note(
@@ -91,9 +95,9 @@ class CopyPlan(RepositoryPlan):
 
 
 def _problem(done: SnapshotsCopied) -> ComposiaError | None:
-    """What keeps the copy from being complete: only its own listing counts."""
+    """What keeps the copy from being complete: only its own listing counts, and its own check."""
     if not done.missing:
-        return None
+        return _of_fault(done.fault) if done.fault else None
     more = f" and {len(done.missing) - QUOTED} more" if len(done.missing) > QUOTED else ""
     which = ", ".join(id_[:12] for id_ in done.missing[:QUOTED]) + more
     why = f": {done.problem.message}" if done.problem else ""
@@ -104,8 +108,26 @@ def _problem(done: SnapshotsCopied) -> ComposiaError | None:
     )
 
 
+def _of_fault(fault: Told) -> ComposiaError:
+    if fault.kind == Damaged.__name__:
+        return Damaged(f"all is listed, but the copy is not sound: {fault.message}", hint=LOST)
+    return Failure(f"all is listed, but not seen to be sound: {fault.message}", hint=fault.hint)
+
+
 async def _note(run: Run, target: RepositoryRef, **facts: Any) -> None:
-    await run.control(f"note_copy_{_name(target)}", "note_copy", name=_name(target), **facts)
+    name = _name(target)
+    await run.control(
+        f"note_copy_{name}",
+        "note_copy",
+        name=name,
+        task=run.task,
+        copied_in=_step(target),
+        **facts,
+    )
+
+
+def _step(target: RepositoryRef) -> str:
+    return f"copy_to_{_name(target)}"
 
 
 def _name(target: RepositoryRef) -> str:

@@ -141,11 +141,14 @@ class Control(Protocol):
         there: Sequence[str] | None = None,
         originals: Mapping[str, str] | None = None,
         problem: str | None = None,
+        task: str | None = None,
+        copied_in: str | None = None,
     ) -> None:
         """Note what a copy off site has: snapshots, by their ids in the repository; None: unknown.
 
         `originals`: of those that are copies in the repository already, what of, by their id.
-        With a problem it was not seen to have all of them.
+        With a problem it was not seen to have all of them; without one it has all that there were
+        when the step `copied_in` began.
         """
         ...
 

@@ -131,8 +131,13 @@ def test_a_verification_is_about_the_item_where_it_was_saved() -> None:
     assert matter.subject in over(ended("verify", Status.SUCCEEDED), a_verification(), kept)
 
 
-def test_of_two_copies_only_the_incomplete_one_is_told() -> None:
-    copies = [{"name": "s3", "missing": []}, {"name": "shed", "missing": ["5" * 64]}]
+@pytest.mark.parametrize(
+    "wrong",
+    [{"missing": ["5" * 64]}, {"missing": [], "fault": {"message": "2 packs are missing"}}],
+    ids=["incomplete", "not sound"],
+)
+def test_of_two_copies_only_the_incomplete_one_is_told(wrong: dict[str, Any]) -> None:
+    copies = [{"name": "s3", "missing": [], "fault": None}, {"name": "shed", **wrong}]
     task = ended("copy", service=None, result={"copies": copies})
 
     assert [one.subject for one in told(task, a_copy())] == ["copy:shed"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from composia.errors import Conflict, Failure, NotFound
+from composia.errors import ComposiaError, Conflict, Damaged, Failure, NotFound, told
 from composia.model.config import Offsite
 from composia.model.offsite import CopyState
 from composia.operations.base import Operation
@@ -73,6 +73,36 @@ async def test_what_the_copy_does_not_list_is_missing_whatever_rustic_said(off: 
 
     assert run.told["note_copy"]["there"] == []
     assert "not there" in run.told["note_copy"]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "hint"),
+    [
+        (Damaged("2 packs are missing"), "not sound: 2 packs are missing", "repair index"),
+        (Failure("no answer", hint="Is it up?"), "seen to be sound: no answer", "Is it up"),
+    ],
+    ids=["damaged", "not looked at"],
+)
+async def test_a_copy_that_lists_all_and_is_not_sound_is_not_complete(
+    off: World, fault: ComposiaError, said: str, hint: str
+) -> None:
+    done = SnapshotsCopied(
+        repository_id=COPY_ID,
+        made=False,
+        copied=0,
+        already_there=1,
+        there=(SNAPSHOT,),
+        fault=told(fault),
+    )
+    run = MemoryRun(lambda name, operation: done)
+
+    with pytest.raises(PartlyDone, match=said) as caught:
+        await plan_copy(off.known, CopyRequest(names=("s3",))).carry_out(run)
+
+    assert run.told["note_copy"]["there"] == [SNAPSHOT]
+    assert said in run.told["note_copy"]["problem"]
+    assert hint in str(caught.value.hint)
+    assert caught.value.result["copies"][0]["fault"]["message"] == fault.message
 
 
 def test_backups_go_on_beside_a_copy_and_no_second_copy_to_the_same_place(off: World) -> None:
