@@ -92,7 +92,6 @@ def _backup(ended: Ended) -> News:
             node=node,
             hint=_also(ended.hint, f"composia backup {service} --node {node}"),
         )
-    yield from _service_is_up(ended)
 
 
 def _items(ended: Ended, plan: BackupPlan) -> News:
@@ -114,7 +113,7 @@ def _is_saved(record: Backup | None) -> TypeGuard[Backup]:
 
 
 def _afterwards(ended: Ended, plan: BackupPlan) -> News:
-    """What went wrong besides the items: as a rule the service did not start again."""
+    """All may be saved, and the service is down: no later backup starts what did not run."""
     problems: Mapping[str, str] = (ended.task.result or {}).get("problems", {})
     if ended.failed and all(_is_saved(one) for one in _records(ended, plan).values()):
         problems = problems or dict.fromkeys(plan.on, ended.reason)
@@ -122,23 +121,23 @@ def _afterwards(ended: Ended, plan: BackupPlan) -> News:
         yield _matter(
             ended,
             EventName.BACKUP_FAILED,
-            _afterwards_subject(plan.service.name, node),
-            f"Something went wrong after the backup: {plan.service.name} on {node}",
+            down_subject(plan.service.name, node),
+            f"Not started again after its backup: {plan.service.name} on {node}",
             node=node,
             reason=reason,
             hint=_also(ended.hint, f"composia task show {ended.task.id}"),
         )
 
 
-def _afterwards_subject(service: str | None, node: str) -> str:
+def down_subject(service: str | None, node: str | None) -> str:
     """A service on a node, as a backup has left it: its items have subjects of their own."""
     return f"after-backup:{service}@{node}"
 
 
-def _service_is_up(ended: Ended) -> News:
-    """What has stopped and started it, or only started it, ends what a backup has left."""
+def _placed(ended: Ended) -> News:
+    """A person has started the service, or wants it to be down."""
     for node in ended.task.nodes:
-        yield from _settled(ended, _afterwards_subject(ended.task.service, node))
+        yield from _settled(ended, down_subject(ended.task.service, node))
 
 
 def _unread(ended: Ended, event: EventName, subject: str, title: str, **more: Any) -> News:
@@ -345,9 +344,10 @@ _DATA = "check:data:"
 
 _TELLS: Mapping[str, Callable[[Ended], News]] = {
     "backup": _backup,
-    "deploy": _service_is_up,
-    "update": _service_is_up,
-    "restart": _service_is_up,
+    "deploy": _placed,
+    "update": _placed,
+    "restart": _placed,
+    "stop": _placed,
     "restore": _restore,
     "rollback": _restore,
     "migrate": _migrate,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from composia.controller.matters import item_subject, left_open
+from composia.controller.matters import down_subject, item_subject, left_open
 from composia.controller.worktree import CatalogState, CatalogStatus
 from composia.model.backup import Backup
 from composia.model.catalog import CatalogView
@@ -94,6 +94,9 @@ def ended(known: Sequence[Notification], seen: Seen, matters: Sequence[Matter]) 
         if one.event in STANDING:
             if one.subject not in subjects:
                 over[one.subject] = _why(one, seen)
+        elif one.subject == down_subject(one.service, one.node):
+            if up := _gone(one, seen) or _up(one, seen):
+                over[one.subject] = up
         # Nobody saves it anew where it has left; but what is wrong with a backup stays wrong.
         elif one.subject not in seen.kept and (gone := _gone(one, seen)):
             over[one.subject] = gone
@@ -134,6 +137,20 @@ def _gone(one: Notification, seen: Seen) -> str | None:
     if one.event in ON_A_NODE and one.node and one.node not in {*service.meta.nodes, *targets}:
         return "the service has left the node"
     return None
+
+
+def _up(one: Notification, seen: Seen) -> str | None:
+    """Of a service that a backup has left down: whether all of it has run for a while."""
+    node = seen.nodes.get(one.node or "")
+    # What was told last of the node may be of before the backup.
+    if seen.now - max(one.time, one.told_at or one.time) < GRACE or not (node and node.online):
+        return None
+    state = node.state
+    if state is None or not state.docker:
+        return None
+    projects = {of.project for of in state.instances if of.service == one.service}
+    states = {of.state for of in state.containers if of.project in projects}
+    return "the service runs again" if states == {"running"} else None
 
 
 def _offline(seen: Seen) -> Iterator[Matter]:

@@ -29,7 +29,7 @@ from composia.tools.rustic import Part
 from composia.workflows.repository import CheckRepositoryPlan
 from composia.workflows.verify import VerifyPlan
 from tests.twins.notify import MAIL, PHONE, START, MemoryWorld, Telling, record
-from tests.twins.office import MY_APP, NOW, node_state, service
+from tests.twins.office import MY_APP, NOW, container, node_state, service
 from tests.workflow.office import backup, deploy, ref
 
 GOOD, BAD = BackupStatus.SUCCESS, BackupStatus.FAILED
@@ -172,6 +172,31 @@ async def test_an_incomplete_backup_is_a_failed_one(telling: Telling) -> None:
     [told] = await telling.pass_(minutes=1)
 
     assert told.title == "Composia: Backup incomplete: uploads of my-app on main"
+
+
+async def test_a_service_that_a_backup_leaves_down_is_told_until_it_runs(
+    telling: Telling, world: MemoryWorld
+) -> None:
+    def is_seen(state: str, *, online: bool = True) -> None:
+        seen = node_state(container("my-app", "web"), container("my-app", "db", state))
+        world.seen["main"] = NodeSeen(online=online, last_seen=telling.now, state=seen)
+
+    # What the node has said last is of before the backup.
+    is_seen("running")
+    await telling.task(records=[record(GOOD)], result={"problems": {"main": "web: no such image"}})
+    [told] = await telling.pass_(minutes=4)
+    is_seen("exited")
+    await telling.task(status=Status.SUCCEEDED, records=[record(GOOD, "01B2")])
+    again = await telling.pass_(hours=6)
+    is_seen("running", online=False)
+    away = await telling.pass_(minutes=5)
+    is_seen("running")
+    [well] = await telling.pass_(minutes=1)
+
+    assert told.title == "Composia: Not started again after its backup: my-app on main"
+    assert "web: no such image" in told.body
+    assert (len(again), [one.title for one in away]) == (1, [])
+    assert "the service runs again" in well.body
 
 
 async def test_a_record_that_cannot_be_read_keeps_no_later_end_untold(telling: Telling) -> None:
