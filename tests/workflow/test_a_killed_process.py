@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +163,8 @@ async def test_no_use_of_a_token_goes_unnoted(process: Process) -> None:
     def is_noted() -> bool:
         store = process.folder / "state" / "composia.db"
         query = "SELECT token || ' ' || path FROM audit"
-        with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as db:
+        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
             noted = [row[0] for row in db.execute(query)]
-        db.close()
         return noted == ["admin /api/v1/nodes"]
 
     await until(is_noted)

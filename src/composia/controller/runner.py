@@ -10,7 +10,7 @@ import asyncio
 import copy
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -332,6 +332,5 @@ def _not_written(error: OperationalError) -> Failure:
 
 def _write_ahead(file: Path) -> None:
     durable.make_database_private(file)
-    connection = sqlite3.connect(file)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.close()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
