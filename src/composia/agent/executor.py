@@ -21,6 +21,7 @@ from composia.agent.sites import Errand, Sites
 from composia.errors import Cancelled, ComposiaError, Conflict, Failure, Interrupted, Told, told
 from composia.operations import AnyOperation
 from composia.operations.messages import Ask, Outcome
+from composia.tools.cancelling import to_the_end
 
 log = structlog.get_logger()
 
@@ -142,7 +143,7 @@ class Executor:
             # It had not begun, or was told so twice.
             outcome = Outcome(key=ask.key, error=self._stopped())
         # What has ended has ended: nobody cancels that any more.
-        await asyncio.shield(self._end(outcome.fitting()))
+        await to_the_end(self._end(outcome.fitting()))
 
     async def _outcome(self, ask: Ask) -> Outcome:
         if self._journal.is_outdated(ask):
@@ -213,6 +214,9 @@ class Executor:
             except Failure as error:
                 # What is not kept must not be told: it would be done twice.
                 log.error("an outcome could not be kept", key=outcome.key, error=error.message)
+                if self._closing:
+                    # The next agent puts right what has no outcome.
+                    return
                 await asyncio.sleep(AGAIN)
         if outcome.key in self._placed:
             self._placed.remove(outcome.key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 from contextlib import suppress
@@ -45,12 +44,12 @@ class Upload:
             await in_thread(self._begin)
         except BaseException:
             # Cancelled meanwhile, the file is there none the less.
-            await asyncio.shield(asyncio.to_thread(self._cleared))
+            await in_thread(self._cleared)
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.shield(asyncio.to_thread(self._cleared))
+        await in_thread(self._cleared)
 
     async def write(self, chunk: bytes) -> None:
         """Add a piece. Raises WrongName for more than any object has."""

@@ -19,7 +19,7 @@ from composia.operations.hold import NotStartedAgain, held, release
 from composia.operations.project import containers_of
 from composia.strategies import AnyBackupStrategy
 from composia.strategies.base import Needs, Notes, Saved, Site
-from composia.tools.rustic_container import to_the_end
+from composia.tools.cancelling import to_the_end
 
 
 class ItemToSave(BaseModel):

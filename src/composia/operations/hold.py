@@ -10,18 +10,18 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Coroutine,
     Iterable,
     Mapping,
     Sequence,
 )
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from composia.errors import Failure
 from composia.operations.held import Held, Kept, idle, in_order, to_keep
 from composia.operations.project import AT_WORK, containers_of, is_one_off
 from composia.strategies.base import Site
+from composia.tools.cancelling import to_the_end
 from composia.tools.docker import ContainerInfo
 
 #: Seconds between two looks at something that takes its time.
@@ -29,7 +29,6 @@ POLL = 0.1
 #: Seconds between two tries to reach an engine that is away.
 AWAY_POLL = 0.5
 
-Result = TypeVar("Result")
 Work = Callable[[Sequence[Kept], Site], Awaitable[Any]]
 
 
@@ -66,7 +65,7 @@ async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIt
         end = _leave
         raise
     finally:
-        await _uninterrupted(end(note, site))
+        await to_the_end(end(note, site))
 
 
 async def to_leave_stopped(site: Site) -> Held:
@@ -89,7 +88,7 @@ async def leave_stopped(note: Held, site: Site) -> None:
 
 async def start_again(note: Held, site: Site) -> None:
     """Start exactly what a hold has stopped, with its policies. Raises NotStartedAgain."""
-    await _uninterrupted(_end(note, site))
+    await to_the_end(_end(note, site))
 
 
 async def prove_stopped(site: Site, since: Mapping[str, str]) -> None:
@@ -113,13 +112,13 @@ async def release(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         return
     note = Held.model_validate(notes["held"], strict=False)
     if notes.get("released", {}).get("hold") != note.hold:
-        await _uninterrupted(_end(note, site))
+        await to_the_end(_end(note, site))
 
 
 async def leave(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
     """Leave what a `held` note names as it is, stopped; nobody starts it but a person."""
     if "held" in notes:
-        await _uninterrupted(_leave(Held.model_validate(notes["held"], strict=False), site))
+        await to_the_end(_leave(Held.model_validate(notes["held"], strict=False), site))
 
 
 async def _there(site: Site, chosen: Collection[str] | None) -> Sequence[ContainerInfo]:
@@ -264,17 +263,3 @@ async def _starting(site: Site) -> set[str]:
         containers = await site.docker.containers()
         return {one.id for one in containers if one.state == "running" and one.health == "starting"}
     return set()
-
-
-async def _uninterrupted(work: Coroutine[Any, Any, Result]) -> Result:
-    """Finish the work whatever happens to the caller; a cancellation takes effect afterwards."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled and not task.exception():
-        raise cancelled
-    return task.result()

@@ -25,6 +25,7 @@ from composia.strategies.base import Site
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.put_back import Target, is_at_or_below, target
 from composia.strategies.sources import key_of
+from composia.tools.cancelling import to_the_end
 from composia.tools.paths import parse_include
 
 #: Linux's name of the clock that ctimes are taken from; it is a little late.
@@ -94,7 +95,7 @@ class ExportData(Operation[DataExported]):
             left = Left(task=site.task, at=at, cargo=self.cargo)
             fence.put_up(site.state, there.model_copy(update={"left": left}))
         except BaseException:
-            await _resume(site)
+            await to_the_end(_resume(site))
             raise
         return DataExported(
             held_seconds=ended - began,

@@ -20,6 +20,7 @@ from composia.operations.project import SERVICE, containers_of
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site
 from composia.tools import archive
+from composia.tools.cancelling import to_the_end
 from composia.tools.docker import ContainerInfo
 
 
@@ -83,7 +84,7 @@ class ReadSnapshot(Reading):
                 async for piece in pieces:
                     yield piece
         finally:
-            await asyncio.shield(aside.discard(site.docker))
+            await to_the_end(aside.discard(site.docker))
 
     async def _copy(self, path: str, aside: Aside, site: Site) -> Path:
         folder = await asyncio.to_thread(aside.beside, aside.folder / "copy", "download")

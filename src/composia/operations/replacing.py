@@ -16,6 +16,7 @@ from composia.operations.kept import Exchanging, Replaced
 from composia.operations.project import AT_WORK, containers_of
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
+from composia.tools.cancelling import to_the_end
 from composia.tools.docker import ContainerInfo
 
 
@@ -51,7 +52,7 @@ class Replacing:
         except BaseException:
             # Only when they would not start on it, or one had started meanwhile.
             if self.exchanges:
-                await asyncio.shield(self._back())
+                await to_the_end(self._back())
             raise
         self.aside.write(kept.REPLACED, replaced := self._timed(replaced))
         return replaced

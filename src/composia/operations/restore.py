@@ -20,6 +20,7 @@ from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Staged, Swap, Wanted
 from composia.strategies.contents import Fetched
 from composia.strategies.put_back import fetch_to_scratch
+from composia.tools.cancelling import to_the_end
 
 
 class ItemToRestore(BaseModel):
@@ -89,7 +90,7 @@ class FetchData(Operation[DataFetched]):
             found = await self._found(site)
             return await (found._scratch(site) if self.to == "scratch" else found._in_place(site))
         except BaseException:
-            await asyncio.shield(_discard(aside, site))
+            await to_the_end(_discard(aside, site))
             raise
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:

@@ -21,6 +21,7 @@ from composia.operations.stopped import (
     read_stopped,
 )
 from composia.strategies.base import Site
+from composia.tools.cancelling import to_the_end
 from composia.tools.compose import explained
 from composia.tools.docker import ContainerInfo
 
@@ -99,7 +100,7 @@ class Stop(Operation[Nothing]):
             await _stop(stopped, site)
         except BaseException:
             if before is None:
-                await asyncio.shield(_undo(stopped, site))
+                await to_the_end(_undo(stopped, site))
             raise
         return Nothing()
 
@@ -143,7 +144,7 @@ class Restart(Operation[Nothing]):
             try:
                 await site.compose.restart(*sorted({one.labels.get(SERVICE, "") for one in again}))
             except BaseException:
-                await asyncio.shield(_start_again(ran, site))
+                await to_the_end(_start_again(ran, site))
                 raise
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from composia.errors import ComposiaError
 from composia.operations.project import AT_WORK, containers_of, is_one_off
 from composia.strategies.base import Site
 from composia.tools import durable
+from composia.tools.cancelling import to_the_end
 from composia.tools.docker import ContainerInfo
 
 FILE = "stopped.json"
@@ -65,7 +65,7 @@ async def ending_stop(site: Site) -> AsyncIterator[None]:
         yield
     except BaseException:
         if stopped:
-            await asyncio.shield(_hold_on(stopped, site))
+            await to_the_end(_hold_on(stopped, site))
         raise
     forget_stopped(site.state)
 

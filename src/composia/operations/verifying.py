@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -14,6 +13,7 @@ from composia.strategies import proof
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Wanted
 from composia.strategies.pgimport import PgImport
+from composia.tools.cancelling import to_the_end
 
 ONLY_ITSELF = "all equal to its snapshot; whether that is all there was is not known"
 
@@ -47,7 +47,7 @@ class _Verification(Operation[BackupProven]):
         try:
             return await self._prove(site)
         finally:
-            await asyncio.shield(aside.discard(site.docker))
+            await to_the_end(aside.discard(site.docker))
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         for facts in notes.values():

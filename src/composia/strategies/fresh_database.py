@@ -16,6 +16,7 @@ from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
 from composia.strategies.put_back import Target, lies_with_the_others, real_volume, volume_target
 from composia.tools import exchange, looks
+from composia.tools.cancelling import to_the_end
 from composia.tools.compose import ComposeService, ServiceMount, explained
 from composia.tools.exchange import Place
 from composia.tools.shell import Command, Finished
@@ -257,7 +258,7 @@ async def alone(name: str, mounted: Mounted, site: Site) -> AsyncIterator[str]:
         await wait_until_ready(name, mounted.service, site)
         yield name
     finally:
-        await asyncio.shield(site.docker.kill_and_remove(name))
+        await to_the_end(site.docker.kill_and_remove(name))
 
 
 async def wait_until_ready(container: str, service: str, site: Site) -> None:

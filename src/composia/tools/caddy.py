@@ -15,6 +15,7 @@ from typing import Any
 
 from composia.errors import CommandFailed, ComposiaError, Failure, Invalid
 from composia.tools import durable
+from composia.tools.cancelling import to_the_end
 from composia.tools.compose import Compose, explained
 from composia.tools.docker import ContainerInfo, Docker
 from composia.tools.mounts import try_to_remove
@@ -217,7 +218,7 @@ class Caddy:
             return await self._compose.shell.run(command, check=False)
         except asyncio.CancelledError:
             # The client has gone, what it had started has not.
-            await asyncio.shield(self._docker.kill_and_remove(container))
+            await to_the_end(self._docker.kill_and_remove(container))
             raise
 
     def _fragments(self, changes: Changes, *, caddyfile: bool = True) -> dict[str, bytes]:

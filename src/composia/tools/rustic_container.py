@@ -6,13 +6,14 @@ import asyncio
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
+from composia.tools.cancelling import to_the_end
 from composia.tools.docker import Docker
 from composia.tools.shell import Command, Finished, Running, Shell
 
@@ -177,17 +178,3 @@ class Container(ABC):
         if not working.ended:
             await to_the_end(self.end(working.name))
             await working.let_go()
-
-
-async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await it to its end even when the caller is cancelled meanwhile, and then be cancelled."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled:
-        raise cancelled
-    task.result()

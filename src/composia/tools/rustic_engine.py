@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from composia.errors import Failure, Invalid
 from composia.tools import rustic_output as output
+from composia.tools.cancelling import to_the_end
 from composia.tools.compose import Compose
 from composia.tools.docker import Docker
 from composia.tools.paths import is_utf8
@@ -28,7 +29,7 @@ from composia.tools.rustic import (
     SnapshotInfo,
     Stream,
 )
-from composia.tools.rustic_container import Container, Mount, Note, Working, Writes, to_the_end
+from composia.tools.rustic_container import Container, Mount, Note, Working, Writes
 from composia.tools.rustic_errors import NO_REPOSITORY, NO_SUCH_PATH, failure
 from composia.tools.rustic_paths import ROOT, glob, inside, is_special, only, parent
 from composia.tools.rustic_service import ServiceContainer

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
+from composia.tools.cancelling import until_done
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -14,13 +16,11 @@ T = TypeVar("T")
 async def in_thread(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Its result. Cancelled, it waits until the thread has ended and uses nothing any more."""
     running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
+    if cancelled := await until_done(running):
         with suppress(Exception):
             running.result()
-        raise
+        raise cancelled
+    return running.result()
 
 
 async def ahead(items: Iterator[T]) -> AsyncGenerator[T, None]:

@@ -245,6 +245,21 @@ async def test_a_cancel_while_the_node_is_shown_undoes_nothing_that_was_done(age
         assert (await agent.outcome()).error is None
 
 
+async def test_an_agent_ends_when_what_has_ended_is_kept_and_told(agent: Agent) -> None:
+    agent.files_change = True
+    agent.may_show.clear()
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await agent.showing.wait()
+        closing = asyncio.create_task(executor.close())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not closing.done()
+        agent.may_show.set()
+        await closing
+        assert (await agent.outcome()).error is None
+
+
 async def test_the_first_answer_outlives_the_agent(agent: Agent) -> None:
     async with agent.running() as executor:
         await executor.ask(a_question())

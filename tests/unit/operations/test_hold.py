@@ -13,6 +13,7 @@ from composia.errors import Conflict, Failure
 from composia.operations.held import in_order
 from composia.operations.hold import NotStartedAgain, held, release
 from tests.twins.site import Twins
+from tests.twins.slow import Slow, cancelled_twice_while
 
 
 @pytest.fixture
@@ -173,11 +174,9 @@ async def test_a_cancelled_task_starts_the_service_first(twins: Twins) -> None:
 
     task = asyncio.create_task(hold())
     await entered.wait()
-    slow = Slow(twins)
+    slow = Slow(twins.docker, "start")
     task.cancel()
-    await slow.starting.wait()
-    task.cancel()
-    slow.go_on.set()
+    await cancelled_twice_while(slow, task)
     with pytest.raises(asyncio.CancelledError):
         await task
     assert twins.docker.running() == {"db", "web"}
@@ -258,17 +257,3 @@ async def notes_of_a_dead_agent(twins: Twins) -> dict[str, Any]:
         there = dict(twins.docker.there)
     twins.docker.there = there
     return notes
-
-
-class Slow:
-    """From now on a start takes until it is told to go on."""
-
-    def __init__(self, twins: Twins) -> None:
-        self.starting, self.go_on = asyncio.Event(), asyncio.Event()
-        self._start = twins.docker.start
-        twins.docker.start = self.start  # type: ignore[method-assign]  # a twin may be slow
-
-    async def start(self, containers: Collection[str]) -> None:
-        self.starting.set()
-        await self.go_on.wait()
-        await self._start(containers)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,15 @@ import pytest
 from composia.errors import Conflict, Failure
 from composia.model.service import ServiceRef
 from composia.operations import exchanging, kept, replacing
-from composia.operations.hold import NotPutBack, held
-from composia.operations.kept import Exchanging
+from composia.operations.hold import NotPutBack, NotStartedAgain, held
+from composia.operations.kept import Exchanging, Replaced
 from composia.operations.replacing import Replacing
-from composia.operations.restore import ExchangeData, FetchData
+from composia.operations.restore import DataExchanged, ExchangeData, FetchData, Ready
 from composia.strategies.aside import Aside
 from composia.strategies.base import Swap
 from composia.tools.exchange import Move
 from tests.twins.site import Twins
+from tests.twins.slow import Slow, cancelled_twice_while
 
 SERVICE = ServiceRef(
     name="my-app", folder="my-app", project="app", compose_files=("c.yaml",), revision="r1"
@@ -49,6 +51,32 @@ class Disk:
 
     def seen(self) -> dict[str, str]:
         return {one.name: one.read_text() for one in self.live.iterdir() if one.is_file()}
+
+    def starts_only_on_the_old(self) -> None:
+        """One of two containers does not come up on anything but the old data, all of it."""
+        self.twins.docker.add("db", folder=self.twins.folder, mounts=[self.live])
+        start = self.twins.docker.start
+
+        async def starts(containers: Collection[str]) -> None:
+            self.twins.docker.does_not_start = set() if self.seen() == self.before else {"web"}
+            await start(containers)
+
+        self.twins.docker.start = starts  # type: ignore[method-assign]  # it looks at the disk
+
+    def is_as_before(self) -> bool:
+        docker = self.twins.docker
+        return (
+            self.seen() == self.before
+            and docker.running() == docker.there.keys()
+            and set(docker.policies().values()) == {"always"}
+            and self.aside.read(kept.EXCHANGING, Exchanging) is None
+            and self.aside.read(kept.REPLACED, Replaced) is None
+        )
+
+    def restoring(self) -> asyncio.Task[DataExchanged]:
+        """The operation itself, at work."""
+        self.aside.write(kept.STAGED, Ready(swaps=(self.swap,)))
+        return asyncio.create_task(ExchangeData(service=SERVICE).perform(self.twins.site))
 
     async def exchange(self) -> None:
         await Replacing(self.twins.site, self.aside, (self.swap,), None).perform()
@@ -144,3 +172,21 @@ async def test_after_a_crash_nothing_starts_on_a_mixture_either(disk: Disk) -> N
         await replacing.put_right(twins.site, disk.aside, {**noted, "exchanging": facts})
     assert twins.docker.running() == set()
     assert disk.seen() == disk.before | {"b.log": "new b.log"}
+
+
+async def test_what_does_not_start_on_the_new_data_runs_on_the_old_again(disk: Disk) -> None:
+    disk.starts_only_on_the_old()
+    with pytest.raises(NotStartedAgain):
+        await disk.restoring()
+    assert disk.is_as_before()
+
+
+async def test_a_way_back_comes_to_its_end_however_often_it_is_cancelled(disk: Disk) -> None:
+    disk.starts_only_on_the_old()
+    # Once for the exchange, and once more to go back.
+    slow = Slow(disk.twins.docker, "stop", after=1)
+    task = disk.restoring()
+    await cancelled_twice_while(slow, task)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert disk.is_as_before()
