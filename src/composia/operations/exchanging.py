@@ -19,7 +19,8 @@ from composia.strategies.sources import OURS
 from composia.tools import exchange, looks
 from composia.tools.compose import explained
 from composia.tools.docker import PROJECT_LABEL, ContainerInfo, ContainerMount
-from composia.tools.exchange import Identity, Move, Place
+from composia.tools.exchange import Move, Place
+from composia.tools.identity import Identity
 from composia.tools.looks import Look
 from composia.tools.mounts import is_mount_point, refuse_mounts_below
 
@@ -60,6 +61,8 @@ class Exchange(BaseModel):
     moves: tuple[Move, ...]
     #: What live and staged folder look like, where only their children move.
     looks: tuple[Look, Look] | None = None
+    #: What stood on both sides; of a mount point only what was staged in it, which does not move.
+    stood: tuple[Identity, ...]
 
     @property
     def kept(self) -> Identity | None:
@@ -77,6 +80,10 @@ class Exchange(BaseModel):
 
     def undo(self, undoing: _Undoing) -> None:
         """Back to how it was, however much of it is done, and whatever cannot be put back."""
+        if not self._is_there():
+            places = f"{self.swap.live} and {self.swap.staged}"
+            undoing.wrong.append(Failure(f"nothing is at {places} any more that stood there"))
+            return
         for move in reversed(self.moves):
             with undoing.going_on():
                 undoing.found(move.undo())
@@ -87,13 +94,20 @@ class Exchange(BaseModel):
             with undoing.going_on(), _same_times(move):
                 undoing.found(move.undo())
 
+    def _is_there(self) -> bool:
+        """Whether any of it is; else its disk is missing, or another one is in its place."""
+        now = {live_place(self.swap).identity(), staged_place(self.swap).identity()}
+        return not now.isdisjoint(self.stood)
+
 
 def planned(swap: Swap) -> Exchange:
     """The moves of a swap, as the disk is now: nothing may write there any more."""
     live, staged = live_place(swap), staged_place(swap)
     refuse_mounts([swap])
     if swap.atomic:
-        return Exchange(swap=swap, carried=_carried(swap), moves=(exchange.planned(live, staged),))
+        move = exchange.planned(live, staged)
+        stood = tuple(one for one in (move.live_was, move.staged_was) if one)
+        return Exchange(swap=swap, carried=_carried(swap), moves=(move,), stood=stood)
     carried = _carried(swap)
     leave = frozenset({NOT_DATA, staged.path.relative_to(live.path).parts[0]})
     return Exchange(
@@ -101,6 +115,7 @@ def planned(swap: Swap) -> Exchange:
         carried=carried,
         moves=exchange.children(live, staged, leave=leave),
         looks=(looks.take(live), looks.take(staged)),
+        stood=tuple(one for one in (staged.identity(),) if one),
     )
 
 

@@ -15,7 +15,7 @@ from composia.operations.exchanging import Exchange, live_place, staged_place
 from composia.strategies.aside import Aside
 from composia.strategies.base import Swap
 from composia.tools.docker import Docker
-from composia.tools.exchange import Identity
+from composia.tools.identity import Identity
 from composia.tools.mounts import remove
 
 #: How long replaced data is kept, and how long what was fetched to scratch.

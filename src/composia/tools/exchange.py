@@ -1,7 +1,7 @@
 """Two paths of one file system trade places, so that at any moment one of them is whole.
 
-What is about to be done is a value (`Move`) with the inodes of both sides: whoever finds it in a
-journal after a crash can tell from the disk alone whether it was done.
+What is about to be done is a value (`Move`) that says which file stands on each side: whoever finds
+it in a journal after a crash, or a reboot, can tell from the disk alone whether it was done.
 """
 
 from __future__ import annotations
@@ -16,21 +16,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, model_validator
 
 from composia.errors import Failure
+from composia.tools.identity import Identity, identify
 from composia.tools.manifest import as_path, as_text
 from composia.tools.mounts import is_mount_point, mount_of
 
 _NOREPLACE = 1
 _EXCHANGE = 2
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Identity(BaseModel):
-    """Which file it is, whatever it is called."""
-
-    model_config = ConfigDict(frozen=True)
-
-    device: int
-    inode: int
 
 
 def _heard(value: Any) -> Path:
@@ -109,11 +101,7 @@ class Place(BaseModel):
         if not self.path.parent.is_dir():
             return None
         with self.parent() as folder:
-            try:
-                found = os.stat(self.path.name, dir_fd=folder, follow_symlinks=False)
-            except FileNotFoundError:
-                return None
-        return Identity(device=found.st_dev, inode=found.st_ino)
+            return identify(self.path.name, folder)
 
 
 class Move(BaseModel):

@@ -8,6 +8,7 @@ import pytest
 from composia.errors import Failure
 from composia.operations import exchanging
 from composia.operations.exchanging import Exchange
+from composia.operations.hold import NotPutBack
 from composia.strategies.base import Swap
 from composia.tools.docker import ContainerMount
 from tests.twins.site import Twins
@@ -105,6 +106,33 @@ def test_undo_finds_out_by_itself_how_much_was_done(tmp_path: Path, made: int) -
     exchanging.undo(noted)
 
     assert [content(swap) for swap in swaps] == ["old", "old"]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("made", [True, False])
+def test_where_its_disk_is_missing_nothing_is_taken_for_undone(
+    tmp_path: Path, atomic: bool, made: bool
+) -> None:
+    disk, unmounted = tmp_path / "app/disk", tmp_path / "unmounted"
+    live, staged = disk / "data" if atomic else disk, disk / ".composia-task"
+    staged.mkdir(parents=True)
+    (staged / "file").write_text("new")
+    swap = Swap(live=live, staged=staged, below=tmp_path / "app", known_as="./disk", atomic=atomic)
+    exchange = exchanging.planned(swap)
+    if made:
+        exchange.make()
+
+    disk.rename(unmounted)
+    disk.mkdir()
+    with pytest.raises(NotPutBack, match="nothing is at"):
+        exchanging.undo([exchange])
+    assert list(disk.iterdir()) == []
+
+    disk.rmdir()
+    unmounted.rename(disk)
+    exchanging.undo([exchange])
+    assert not (live / "file").exists()
+    assert (staged / "file").read_text() == "new"
 
 
 async def test_whoever_reads_a_volume_that_binds_a_folder_stops_too(tmp_path: Path) -> None:

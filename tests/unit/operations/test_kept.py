@@ -12,6 +12,7 @@ from composia.operations.kept import Exchanging, Replaced, Scratch
 from composia.strategies.aside import Aside
 from composia.strategies.base import Swap
 from tests.twins.docker import MemoryDocker
+from tests.unit.other_numbers import after_a_reboot, of_another_disk
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -77,6 +78,24 @@ async def test_what_somebody_has_put_there_instead_is_not_removed(tmp_path: Path
     gone = await kept.expire(tmp_path / ".composia", MemoryDocker(), NOW + timedelta(days=2))
     assert gone == []
     assert staged.is_dir()
+
+
+async def test_it_goes_after_a_reboot_that_has_numbered_the_devices_anew(tmp_path: Path) -> None:
+    made = replaced(tmp_path, "one")
+    aside = tmp_path / ".composia"
+    noted = aside / "one" / kept.REPLACED
+    noted.write_text(after_a_reboot(noted.read_text()))
+    assert await kept.expire(aside, MemoryDocker(), NOW + timedelta(hours=25)) == ["one"]
+    assert not made.swaps[0].staged.exists()
+
+
+async def test_what_has_its_number_on_another_disk_is_not_removed(tmp_path: Path) -> None:
+    made = replaced(tmp_path, "one")
+    aside = tmp_path / ".composia"
+    noted = aside / "one" / kept.REPLACED
+    noted.write_text(of_another_disk(noted.read_text()))
+    assert await kept.expire(aside, MemoryDocker(), NOW + timedelta(hours=25)) == []
+    assert made.swaps[0].staged.is_dir()
 
 
 async def test_an_exchange_that_is_not_settled_is_never_removed(tmp_path: Path) -> None:

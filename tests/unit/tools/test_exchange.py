@@ -15,6 +15,7 @@ from composia.tools.exchange import (
     planned,
 )
 from composia.tools.mounts import is_mount_point
+from tests.unit.other_numbers import after_a_reboot, of_another_disk
 
 
 def place(path: Path, below: Path) -> Place:
@@ -59,6 +60,23 @@ def test_an_undone_move_leaves_everything_as_it_was(move: Move) -> None:
 def test_a_move_read_from_a_journal_knows_whether_it_was_done(move: Move) -> None:
     move.make()
     assert Move.model_validate_json(move.model_dump_json()).is_done()
+
+
+def test_a_move_is_undone_after_a_reboot_that_has_numbered_the_devices_anew(move: Move) -> None:
+    move.make()
+    again = Move.model_validate_json(after_a_reboot(move.model_dump_json()))
+    assert again.is_done()
+    again.undo()
+    assert (read(move.live), read(move.staged)) == ("old", "new")
+
+
+def test_files_of_another_disk_with_the_same_numbers_are_left_alone(move: Move) -> None:
+    move.make()
+    another = Move.model_validate_json(of_another_disk(move.model_dump_json()))
+    for act in (another.undo, another.make):
+        with pytest.raises(Failure, match="something else has moved them"):
+            act()
+    assert (read(move.live), read(move.staged)) == ("new", "old")
 
 
 def test_a_single_file_trades_places(tmp_path: Path) -> None:
