@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from composia.errors import Conflict, Damaged, Failure
-from composia.operations import exchanging, kept
+from composia.operations import exchanging, kept, replacing
+from composia.operations.hold import NotPutBack, held
 from composia.operations.kept import Replaced
-from composia.operations.replacing import Replacing
+from composia.operations.replacing import Facts, Replacing
 from composia.operations.restore import FetchData, ItemToRestore
 from composia.strategies import put_back
 from composia.strategies.aside import Aside
@@ -237,3 +239,114 @@ def test_the_longest_names_have_a_place_beside(tmp_path: Path, name: str) -> Non
             place.mkdir()
             assert os.fsencode(place.name).startswith((b"item-0-", b".composia-3-item-0-"))
     assert len(places) == 4
+
+
+class HalfRestored:
+    """Two files on a disk, of which one is exchanged when the agent is killed."""
+
+    def __init__(self, twins: Twins) -> None:
+        self.twins = twins
+        self.disk = twins.folder / "data"
+        self.aside = Aside(twins.site.aside, "01TASK")
+        twins.docker.add("web", folder=twins.folder, mounts=[self.disk])
+        self.notes: dict[str, Any] = {}
+
+    def fill(self) -> None:
+        (self.disk / ".composia-01TASK").mkdir()
+        for folder, word in ((self.disk, "old"), (self.disk / ".composia-01TASK", "new")):
+            for name in ("a", "b"):
+                (folder / name).write_text(word)
+
+    def seen(self) -> list[str]:
+        return [(self.disk / name).read_text() for name in ("a", "b")]
+
+    async def is_killed(self) -> None:
+        swap = Swap(
+            live=self.disk,
+            staged=self.disk / ".composia-01TASK",
+            below=self.twins.folder,
+            known_as="./data",
+            atomic=False,
+        )
+        exchange, web = exchanging.planned(swap), ("id-web",)
+        facts = Facts(exchanges=(exchange,), was=None, seeing=web, ran=web, began=0)
+        async with held(self.twins.site, web):
+            exchange.moves[0].make()
+            noted = dict(self.twins.notes.noted)
+        self.twins.docker.change("web", state="exited", restart_policy="no")
+        self.notes = {**noted, "exchanging": facts.model_dump(mode="json")}
+
+    async def is_put_right(self) -> None:
+        await replacing.put_right(self.twins.site, self.aside, self.notes)
+
+
+@pytest.fixture
+def half(twins: Twins) -> HalfRestored:
+    return HalfRestored(twins)
+
+
+async def test_a_disk_that_has_another_number_after_a_reboot_gets_its_data_back(
+    half: HalfRestored, tmp_path: Path
+) -> None:
+    with two_devices(tmp_path / "image") as (first, second):
+        with mounted(first, half.disk):
+            half.fill()
+            await half.is_killed()
+            before = half.disk.stat().st_dev
+            assert half.seen() == ["new", "old"]
+        with mounted(second, half.disk):
+            assert half.disk.stat().st_dev != before
+            await half.is_put_right()
+            assert half.seen() == ["old", "old"]
+    assert half.twins.docker.running() == {"web"}
+
+
+@pytest.mark.parametrize("another", [True, False], ids=["another", "none"])
+async def test_what_is_there_instead_of_a_disk_is_not_taken_for_its_data(
+    half: HalfRestored, another: bool
+) -> None:
+    with small_disk(half.disk):
+        half.fill()
+        await half.is_killed()
+        numbers = [(half.disk / name).stat().st_ino for name in ("a", "b")]
+    with small_disk(half.disk) if another else nullcontext():
+        if another:
+            # As they are numbered there, each of them is where it was exchanged to.
+            half.fill()
+            (half.disk / "a").rename(half.disk / "c")
+            (half.disk / ".composia-01TASK/a").rename(half.disk / "a")
+            (half.disk / "c").rename(half.disk / ".composia-01TASK/a")
+            assert [(half.disk / name).stat().st_ino for name in ("a", "b")] == numbers
+        before = sorted(half.disk.rglob("*"))
+        with pytest.raises(NotPutBack, match="nothing is at"):
+            await half.is_put_right()
+        assert sorted(half.disk.rglob("*")) == before
+        assert not another or half.seen() == ["new", "old"]
+    assert half.twins.docker.running() == set()
+
+
+@contextmanager
+def two_devices(image: Path) -> Iterator[list[str]]:
+    """One file system, known under two numbers."""
+    with image.open("wb") as file:
+        file.truncate(8_000_000)
+    subprocess.run(["mkfs.ext4", "-qF", image], check=True)
+    attach = ["losetup", "--find", "--show", str(image)]
+    devices: list[str] = []
+    try:
+        for _ in range(2):
+            made = subprocess.run(attach, check=True, capture_output=True, text=True)
+            devices.append(made.stdout.strip())
+        yield devices
+    finally:
+        for device in devices:
+            subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@contextmanager
+def mounted(device: str, at: Path) -> Iterator[None]:
+    subprocess.run(["mount", device, at], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", at], check=True)

@@ -138,6 +138,7 @@ class RestoreData(Operation[DataRestored]):
 
     async def perform(self, site: Site) -> DataRestored:
         aside = Aside(site.aside, site.task)
+        kept.refuse_mixed(aside)
         if done := aside.read(kept.REPLACED, Replaced):
             return DataRestored(placed=done.known_as)
         since = time.time_ns()

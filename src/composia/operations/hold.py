@@ -176,13 +176,13 @@ async def _end(note: Held, site: Site) -> None:
         failed |= await _by_ones(_start_once, together, site)
     if note.idle:
         failed |= await _by_ones(give_back_policies, note.idle, site)
-    await site.notes.note("released", hold=note.hold)
     if failed:
         reasons = "; ".join(f"{name}: {error.message}" for name, error in failed.items())
         raise NotStartedAgain(
             f"{site.service} was stopped and could not be started again: {reasons}",
             hint=f"Mend it, then: composia deploy {site.service}",
         )
+    await site.notes.note("released", hold=note.hold)
 
 
 async def _leave(note: Held, site: Site) -> None:

@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Failure
 from composia.operations import exchanging, hold, kept
 from composia.operations.exchanging import Exchange
-from composia.operations.hold import NotPutBack
+from composia.operations.hold import NotPutBack, NotStartedAgain
 from composia.operations.kept import Exchanging, Replaced
 from composia.operations.project import AT_WORK, containers_of
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
 from composia.tools.cancelling import to_the_end
 from composia.tools.docker import ContainerInfo
+
+
+class Facts(BaseModel):
+    """What is about to be done, as it is noted: all that is needed to undo it or to finish it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    exchanges: tuple[Exchange, ...]
+    #: On the way back: what the restore had written down.
+    was: Replaced | None
+    #: The containers that look into the data, and those of them that ran.
+    seeing: tuple[str, ...]
+    ran: tuple[str, ...]
+    #: Seconds since the epoch.
+    began: float
+
+    def timed(self, replaced: Replaced) -> Replaced:
+        """The same with how long the containers were down, when they run again."""
+        took = _since(self.began) if self.ran else 0.0
+        return replaced.model_copy(update={"downtime_seconds": took})
 
 
 class Replacing:
@@ -33,7 +56,7 @@ class Replacing:
         self.was = was
         self.began = time.time()
         self.looking: Sequence[ContainerInfo] = ()
-        self.seeing: frozenset[str] = frozenset()
+        self.seeing: tuple[str, ...] = ()
         self.ran: tuple[str, ...] = ()
         self.exchanges: tuple[Exchange, ...] = ()
 
@@ -43,7 +66,7 @@ class Replacing:
         await asyncio.to_thread(exchanging.refuse_mounts, self.swaps)
         await exchanging.make_places(self.site, self.swaps)
         self.looking = await exchanging.mounting(self.site, self.swaps)
-        self.seeing = frozenset(container.id for container in self.looking)
+        self.seeing = tuple(container.id for container in self.looking)
         self.ran = tuple(one.id for one in self.looking if one.state in AT_WORK)
         self.began = time.time()
         try:
@@ -52,9 +75,11 @@ class Replacing:
         except BaseException:
             # Only when they would not start on it, or one had started meanwhile.
             if self.exchanges:
-                await to_the_end(self._back())
+                facts = self._facts(self.exchanges)
+                await to_the_end(_go_back(self.site, self.aside, facts))
             raise
-        self.aside.write(kept.REPLACED, replaced := self._timed(replaced))
+        replaced = self._facts(self.exchanges).timed(replaced)
+        self.aside.write(kept.REPLACED, replaced)
         return replaced
 
     async def _exchange(self) -> Replaced:
@@ -62,7 +87,8 @@ class Replacing:
         await exchanging.refuse_still_mounted(self.site, self.swaps, self.looking)
         exchanges = tuple(exchanging.planned(swap) for swap in self.swaps)
         self.aside.write(kept.EXCHANGING, Exchanging(exchanges=exchanges, was=self.was))
-        await self.site.notes.note("exchanging", **self._facts(exchanges))
+        facts = self._facts(exchanges)
+        await self.site.notes.note("exchanging", **facts.model_dump(mode="json"))
         try:
             for number, one in enumerate(exchanges):
                 if number:
@@ -73,20 +99,22 @@ class Replacing:
             self.aside.write(kept.REPLACED, replaced)
             await self.site.notes.note("exchanged")
         except BaseException:
-            undo(self.site, self.aside, exchanges, self.was)
+            await to_the_end(self._undo(exchanges))
             raise
         self.exchanges = exchanges
         self.aside.remove(kept.EXCHANGING)
         return replaced
 
-    def _facts(self, exchanges: tuple[Exchange, ...]) -> dict[str, Any]:
-        return {
-            "exchanges": [one.model_dump(mode="json") for one in exchanges],
-            "was": self.was.model_dump(mode="json") if self.was else None,
-            "seeing": sorted(self.seeing),
-            "ran": list(self.ran),
-            "began": self.began,
-        }
+    async def _undo(self, exchanges: tuple[Exchange, ...]) -> None:
+        # Without it a crash in here would look like one after all was exchanged, if that is noted.
+        with suppress(Failure):
+            await self.site.notes.note("going_back")
+        undo(self.site, self.aside, exchanges, self.was)
+
+    def _facts(self, exchanges: tuple[Exchange, ...]) -> Facts:
+        return Facts(
+            exchanges=exchanges, was=self.was, seeing=self.seeing, ran=self.ran, began=self.began
+        )
 
     async def _refuse_newcomers(self) -> None:
         now = await exchanging.mounting(self.site, self.swaps)
@@ -112,30 +140,22 @@ class Replacing:
             {"task": self.site.task, "at": now, "until": until, "swaps": swaps, **facts}
         )
 
-    def _timed(self, replaced: Replaced) -> Replaced:
-        took = _since(self.began) if self.ran else 0.0
-        return replaced.model_copy(update={"downtime_seconds": took})
 
-    async def _back(self) -> None:
-        """Everything is exchanged and yet does not count: back to what it was, under a hold."""
-        await self.site.notes.note("undoing")
-        await back_under_hold(
-            self.site, self.aside, self.exchanges, self.was, self.seeing, self.ran
-        )
+async def _go_back(site: Site, aside: Aside, facts: Facts) -> None:
+    """Everything is exchanged and yet does not count: back to what it was, under a hold."""
+    await site.notes.note("undoing")
+    async with hold.held(site, facts.seeing):
+        # Until all of it is undone it is a mixture, which nobody must take for either.
+        aside.write(kept.EXCHANGING, Exchanging(exchanges=facts.exchanges, was=facts.was))
+        await site.notes.note("going_back")
+        undo(site, aside, facts.exchanges, facts.was)
+    await _start(site, facts.ran)
 
 
-async def back_under_hold(
-    site: Site,
-    aside: Aside,
-    exchanges: tuple[Exchange, ...],
-    was: Replaced | None,
-    seeing: frozenset[str],
-    ran: tuple[str, ...],
-) -> None:
-    """Undo the exchanges while nothing runs on them, then start what ran before."""
-    async with hold.held(site, seeing):
-        undo(site, aside, exchanges, was)
-    await site.docker.start(ran)
+async def _start(site: Site, ran: Collection[str]) -> None:
+    """Start what is still there of what ran before; harmless where it runs."""
+    there = {one.id for one in await site.docker.containers()}
+    await site.docker.start([one for one in ran if one in there])
 
 
 def undo(site: Site, aside: Aside, exchanges: tuple[Exchange, ...], was: Replaced | None) -> None:
@@ -150,33 +170,44 @@ def undo(site: Site, aside: Aside, exchanges: tuple[Exchange, ...], was: Replace
 
 
 async def put_right(site: Site, aside: Aside, notes: Mapping[str, Mapping[str, Any]]) -> None:
-    """After a crash: everything as it was, unless all of it was exchanged; then start again."""
-    facts = notes.get("exchanging")
-    if facts is None:
+    """After a crash: everything as it was, unless all of it was exchanged, and starts on that.
+
+    Raises NotPutBack, and NotStartedAgain: where that is so on the new data, the old is live again.
+    """
+    if "exchanging" not in notes:
         await hold.release(site, notes)
         return
-    exchanges = tuple(Exchange.model_validate(one) for one in facts["exchanges"])
-    was = Replaced.model_validate(facts["was"]) if facts["was"] else None
-    ran = tuple(facts["ran"])
-    if "exchanged" not in notes:
-        try:
-            undo(site, aside, exchanges, was)
-        except NotPutBack:
-            await hold.leave(site, notes)
-            raise
+    facts = Facts.model_validate(notes["exchanging"])
+    if "exchanged" in notes and "going_back" not in notes:
+        await _finish_or_go_back(site, aside, facts, notes)
+        return
+    # Nothing has started since: whatever had begun to move was under a hold.
+    try:
+        undo(site, aside, facts.exchanges, facts.was)
+    except NotPutBack:
+        await hold.leave(site, notes)
+        raise
     await hold.release(site, notes)
+    if "going_back" in notes:
+        await _start(site, facts.ran)
+
+
+async def _finish_or_go_back(
+    site: Site, aside: Aside, facts: Facts, notes: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """All of it is exchanged: start on it, and where that fails or was given up go back."""
+    aside.remove(kept.EXCHANGING)
+    try:
+        await hold.release(site, notes)
+    except NotStartedAgain:
+        await _go_back(site, aside, facts)
+        raise
     if "undoing" in notes:
-        await back_under_hold(site, aside, exchanges, was, frozenset(facts["seeing"]), ran)
-    elif "exchanged" in notes:
-        _finish(aside, _since(facts["began"]) if ran else 0.0)
+        await _go_back(site, aside, facts)
+    elif replaced := aside.read(kept.REPLACED, Replaced):
+        aside.write(kept.REPLACED, facts.timed(replaced))
 
 
 def _since(began: float) -> float:
     """Seconds by a clock that goes on when the agent ends, and may be set back."""
     return max(0.0, time.time() - began)
-
-
-def _finish(aside: Aside, downtime: float) -> None:
-    aside.remove(kept.EXCHANGING)
-    if replaced := aside.read(kept.REPLACED, Replaced):
-        aside.write(kept.REPLACED, replaced.model_copy(update={"downtime_seconds": downtime}))

@@ -78,12 +78,12 @@ class FetchData(Operation[DataFetched]):
 
     async def perform(self, site: Site) -> DataFetched:
         aside = Aside(site.aside, site.task)
+        kept.refuse_mixed(aside)
         if aside.read(kept.REPLACED, Replaced):
             raise Conflict(
                 f"task {site.task} has put its data in place already",
                 hint=f"`composia rollback {site.task}` brings back what it replaced.",
             )
-        kept.refuse_mixed(aside)
         await _discard(aside, site)
         await site.notes.note("fetching", folder=str(aside.folder))
         try:
@@ -191,9 +191,9 @@ class ExchangeData(Operation[DataExchanged]):
 
     async def perform(self, site: Site) -> DataExchanged:
         aside = Aside(site.aside, site.task)
+        kept.refuse_mixed(aside)
         if done := aside.read(kept.REPLACED, Replaced):
             return _told(done)
-        kept.refuse_mixed(aside)
         ready = aside.read(kept.STAGED, Ready)
         if ready is None:
             raise Failure(
@@ -217,10 +217,10 @@ class ExchangeBack(Operation[DataExchanged]):
 
     async def perform(self, site: Site) -> DataExchanged:
         aside = Aside(site.aside, self.of_task)
+        kept.refuse_mixed(aside)
         done = aside.read(kept.REPLACED, Replaced)
         if done and done.brought_back_by == site.task:
             return _told(done)
-        kept.refuse_mixed(aside)
         replaced = kept.to_bring_back(site.aside, self.of_task, datetime.now(UTC))
         return _told(await Replacing(site, aside, replaced.swaps, replaced).perform())
 

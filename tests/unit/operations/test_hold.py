@@ -236,6 +236,15 @@ async def test_release_leaves_a_service_alone_that_was_released(twins: Twins) ->
     assert twins.docker.running() == {"db"}
 
 
+async def test_release_tries_again_to_start_what_did_not(twins: Twins) -> None:
+    twins.docker.does_not_start = {"db"}
+    with pytest.raises(NotStartedAgain):
+        await a_hold(twins)
+    twins.docker.does_not_start = set()
+    await release(twins.site, twins.notes.noted)
+    assert twins.docker.running() == {"db", "web"}
+
+
 async def test_release_is_harmless_where_nothing_was_held(twins: Twins) -> None:
     await release(twins.site, {})
     assert twins.docker.done == []

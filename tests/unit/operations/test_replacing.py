@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from composia.errors import Conflict, Failure
 from composia.model.service import ServiceRef
 from composia.operations import exchanging, kept, replacing
+from composia.operations.arriving import RestoreData
+from composia.operations.exchanging import Exchange
 from composia.operations.hold import NotPutBack, NotStartedAgain, held
 from composia.operations.kept import Exchanging, Replaced
-from composia.operations.replacing import Replacing
+from composia.operations.replacing import Facts, Replacing
 from composia.operations.restore import DataExchanged, ExchangeData, FetchData, Ready
 from composia.strategies.aside import Aside
 from composia.strategies.base import Swap
@@ -40,6 +44,7 @@ class Disk:
         for name in ("b.log", "new", "z.conf"):
             (self.staged / name).write_text(f"new {name}")
         self.before = self.seen()
+        self.after = {one.name: one.read_text() for one in self.staged.iterdir()}
         self.twins.docker.add("web", folder=self.twins.folder, mounts=[self.live], policy="always")
         self.swap = Swap(
             live=self.live,
@@ -51,6 +56,9 @@ class Disk:
 
     def seen(self) -> dict[str, str]:
         return {one.name: one.read_text() for one in self.live.iterdir() if one.is_file()}
+
+    def has_new_data(self) -> bool:
+        return self.seen() == self.after
 
     def starts_only_on_the_old(self) -> None:
         """One of two containers does not come up on anything but the old data, all of it."""
@@ -77,6 +85,26 @@ class Disk:
         """The operation itself, at work."""
         self.aside.write(kept.STAGED, Ready(swaps=(self.swap,)))
         return asyncio.create_task(ExchangeData(service=SERVICE).perform(self.twins.site))
+
+    async def killed_before_the_start(self) -> dict[str, Any]:
+        """The notes of an agent that died when all was exchanged, and nothing started again."""
+        one, site = exchanging.planned(self.swap), self.twins.site
+        web = ("id-web",)
+        facts = Facts(exchanges=(one,), was=None, seeing=web, ran=web, began=0)
+        async with held(site, web):
+            self.aside.write(kept.EXCHANGING, Exchanging(exchanges=(one,), was=None))
+            one.make()
+            self.aside.write(kept.REPLACED, self._replaced(one))
+            noted = dict(self.twins.notes.noted)
+        self.twins.docker.change("web", state="exited", restart_policy="no")
+        return {**noted, "exchanging": facts.model_dump(mode="json"), "exchanged": {}}
+
+    def _replaced(self, one: Exchange) -> Replaced:
+        at = datetime.now(UTC)
+        return Replaced(
+            task="01TASK", at=at, until=at + kept.KEPT, swaps=(self.swap,), kept=(one.kept,),
+            downtime_seconds=0, started=True,
+        )  # fmt: skip
 
     async def exchange(self) -> None:
         await Replacing(self.twins.site, self.aside, (self.swap,), None).perform()
@@ -166,10 +194,11 @@ async def test_after_a_crash_nothing_starts_on_a_mixture_either(disk: Disk) -> N
         one.make()
         noted = dict(twins.notes.noted)
     twins.docker.change("web", state="exited", restart_policy="no")
-    facts = {"exchanges": [one.model_dump(mode="json")], "was": None, "seeing": [], "ran": []}
+    facts = Facts(exchanges=(one,), was=None, seeing=(), ran=(), began=0)
+    noted["exchanging"] = facts.model_dump(mode="json")
     something_replaces_what_lies_aside(disk)
     with pytest.raises(NotPutBack):
-        await replacing.put_right(twins.site, disk.aside, {**noted, "exchanging": facts})
+        await replacing.put_right(twins.site, disk.aside, noted)
     assert twins.docker.running() == set()
     assert disk.seen() == disk.before | {"b.log": "new b.log"}
 
@@ -189,4 +218,72 @@ async def test_a_way_back_comes_to_its_end_however_often_it_is_cancelled(disk: D
     await cancelled_twice_while(slow, task)
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert disk.is_as_before()
+
+
+async def test_a_mixture_that_a_way_back_leaves_is_not_taken_for_what_was_put_in_place(
+    disk: Disk,
+) -> None:
+    disk.starts_only_on_the_old()
+    slow = Slow(disk.twins.docker, "stop", after=1)
+    task = disk.restoring()
+    await slow.has_begun()
+    something_replaces_what_lies_aside(disk)
+    slow.go_on.set()
+    with pytest.raises(NotPutBack, match=r"b\.log"):
+        await task
+    for operation in (ExchangeData(service=SERVICE), RestoreData(service=SERVICE)):
+        with pytest.raises(Conflict, match="could not put all of it back"):
+            await operation.perform(disk.twins.site)
+    assert disk.twins.docker.running() == set()
+
+
+async def test_what_is_undone_right_after_it_was_noted_as_done_is_noted_as_undone(
+    disk: Disk,
+) -> None:
+    slow = Slow(disk.twins.notes, "note", after=2)
+    task = disk.restoring()
+    await slow.has_begun()
+    task.cancel()
+    slow.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert disk.twins.notes.names == ["held", "exchanging", "going_back", "released"]
+    assert disk.is_as_before()
+
+
+async def test_after_a_crash_with_all_exchanged_it_starts_on_the_new_data(disk: Disk) -> None:
+    notes = await disk.killed_before_the_start()
+    await replacing.put_right(disk.twins.site, disk.aside, notes)
+    assert disk.has_new_data()
+    assert disk.twins.docker.running() == {"web"}
+    assert disk.aside.read(kept.EXCHANGING, Exchanging) is None
+    replaced = disk.aside.read(kept.REPLACED, Replaced)
+    assert replaced
+    assert replaced.downtime_seconds > 0
+
+
+async def test_after_a_crash_what_does_not_start_on_the_new_data_runs_on_the_old(
+    disk: Disk,
+) -> None:
+    notes = await disk.killed_before_the_start()
+    disk.starts_only_on_the_old()
+    with pytest.raises(NotStartedAgain):
+        await replacing.put_right(disk.twins.site, disk.aside, notes)
+    assert disk.is_as_before()
+
+
+@pytest.mark.parametrize("undone", range(5))
+async def test_a_crash_on_the_way_back_starts_nothing_before_all_of_it_is_back(
+    disk: Disk, undone: int
+) -> None:
+    notes = await disk.killed_before_the_start()
+    # One that ran, too, and was removed since.
+    notes["exchanging"]["ran"].append("id-gone")
+    [exchange] = Facts.model_validate(notes["exchanging"]).exchanges
+    for move in exchange.moves[:undone]:
+        move.undo()
+    disk.starts_only_on_the_old()
+    going_back: dict[str, Any] = {"undoing": {}, "going_back": {}}
+    await replacing.put_right(disk.twins.site, disk.aside, {**notes, **going_back})
     assert disk.is_as_before()
