@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,10 +31,11 @@ from composia.agent.readings import Readings
 from composia.agent.relays import Relays
 from composia.agent.sites import ASIDE, CHECKED, Doors, Sites
 from composia.agent.wires import Wires
-from composia.errors import ComposiaError, Conflict, Failure
+from composia.errors import ComposiaError, Failure
 from composia.model.config import AgentConfig
 from composia.operations import left_behind
 from composia.operations.kept import expire
+from composia.tools.alone import alone
 from composia.tools.compose_program import find_compose
 from composia.tools.docker import Docker
 from composia.tools.mounts import try_to_remove
@@ -56,7 +56,7 @@ async def run(config: AgentConfig, *, signals: bool = True) -> None:
     """
     state_dir = _folder(config.state_dir, mode=0o700)
     _folder(config.repo_dir)
-    with _alone(state_dir):
+    async with alone(state_dir, "agent"):
         log.info(
             "agent starts",
             node=config.node_id,
@@ -183,19 +183,6 @@ def _session(config: AgentConfig) -> aiohttp.ClientSession:
         # Logs and listings of many people at once, beside bundles.
         connector=aiohttp.TCPConnector(limit=0),
     )
-
-
-@contextmanager
-def _alone(state_dir: Path) -> Iterator[None]:
-    with (state_dir / "agent.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Conflict(
-                f"another agent works with {state_dir}",
-                hint="One agent a state_dir: end the other one, or give this one its own.",
-            ) from error
-        yield
 
 
 def _folder(path: Path, *, mode: int = 0o755) -> Path:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import IO, Any
 
 from structlog import get_logger
 
@@ -36,6 +33,7 @@ from composia.controller.world import ControllerWorld
 from composia.errors import Conflict
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig, load_config
+from composia.tools.alone import alone
 from composia.tools.shell import LocalShell
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
@@ -110,7 +108,8 @@ async def opened(
 ) -> AsyncIterator[Controller]:
     """A controller at work. Raises Conflict where another one works with the same state_dir."""
     async with AsyncExitStack() as stack:
-        stack.enter_context(_alone(config.state_dir))
+        config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await stack.enter_async_context(alone(config.state_dir, "controller"))
         store = await open_store(config.state_dir)
         stack.push_async_callback(store.aclose)
         ids = Ids(await store.newest_id())
@@ -132,26 +131,3 @@ async def opened(
         controller.notifier.start()
         stack.push_async_callback(controller.notifier.aclose)
         yield controller
-
-
-@contextmanager
-def _alone(state_dir: Path) -> Any:
-    """Raises Conflict while another controller works there. The lock ends with the process."""
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (state_dir / "controller.lock").open("a+") as lock:
-        _lock(lock, state_dir)
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
-
-
-def _lock(lock: IO[str], state_dir: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        raise Conflict(
-            f"another controller works with {state_dir}: process {lock.read().strip() or '?'}",
-            hint="End it, or give this one a `state_dir` of its own.",
-        ) from error
