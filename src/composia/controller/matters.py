@@ -18,6 +18,9 @@ from composia.workflows.prune import CHECK
 from composia.workflows.repository import CheckRepositoryPlan
 from composia.workflows.verify import VerifyPlan
 
+#: How the subject of a service begins that a backup could not start again.
+LEFT_DOWN = "after-backup:"
+
 
 @dataclass(frozen=True, slots=True)
 class Over:
@@ -131,7 +134,7 @@ def _afterwards(ended: Ended, plan: BackupPlan) -> News:
 
 def down_subject(service: str | None, node: str | None) -> str:
     """A service on a node, as a backup has left it: its items have subjects of their own."""
-    return f"after-backup:{service}@{node}"
+    return f"{LEFT_DOWN}{service}@{node}"
 
 
 def _placed(ended: Ended) -> News:

@@ -7,8 +7,10 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from composia.controller.matters import LEFT_DOWN
 from composia.controller.standing import is_low
 from composia.model.backup import BackupStatus
+from composia.model.notification import EventName, Notification
 from composia.model.shown import DataItemView, NodeView, ScheduleView, ServiceView
 from composia.model.task import Task
 
@@ -21,6 +23,7 @@ class Need(StrEnum):
     NODE_OFFLINE = "node_offline"
     ENGINE_DOWN = "engine_down"
     BROKEN = "broken"
+    TOLD = "told"
     BACKUP_FAILED = "backup_failed"
     OVERDUE = "overdue"
     MISSED = "missed"
@@ -28,6 +31,20 @@ class Need(StrEnum):
     NEVER_SAVED = "never_saved"
     UNPROTECTED = "unprotected"
     NODE_OLD = "node_old"
+
+
+#: Open matters that nothing else here says. The others stand in states that are looked at.
+_TOLD = frozenset(
+    {
+        EventName.VERIFY_FAILED,
+        EventName.CHECK_FAILED,
+        EventName.BACKUP_MISSING,
+        EventName.FORGET_FAILED,
+        EventName.PRUNE_FAILED,
+        EventName.COPY_FAILED,
+        EventName.CATALOG_UNREACHABLE,
+    }
+)
 
 
 class Attention(BaseModel):
@@ -49,6 +66,7 @@ def attention(
     nodes: Sequence[NodeView],
     open_tasks: Sequence[Task],
     schedules: Sequence[ScheduleView] = (),
+    matters: Sequence[Notification] = (),
 ) -> list[Attention]:
     """Everything, in the order of `Need`."""
     found = [
@@ -56,6 +74,7 @@ def attention(
         *(one for node in nodes for one in _of_node(node)),
         *(one for service in services for one in _of_service(service)),
         *(one for schedule in schedules for one in _of_schedule(schedule)),
+        *_of_matters(matters),
     ]
     order = list(Need)
     return sorted(found, key=lambda one: order.index(one.need))
@@ -103,6 +122,18 @@ def _of_schedule(schedule: ScheduleView) -> Iterator[Attention]:
         detail=newest.reason,
         href="/schedules",
     )
+
+
+def _of_matters(matters: Iterable[Notification]) -> Iterator[Attention]:
+    for matter in matters:
+        if matter.event in _TOLD or matter.subject.startswith(LEFT_DOWN):
+            yield Attention(
+                need=Need.TOLD,
+                about=matter.title,
+                detail=matter.reason,
+                hint=matter.hint,
+                href=f"/tasks/{matter.task_id}" if matter.task_id else "/notifications",
+            )
 
 
 def _of_service(service: ServiceView) -> Iterator[Attention]:

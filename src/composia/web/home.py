@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
 from composia.controller.api import nodes, services
+from composia.model.notification import NotificationState
 from composia.model.shown import InstanceState, ServiceView
 from composia.model.task import Status, Task
 from composia.web.attention import attention
@@ -32,6 +33,8 @@ PLACES = (
 )
 #: So many of the newest tasks and backups are shown.
 NEWEST = 6
+#: So many open matters are looked at.
+MOST_OPEN = 200
 
 
 class Tiles(BaseModel):
@@ -68,10 +71,13 @@ async def show_home(visit: AtVisit) -> Response:
     every, machines = await services.every(visit), nodes.every(visit)
     moves = await store.tasks(services=mine, type="migrate", limit=NEWEST)
     running = await _under_way(visit)
+    matters = await store.notifications(
+        services=mine, state=NotificationState.OPEN, limit=MOST_OPEN
+    )
     schedules = [one for one in await visit.office.scheduler.views() if visit.sees(one.service)]
     return visit.page(
         "home.html",
-        needs=attention(every, machines, [*running, *moves], schedules),
+        needs=attention(every, machines, [*running, *moves], schedules, matters),
         tiles=Tiles.of(every),
         services=every,
         nodes=machines,

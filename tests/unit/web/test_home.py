@@ -12,8 +12,9 @@ from pydantic import SecretStr
 from composia.controller.auth import Gate
 from composia.model.backup import BackupDay, BackupStatus
 from composia.model.config import AccessToken, Scope
+from composia.model.notification import EventName, NotificationState
 from composia.web.charts import DAYS, HEIGHT, WIDTH, DayChart
-from tests.twins.office import MemoryOffice, backup
+from tests.twins.office import MemoryOffice, backup, notification
 from tests.unit.web.conftest import Visitor
 
 TODAY = date(2026, 11, 24)
@@ -120,3 +121,30 @@ async def test_the_tiles_count_what_is_there(admin: Visitor, office: MemoryOffic
     assert tiles[2][0] == tiles[2][1]
     assert int(tiles[0][0]) >= 2
     assert tiles[1][:2] == ("2", "3")
+
+
+async def test_what_people_are_told_of_is_seen_though_nothing_else_shows_it(
+    admin: Visitor, office: MemoryOffice
+) -> None:
+    damaged = notification(
+        "01N2",
+        event=EventName.VERIFY_FAILED,
+        title="Backup not proven: uploads of my-app",
+        reason="a pack is damaged",
+        task_id="01T2",
+    )
+    down = notification(
+        "01N3", subject="after-backup:my-app@main", title="my-app does not run on main"
+    )
+    over = notification("01N4", event=EventName.CHECK_FAILED, state=NotificationState.SETTLED)
+    also = notification("01N5", title="This stands there already")
+    office.store.notices = {one.id: one for one in (damaged, down, over, also)}
+
+    page = await home(admin)
+
+    rows = dict(re.findall(r'href="(/(?:tasks|notifications)[^"]*)"[^>]*><bdi>([^<]+)</bdi>', page))
+    assert rows["/tasks/01T2"] == "Backup not proven: uploads of my-app"
+    assert rows["/notifications"] == "my-app does not run on main"
+    assert "a pack is damaged" in page
+    assert over.title not in page
+    assert also.title not in page
