@@ -13,6 +13,7 @@ from composia.controller import returns
 from composia.controller.asking import Question
 from composia.controller.returns import Returns
 from composia.errors import Failure
+from composia.model.service import CaddyRef
 from composia.model.task import Status, Task
 from composia.workflows.rescue import RescuePlan
 from tests.waiting import until
@@ -67,6 +68,18 @@ async def settled(office: Office) -> None:
     ended = await office.ended((await stopped(office))[0].id)
     assert ended.status is Status.SUCCEEDED, ended.error
     assert await office.store.left_behind("main") == []
+
+
+async def test_one_that_comes_back_is_served_no_more(rescuing: Office, back: Returns) -> None:
+    caddy = CaddyRef(
+        service=ref("infra-caddy"), compose_service="caddy", config_dir="/etc/caddy", source="a"
+    )
+    plan = rescue().model_copy(update={"caddy_on_gone": caddy})
+    await rescuing.ended((await rescuing.submit(plan)).id)
+    await comes(rescuing, back)
+    await settled(rescuing)
+    # Before that is noted: a rescue that is undone then serves it again.
+    assert rescuing.nodes.done[-2:] == ["main: stop_stale", "main: reload_caddy"]
 
 
 async def test_one_that_comes_back_in_the_middle_is_stopped_at_once(

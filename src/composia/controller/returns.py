@@ -13,6 +13,7 @@ from composia.controller.store.store import Store
 from composia.errors import ComposiaError, Conflict
 from composia.model.task import Status, Task
 from composia.workflows.migrate import MigratePlan
+from composia.workflows.plan import Plan
 from composia.workflows.rescue import RescuePlan, StopStalePlan
 
 #: Seconds until it is tried again, where somebody holds the service there or it failed.
@@ -49,11 +50,8 @@ class Returns:
             except ComposiaError as error:
                 _log.error("what came back is not stopped", node=node, why=error.message)
                 continue
-            # Of a move the source alone is asked by its own steps; here it is a target given up.
-            given_up = isinstance(plan, MigratePlan) and plan.target == node
-            if (isinstance(plan, RescuePlan) or given_up) and move not in self._at_work:
-                assert isinstance(plan, RescuePlan | MigratePlan)
-                stop = StopStalePlan(service=plan.service, node=node, of_task=move)
+            stop = _stop(plan, move, node)
+            if stop and move not in self._at_work:
                 self._at_work[move] = asyncio.create_task(self._until_stopped(stop))
 
     async def aclose(self) -> None:
@@ -109,3 +107,14 @@ class Returns:
             if status.ended:
                 return status
             await asyncio.sleep(PACE)
+
+
+def _stop(plan: Plan | None, move: str, node: str) -> StopStalePlan | None:
+    match plan:
+        case RescuePlan(service=service, caddy_on_gone=caddy):
+            return StopStalePlan(service=service, node=node, of_task=move, caddy=caddy)
+        # Of a move the source alone is asked by its own steps; here it is a target given up.
+        case MigratePlan(service=service, caddy_on_target=caddy) if plan.target == node:
+            return StopStalePlan(service=service, node=node, of_task=move, caddy=caddy)
+        case _:
+            return None

@@ -222,6 +222,7 @@ def plan_rescue(
         if asked
         else None,
         caddy_on_target=caddy.get(target),
+        caddy_on_gone=caddy.get(move.source),
         records=dns_targets(known, service, after),
         our_addresses=known.dns.addresses,
         of_task=move.open.task if move.open else None,

@@ -39,6 +39,8 @@ class RescuePlan(Plan):
     #: The last good backups of all that moves; None where nothing does.
     restore: RestorePlan | None = None
     caddy_on_target: CaddyRef | None = None
+    #: For when it comes back after all.
+    caddy_on_gone: CaddyRef | None = None
     records: tuple[DnsTarget, ...] = ()
     our_addresses: tuple[str, ...] = ()
     #: The open move by which the service had come to the node that is gone.
@@ -144,6 +146,19 @@ class RescuePlan(Plan):
             await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
             hint = f"Nothing runs now: `composia deploy {self.service} --node {self.gone}`."
             raise Failure(message, hint=hint) from second
+        await self._serve_again(run)
+
+    async def _serve_again(self, run: Run) -> None:
+        if self.caddy_on_gone is None:
+            return
+        place = PlaceFragment(service=self.service, caddy=self.caddy_on_gone, must_run=False)
+        try:
+            placed = await run.on(self.gone, "undo_caddy", place, insist=True, patience=PATIENCE)
+            remarks = placed.warnings
+        except ComposiaError as error:
+            remarks = (f"{error.message}: `composia services caddy-sync {self.service}`",)
+        for remark in remarks:
+            run.log(f"Warning: Caddy on {self.gone} may not serve it: {remark}")
 
     def _down(self, message: str, error: ComposiaError) -> LeftOpen:
         hint = f"Nothing runs now: retry brings it to {self.target} after all."
@@ -199,6 +214,7 @@ class StopStalePlan(OnOneNode):
 
     plan: Literal["stop-stale"] = "stop-stale"
     of_task: str
+    caddy: CaddyRef | None = None
 
     @property
     def holds(self) -> tuple[Hold, ...]:
@@ -208,9 +224,11 @@ class StopStalePlan(OnOneNode):
         return f"Stop what still runs of {self.service} on {self.node}, which had been given up"
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
-        """One step, and the word that it was done. The result names the overlap."""
+        """Stopped, served no more, and noted. The result names the overlap."""
         operation = StopStale(service=self.service, of_task=self.of_task)
         found = await run.on(self.node, "stop_stale", operation)
+        # Before: once it is noted, a rescue that is undone starts and serves it again.
+        warnings = await self._serve_no_more(run)
         wanted = await run.control("noted", "note_source_stopped", task=self.of_task)
         if wanted is False:
             raise Failure(
@@ -221,5 +239,17 @@ class StopStalePlan(OnOneNode):
             "overlap": {
                 name: {"since": since, "until": found.stopped_at.isoformat()}
                 for name, since in found.ran.items()
-            }
+            },
+            **({"warnings": [*warnings]} if warnings else {}),
         }
+
+    async def _serve_no_more(self, run: Run) -> tuple[str, ...]:
+        """Whoever has the old address still would be sent to what does not run."""
+        if self.caddy is None:
+            return ()
+        nothing = self.caddy.model_copy(update={"source": None})
+        place = PlaceFragment(service=self.service, caddy=nothing, must_run=False)
+        try:
+            return (await run.on(self.node, "reload_caddy", place)).warnings
+        except ComposiaError as error:
+            return (f"Caddy on {self.node} may still serve it: {error.message}",)

@@ -9,10 +9,12 @@ import pytest
 
 from composia.errors import Conflict, Failure, NodeLost
 from composia.model.backup import Backup, BackupStatus
+from composia.model.service import CaddyRef
 from composia.model.task import OpenMove
 from composia.operations.arriving import Started
 from composia.operations.base import Nothing, Operation
 from composia.operations.caddy import PlaceFragment
+from composia.operations.fragments import Placed
 from composia.operations.leaving import StaleStopped
 from composia.operations.surveying import TargetSeen
 from composia.workflows.again import refuse_outdated
@@ -153,6 +155,7 @@ def carried(failing: str | None = None, error: Failure | None = None) -> MemoryR
         results: dict[str, Answer] = {
             "survey_target": TARGET,
             "start_on_target": Started(start_seconds=1.0),
+            "place_fragment": Placed(),
         }
         return results.get(operation.op, Nothing())
 
@@ -227,6 +230,23 @@ async def test_what_came_back_meanwhile_runs_again_when_it_is_undone(world: Worl
     assert run.steps[-2:] == [("undo_source", "main"), ("undone", None)]
 
 
+async def test_what_runs_again_is_served_again(world: World) -> None:
+    run = carried("survey_target")
+    run.controlled["source_stopped"] = True
+    caddy = CaddyRef(
+        service=world.known.service("infra-backup").ref,
+        compose_service="caddy",
+        config_dir="/etc/caddy",
+        source="site.caddy",
+    )
+    with pytest.raises(Failure, match="no luck"):
+        await from_main(world).model_copy(update={"caddy_on_gone": caddy}).carry_out(run)
+    steps = [("undo_source", "main"), ("undo_caddy", "main"), ("undone", None)]
+    assert run.steps[-3:] == steps
+    assert isinstance(run.asked[-1], PlaceFragment)
+    assert run.asked[-1].caddy == caddy
+
+
 async def test_what_does_not_run_again_is_told_with_what_to_do(world: World) -> None:
     run = MemoryRun(lambda node, operation: Failure(f"no luck on {node}"))
     run.controlled |= {"begin_move": NEW, "source_stopped": True}
@@ -268,3 +288,31 @@ async def test_what_came_back_and_was_stopped_is_noted(world: World) -> None:
     result = await StopStalePlan(service=service, node="main", of_task="01R").carry_out(run)
     assert run.told["note_source_stopped"] == {"task": "01R"}
     assert list(result["overlap"]) == ["my-app-web-1"]
+
+
+@pytest.mark.parametrize(
+    ("said", "warnings"),
+    [
+        (Placed(changed=True), None),
+        (Placed(warnings=("Caddy does not run",)), ["Caddy does not run"]),
+        (Failure("no such image"), ["Caddy on main may still serve it: no such image"]),
+    ],
+    ids=["taken away", "down", "refused"],
+)
+async def test_what_came_back_is_served_no_more(
+    world: World, said: Placed | Failure, warnings: list[str] | None
+) -> None:
+    world.has(MOVING, INFRA)
+    stopped = StaleStopped(ran={}, stopped_at=datetime.now(UTC))
+    run = MemoryRun(lambda node, one: said if isinstance(one, PlaceFragment) else stopped)
+    service = world.known.service("my-app").ref
+    caddy = CaddyRef(
+        service=service, compose_service="caddy", config_dir="/etc/caddy", source="site.caddy"
+    )
+    plan = StopStalePlan(service=service, node="main", of_task="01R", caddy=caddy)
+    result = await plan.carry_out(run)
+    assert [one.op for one in run.asked] == ["stop_stale", "place_fragment"]
+    assert run.steps[-1] == ("noted", None)
+    assert isinstance(run.asked[1], PlaceFragment)
+    assert run.asked[1].caddy == caddy.model_copy(update={"source": None})
+    assert result.get("warnings") == warnings
