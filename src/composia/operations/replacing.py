@@ -72,11 +72,13 @@ class Replacing:
         try:
             async with hold.held(self.site, self.seeing):
                 replaced = await self._exchange()
-        except BaseException:
+        except BaseException as error:
             # Only when they would not start on it, or one had started meanwhile.
             if self.exchanges:
                 facts = self._facts(self.exchanges)
                 await to_the_end(_go_back(self.site, self.aside, facts))
+                if isinstance(error, NotStartedAgain):
+                    raise _as_before(error, self.site) from error
             raise
         replaced = self._facts(self.exchanges).timed(replaced)
         self.aside.write(kept.REPLACED, replaced)
@@ -172,7 +174,8 @@ def undo(site: Site, aside: Aside, exchanges: tuple[Exchange, ...], was: Replace
 async def put_right(site: Site, aside: Aside, notes: Mapping[str, Mapping[str, Any]]) -> None:
     """After a crash: everything as it was, unless all of it was exchanged, and starts on that.
 
-    Raises NotPutBack, and NotStartedAgain: where that is so on the new data, the old is live again.
+    Raises NotPutBack; NotStartedAgain, when it is down; and Failure where it did not start on the
+    new data: the old is live again then, and it runs.
     """
     if "exchanging" not in notes:
         await hold.release(site, notes)
@@ -199,13 +202,22 @@ async def _finish_or_go_back(
     aside.remove(kept.EXCHANGING)
     try:
         await hold.release(site, notes)
-    except NotStartedAgain:
+    except NotStartedAgain as error:
         await _go_back(site, aside, facts)
-        raise
+        raise _as_before(error, site) from error
     if "undoing" in notes:
         await _go_back(site, aside, facts)
     elif replaced := aside.read(kept.REPLACED, Replaced):
         aside.write(kept.REPLACED, facts.timed(replaced))
+
+
+def _as_before(error: NotStartedAgain, site: Site) -> Failure:
+    return Failure(
+        f"{site.service} did not start on the data that was put in place, so what was there before"
+        f" is back, and it runs again ({error.message})",
+        hint="Is that data of another version of the service? Restore it to scratch to look at it,"
+        " or choose another backup.",
+    )
 
 
 def _since(began: float) -> float:
