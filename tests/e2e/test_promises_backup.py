@@ -60,7 +60,7 @@ def test_promise_7_a_dump_that_fails_half_way_leaves_no_snapshot_and_no_success(
 ) -> None:
     world.service("half", services.database_compose(), services.database_meta("half"))
     world.ok("/services/half/deploy")
-    world.sql("half", "select 1")
+    world.sql("half", "create table first(x int)")
     world.ok("/services/half/backup")
     world.sql("half", "create table t as select md5(n::text) from generate_series(1, 100000) n")
     world.sql("half", "checkpoint")
