@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from composia.errors import Failure, Invalid
+from composia.strategies import lacking
+from composia.tools import manifest
 from composia.tools.rustic import SavedTree
 from composia.tools.rustic_engine import RusticEngine
 from composia.tools.shell import Command
@@ -276,6 +278,33 @@ async def test_the_users_own_excludes_stay_in_force(place: Place, engine: Rustic
 
     assert await paths(engine, saved) == {"b"}
     assert saved.filtered
+
+
+@pytest.mark.parametrize(
+    "left_out", ["", "gone/", "sub/gone", "gone/a/b"], ids=["nothing", "a folder", "a file", "more"]
+)
+async def test_the_numbers_of_a_snapshot_tell_whether_the_filters_left_anything_out(
+    place: Place, engine: RusticEngine, left_out: str
+) -> None:
+    place.write_profile(f'{PROFILE}[backup]\nglobs = ["!**/gone"]\n')
+    root = place.tree({"a": b"1", "sub/b": b"", "sub/deep/c": b"", "öd/d": b""})
+    (root / "sub/empty").mkdir()
+    (root / "link").symlink_to("a")
+    os.link(root / "a", root / "again")
+    if left_out.endswith("/"):
+        (root / left_out).mkdir()
+    elif left_out:
+        (root / left_out).parent.mkdir(exist_ok=True, parents=True)
+        (root / left_out).write_bytes(b"")
+    single = place.folder / "single"
+    single.write_bytes(b"s")
+    sources = {KEY: root, "files/one/file": single}
+    seen = manifest.join({key: manifest.take(path) for key, path in sources.items()})
+
+    saved = await place.engine().save(sources, LABELS, exclude=(), on_progress=nothing)
+
+    assert saved.filtered
+    assert lacking.has_all(saved, seen, set()) is not bool(left_out)
 
 
 async def test_sources_of_the_profile_add_nothing(place: Place, engine: RusticEngine) -> None:

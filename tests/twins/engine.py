@@ -35,6 +35,8 @@ class MemoryEngine(Engine):
         self.unread: tuple[str, ...] = ()
         #: How many files each snapshot tells of; None: as many as there are.
         self.files: int | None = None
+        #: How many folders it tells of, those above included.
+        self.dirs: int | None = None
         #: Whether the user's profile leaves something out.
         self.filtered = False
         #: What each folder of a snapshot holds, where it is asked for.
@@ -97,7 +99,7 @@ class MemoryEngine(Engine):
     def _keep(self, labels: Labels, size: int, files: int = 1) -> Snapshot:
         id_ = os.urandom(32).hex()
         self.kept[id_], self.times[id_] = labels, datetime.now(UTC)
-        return Snapshot(id=id_, size=size, added=size, files=files, duration=0.1)
+        return Snapshot(id=id_, size=size, added=size, files=files, duration=0.1, dirs=self.dirs)
 
     def _answer(self) -> None:
         if self.fails:

@@ -17,6 +17,10 @@ from composia.errors import Failure
 from composia.strategies.base import Site
 from composia.tools.manifest import Entry, Manifest, hides
 from composia.tools.rustic import SavedTree
+from composia.tools.rustic_paths import ROOT
+
+#: The folders of a snapshot above all that is saved.
+ABOVE = ("/", ROOT)
 
 
 async def of(tree: SavedTree, seen: Manifest, unread: AbstractSet[bytes], site: Site) -> set[bytes]:
@@ -25,7 +29,7 @@ async def of(tree: SavedTree, seen: Manifest, unread: AbstractSet[bytes], site: 
     The snapshot is listed only where something may be missing. Raises Failure, and leaves no
     snapshot, where it cannot be listed.
     """
-    if not (tree.filtered or await asyncio.to_thread(_is_short, tree, seen, unread)):
+    if await asyncio.to_thread(has_all, tree, seen, unread):
         return set()
     try:
         listed = await site.engine.list_files(tree.snapshot.id, "", deep=True)
@@ -35,6 +39,27 @@ async def of(tree: SavedTree, seen: Manifest, unread: AbstractSet[bytes], site: 
         raise
     saved = {os.fsencode(entry.path) for entry in listed}
     return await asyncio.to_thread(_topmost, seen, saved, unread)
+
+
+def has_all(tree: SavedTree, seen: Manifest, unread: AbstractSet[bytes]) -> bool:
+    """Whether nothing can be missing, by the numbers alone: to list a large snapshot takes long."""
+    if not tree.filtered:
+        return not _is_short(tree, seen, unread)
+    # Else what was made meanwhile might stand for what was left out.
+    is_still = not (unread or seen.changed)
+    return is_still and (tree.snapshot.files, tree.snapshot.dirs) == _numbers(seen)
+
+
+def _numbers(seen: Manifest) -> tuple[int, int]:
+    """How many files and folders a snapshot of all of it has."""
+    folders = {path for path, entry in seen.entries.items() if entry.type == "dir"}
+    files = len(seen.entries) - len(folders)
+    for path in seen.entries:
+        above = path.rpartition(b"/")[0]
+        while above and above not in folders:
+            folders.add(above)
+            above = above.rpartition(b"/")[0]
+    return files, len(folders) + len(ABOVE)
 
 
 def _is_short(tree: SavedTree, seen: Manifest, unread: AbstractSet[bytes]) -> bool:

@@ -23,6 +23,8 @@ class Snapshot(BaseModel):
     added: int
     files: int
     duration: float
+    #: Folders, with those above what was saved and `/`.
+    dirs: int | None = None
 
 
 class Labels(BaseModel):

@@ -83,6 +83,7 @@ def summary(stdout: str) -> Snapshot | None:
         added=last["data_added_packed"],
         files=last["total_files_processed"],
         duration=last["total_duration"],
+        dirs=sum(last.get(f"dirs_{how}", 0) for how in ("new", "changed", "unmodified")),
     )
 
 

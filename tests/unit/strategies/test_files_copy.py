@@ -215,6 +215,27 @@ async def test_what_the_users_own_filters_leave_out_is_named_and_not_missed_by_a
     assert seen.entries[b"file"].same_as is None
 
 
+@pytest.mark.parametrize(
+    ("dirs", "changes", "is_listed"),
+    [(6, False, False), (5, False, True), (6, True, True), (None, False, True)],
+    ids=["all is there", "a folder is not", "something changed", "no numbers"],
+)
+async def test_a_snapshot_is_listed_only_where_its_numbers_leave_a_doubt(
+    twins: Twins, uploads: Path, dirs: int | None, *, changes: bool, is_listed: bool
+) -> None:
+    # `/`, `/composia`, `files`, `files/data`, the uploads, and this one.
+    (uploads / "folder").mkdir()
+    twins.engine.filtered, twins.engine.dirs = True, dirs
+    if changes:
+        twins.engine.meanwhile = (uploads / "new").touch
+    # There is no listing: whoever asks for it fails.
+    if is_listed:
+        with pytest.raises(Failure, match="no  in it"):
+            await save(twins)
+    else:
+        assert (await save(twins)).warnings == ()
+
+
 async def test_what_goes_while_it_is_saved_is_not_taken_for_filtered(
     twins: Twins, uploads: Path
 ) -> None:
