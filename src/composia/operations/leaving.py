@@ -193,18 +193,22 @@ class RetireSource(Operation[SourceRetired]):
         await hold.prove_stopped(site, await hold.starts(site))
         paths, volumes, spared = await self._left(site)
         before = fence.read(site.state)
+        own = before if before and before.task == site.task else None
         left = Fence(
             task=site.task,
             side="left",
             epoch=self.epoch,
+            # Until they are removed: a way back may start the same containers.
+            held=own.held if own else None,
             kept_until=datetime.now(UTC) + KEPT,
             volumes_left=volumes,
             paths_left=paths,
             spared_left=spared,
-            left=before.left if before and before.task == site.task else None,
+            left=own.left if own else None,
         )
         fence.put_up(site.state, left)
         await site.compose.down()
+        fence.put_up(site.state, left.model_copy(update={"held": None}))
         assert left.kept_until
         return SourceRetired(
             kept_until=left.kept_until, kept=(*left.paths_left, *left.volumes_left)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from composia.errors import Conflict, Failure
+from composia.errors import CommandFailed, Conflict, Failure
 from composia.model.service import ServiceRef
-from composia.operations import fence, left_behind
-from composia.operations.arriving import ClearTarget
+from composia.operations import answering, fence, left_behind
+from composia.operations.arriving import ClearTarget, PrepareTarget, StartOnTarget
 from composia.operations.cargo import Cargo
 from composia.operations.carrying import Sent
 from composia.operations.hold import NotStartedAgain
@@ -27,6 +27,7 @@ from composia.operations.leaving import (
     StopSource,
     StopStale,
 )
+from composia.strategies.base import Site
 from composia.tools.volumes import VolumeKind
 from tests.twins.site import Twins
 
@@ -179,6 +180,50 @@ async def test_what_did_not_go_along_is_no_part_of_what_goes_in_a_week(
     assert found.side == "left"
     assert (found.paths_left, found.volumes_left) == ((f"{twins.folder}/data",), ())
     assert found.spared_left == (f"{twins.folder}/data/temp",)
+
+
+async def test_what_could_not_be_removed_has_its_policies_again_on_the_way_back(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails() -> None:
+        raise CommandFailed("the engine is away")
+
+    retire = RetireSource(service=SERVICE, epoch=2, cargo=())
+    await EXPORT.perform(twins.site)
+    monkeypatch.setattr(twins.compose, "down", fails)
+    with pytest.raises(CommandFailed):
+        await retire.perform(twins.site)
+    back = replace(twins.site, task="01BACK")
+    monkeypatch.setattr(twins.compose, "create", nothing)
+    await PrepareTarget(service=SERVICE, epoch=3, images={}).perform(back)
+    assert twins.docker.policies() == {"web": "no"}
+    # The same containers: `up` makes none anew.
+    monkeypatch.setattr(twins.compose, "up", nothing)
+    monkeypatch.setattr(answering, "wait_until_it_answers", at_once)
+    await StartOnTarget(service=SERVICE, epoch=3).perform(back)
+    assert twins.docker.policies() == {"web": "always"}
+
+
+async def nothing() -> None:
+    pass
+
+
+async def at_once(site: Site) -> float:
+    return 0.0
+
+
+async def test_what_was_removed_is_held_no_more(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down() -> None:
+        twins.docker.there.clear()
+
+    await EXPORT.perform(twins.site)
+    monkeypatch.setattr(twins.compose, "down", down)
+    await RetireSource(service=SERVICE, epoch=2, cargo=()).perform(twins.site)
+    found = fence.read(twins.site.state)
+    assert found
+    assert (found.side, found.held) == ("left", None)
 
 
 async def test_a_target_without_fence_or_files_is_proven_stopped_too(twins: Twins) -> None:
