@@ -47,13 +47,12 @@ async def _read(file: IO[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _whole(pieces: AsyncIterator[bytes], item: str, site: Site) -> AsyncIterator[bytes]:
-    tail, done = b"", 0
+    seen = Seen()
     async for piece in pieces:
-        tail = (tail + piece)[-TAIL:]
-        done += len(piece)
-        site.notes.progress(done)
+        seen.add(piece)
+        site.notes.progress(seen.size)
         yield piece
-    if not is_complete(tail):
+    if not is_complete(seen.tail):
         raise Damaged(
             f"the dump of {item} is not whole: its last line is missing",
             hint="Choose another backup of it. Nothing was touched.",
