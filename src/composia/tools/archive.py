@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
 
+from composia.tools import pipes
+
 CHUNK = 256 * 1024
 
 
@@ -16,10 +18,7 @@ async def packed(folder: Path, name: str) -> AsyncGenerator[bytes]:
     """The folder's tar, under a name of its own, as it is made."""
     reading, writing = os.pipe()
     packing = asyncio.ensure_future(asyncio.to_thread(_pack, writing, folder, name))
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb")
-    )
+    reader, transport = await pipes.reader(reading, CHUNK)
     try:
         while chunk := await reader.read(CHUNK):
             yield chunk

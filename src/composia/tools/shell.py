@@ -12,9 +12,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE, Popen
-from typing import Protocol
+from typing import IO, Protocol, TypeVar
 
 from composia.errors import CommandFailed
+from composia.tools import pipes
 
 #: Bytes of a program's complaint that an error quotes.
 QUOTED = 2000
@@ -22,6 +23,8 @@ QUOTED = 2000
 LINE_LIMIT = 256 * 1024 * 1024
 #: Bytes that are read at once.
 PIECE = 256 * 1024
+
+Stream = TypeVar("Stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class _Process:
         assert process.stdin
         assert process.stdout
         assert process.stderr
-        self._loose = [process.stderr, process.stdout, process.stdin]
+        self._pipes = [process.stdin, process.stdout, process.stderr]
         self._transports: list[asyncio.BaseTransport] = []
         self.pid = process.pid
         self.stdin: asyncio.StreamWriter
@@ -127,9 +130,10 @@ class _Process:
         self._end: asyncio.Future[int] = loop.create_future()
         watched = os.pidfd_open(self.pid)
         loop.add_reader(watched, self._ended, watched)
-        self.stdin = await self._writer()
-        self.stdout = await self._reader(limit)
-        self.stderr = await self._reader(limit)
+        stdin, stdout, stderr = self._pipes
+        self.stdin = self._kept(await pipes.writer(_released(stdin)))
+        self.stdout = self._kept(await pipes.reader(_released(stdout), limit))
+        self.stderr = self._kept(await pipes.reader(_released(stderr), limit))
 
     async def wait(self) -> int:
         return await asyncio.shield(self._end)
@@ -144,7 +148,7 @@ class _Process:
         """Let go of the pipes: a child of its own may hold their other ends for ever."""
         for transport in self._transports:
             transport.close()
-        for pipe in self._loose:
+        for pipe in self._pipes:
             pipe.close()
 
     def _ended(self, watched: int) -> None:
@@ -152,21 +156,16 @@ class _Process:
         os.close(watched)
         self._end.set_result(self._process.wait())
 
-    async def _writer(self) -> asyncio.StreamWriter:
-        loop = asyncio.get_running_loop()
-        transport, protocol = await loop.connect_write_pipe(
-            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), self._loose.pop()
-        )
+    def _kept(self, made: tuple[Stream, asyncio.BaseTransport]) -> Stream:
+        stream, transport = made
         self._transports.append(transport)
-        return asyncio.StreamWriter(transport, protocol, None, loop)
+        return stream
 
-    async def _reader(self, limit: int) -> asyncio.StreamReader:
-        reader = asyncio.StreamReader(limit)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), self._loose.pop()
-        )
-        self._transports.append(transport)
-        return reader
+
+def _released(pipe: IO[bytes]) -> int:
+    """The descriptor of a pipe, which is the caller's to close from now on."""
+    with pipe:
+        return os.dup(pipe.fileno())
 
 
 class LocalShell:
