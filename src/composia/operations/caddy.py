@@ -23,7 +23,7 @@ class PlaceFragment(Operation[Placed]):
     op: Literal["place_fragment"] = "place_fragment"
     #: The catalog's fragment at the revision, whatever is checked out here; else the file here.
     from_catalog: bool = False
-    #: Fail where Caddy does not run; else that is a warning.
+    #: Fail where Caddy neither runs nor comes up soon; else that is a warning, at once.
     must_run: bool = True
     #: Have it validated and touch nothing: placing the same again is quick then.
     rehearse: bool = False
@@ -37,7 +37,7 @@ class PlaceFragment(Operation[Placed]):
         caddy = caddy_of(site)
         content = await self._content(site)
         if self.rehearse:
-            if self.must_run and not await caddy.runs():
+            if self.must_run and not await caddy.comes_up():
                 raise fragments.down(site)
             await fragments.checked(site, caddy, content)
             return Placed()
@@ -83,7 +83,7 @@ class ReloadCaddy(Operation[Nothing]):
     async def perform(self, site: Site) -> Nothing:
         caddy = caddy_of(site)
         async with caddy.turn:
-            if not await caddy.runs():
+            if not await caddy.comes_up():
                 raise fragments.down(site)
             await fragments.load(site, caddy)
         return Nothing()

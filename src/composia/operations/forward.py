@@ -57,7 +57,7 @@ class ForwardHosts(Operation[Placed]):
     async def perform(self, site: Site) -> Placed:
         caddy = caddy_of(site)
         async with caddy.turn:
-            if not await caddy.runs():
+            if not await self._runs(caddy):
                 raise fragments.down(site)
             storage = await caddy.storage()
             known = await asyncio.to_thread(_certificates, storage, self.sites)
@@ -67,6 +67,12 @@ class ForwardHosts(Operation[Placed]):
             if self.rehearse:
                 return Placed()
             return await self._forward(site, caddy, content, trusted)
+
+    async def _runs(self, caddy: Caddy) -> bool:
+        if self.rehearse or self.until:
+            return await caddy.comes_up()
+        # In the middle of a move names wait for it: it is asked again at the end.
+        return await caddy.runs()
 
     async def _forward(
         self, site: Site, caddy: Caddy, content: bytes, trusted: Path | None

@@ -133,7 +133,7 @@ async def bring(site: Site, caddy: Caddy, content: bytes | None, *, must: bool =
         if is_loaded(site, caddy, content):
             forwarded.forget(site.state)
             return Placed()
-        runs = await caddy.runs()
+        runs = await (caddy.comes_up() if must else caddy.runs())
         if must and not runs:
             raise down(site)
         try:

@@ -25,6 +25,8 @@ SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
 #: Caddy's admin endpoint answers this long after its start, in seconds.
 PATIENCE = 5.0
+#: Seconds in which an engine that has just started brings back what ran.
+STARTS = 10.0
 AGAIN = 0.1
 NOT_YET = "connection refused"
 #: Caddy's last line begins so.
@@ -118,6 +120,16 @@ class Caddy:
         """Whether its container does."""
         container = await self.container()
         return container is not None and container.state == "running"
+
+    async def comes_up(self) -> bool:
+        """The same, waiting a while for one that the engine is to start by itself."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + STARTS
+        while (container := await self.container()) and container.state != "running":
+            if container.restart_policy == "no" or clock() >= end:
+                return False
+            await asyncio.sleep(AGAIN)
+        return container is not None
 
     async def reload(self) -> None:
         """Have it take the configuration from the disk; open connections stay.

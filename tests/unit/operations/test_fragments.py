@@ -20,6 +20,8 @@ from composia.operations.fragments import settle
 from composia.strategies.base import Site
 from composia.tools.caddy import Caddy, Changes, Storage
 from composia.tools.caddy_config import MARK, SiteAddress
+from composia.tools.docker import ContainerInfo
+from tests.twins.docker import MemoryDocker
 from tests.twins.site import Twins
 
 REF = ServiceRef(
@@ -36,9 +38,11 @@ class MemoryCaddy(Caddy):
     """Real files, and a Caddy that takes what is not told to be refused."""
 
     def __init__(self, twins: Twins, generated: Path) -> None:
+        self.engine = MemoryDocker()
+        self.engine.add("caddy", project=twins.compose.project)
         super().__init__(
             twins.compose,
-            twins.docker,
+            self.engine,
             compose_service="caddy",
             config_dir="/etc/caddy",
             generated=generated,
@@ -48,7 +52,8 @@ class MemoryCaddy(Caddy):
         )
         self.asked: list[str] = []
         self.refuses = ""
-        self.up = True
+        #: How many looks at it find it down, until the engine has started it.
+        self.down_for = 0
         self.disk_is_full = False
 
     async def check(self, changes: Changes) -> None:
@@ -58,8 +63,15 @@ class MemoryCaddy(Caddy):
         if self.refuses == "check":
             raise Invalid("Caddy refuses the configuration: unrecognized directive")
 
-    async def runs(self) -> bool:
-        return self.up
+    async def container(self) -> ContainerInfo | None:
+        if self.down_for:
+            self.down_for -= 1
+            self.engine.change("caddy", state="exited" if self.down_for else "running")
+        return await super().container()
+
+    def is_stopped(self) -> None:
+        """By somebody, and nothing starts it again."""
+        self.engine.change("caddy", state="exited", restart_policy="no")
 
     async def reload(self) -> None:
         self.asked.append("reload")
@@ -91,13 +103,13 @@ class World:
         self.says(text)
         return await PlaceFragment(service=REF, caddy=CADDY, **more).perform(self.site)
 
-    async def forward(self, until: datetime | None = None) -> None:
+    async def forward(self, until: datetime | None = None, *, waits: bool = True) -> None:
         operation = ForwardHosts(
             service=REF,
             caddy=CADDY,
             sites=SITES,
             to="10.0.0.2",
-            until=until or datetime.now(UTC),
+            until=(until or datetime.now(UTC)) if waits else None,
         )
         await operation.perform(self.site)
 
@@ -167,7 +179,7 @@ async def test_a_fragment_that_was_put_and_not_loaded_is_loaded_the_next_time(wo
 
 
 async def test_while_caddy_is_down_the_fragment_waits_for_it_and_a_move_fails(world: World) -> None:
-    world.caddy.up = False
+    world.caddy.is_stopped()
     world.says("one")
     placed = await settle(world.site, CADDY)
     assert "does not run" in placed.warnings[0]
@@ -178,12 +190,31 @@ async def test_while_caddy_is_down_the_fragment_waits_for_it_and_a_move_fails(wo
         await ReloadCaddy(service=REF, caddy=CADDY).perform(world.site)
 
 
+@pytest.mark.parametrize("more", [{}, {"rehearse": True}], ids=["placed", "rehearsed"])
+async def test_a_move_waits_for_a_caddy_that_the_engine_is_to_start(
+    world: World, more: dict[str, Any]
+) -> None:
+    world.caddy.down_for = 3
+    await world.place("one", **more)
+    assert world.caddy.asked == ["check", *([] if more else ["reload"])]
+
+
+async def test_names_wait_for_no_caddy_on_the_source_before_its_forward_ends(world: World) -> None:
+    world.caddy.down_for = 3
+    with pytest.raises(Failure, match="does not run"):
+        await world.forward(waits=False)
+    assert not world.forwards
+    await world.forward()
+    assert world.forwards
+
+
 async def test_what_nobody_could_check_is_not_put(world: World) -> None:
-    world.caddy.refuses, world.caddy.up = "ask", False
+    world.caddy.refuses = "ask"
+    world.caddy.is_stopped()
     world.says("one")
     assert "no such image" in (await settle(world.site, CADDY)).warnings[0]
     assert world.there is None
-    world.caddy.up = True
+    world.caddy.engine.starts_by_itself("caddy")
     with pytest.raises(CommandFailed, match="no such image"):
         await settle(world.site, CADDY)
 
@@ -307,7 +338,7 @@ async def test_a_forward_that_is_taken_away_leaves_nothing_to_end(world: World) 
 
 async def test_a_placement_for_when_caddy_starts_leaves_nothing_to_end(world: World) -> None:
     trusted = await trusting(world)
-    world.caddy.up = False
+    world.caddy.is_stopped()
     world.says("one")
     await settle(world.site, CADDY)
     assert (world.there, world.forwards, trusted.exists()) == ("one", False, False)
@@ -351,7 +382,7 @@ async def test_whenever_it_is_killed_no_forward_is_without_its_end(
 async def test_a_rehearsal_for_a_caddy_that_is_down_fails_before_anything_stops(
     world: World,
 ) -> None:
-    world.caddy.up = False
+    world.caddy.is_stopped()
     with pytest.raises(Failure, match="does not run"):
         await world.place("one", rehearse=True)
     await world.place("one", rehearse=True, must_run=False)
