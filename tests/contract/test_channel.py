@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from composia.controller.channel import Channel
 from composia.controller.store.tasks import NewTask
 from composia.errors import Conflict, NotFound
+from composia.model.config import NodeConfig
 from composia.model.task import Status
-from composia.operations.messages import Ask, Outcome, StateChanged
+from composia.operations.messages import PROTOCOL, Ask, Hello, LogLine, Outcome, StateChanged
 from composia.operations.readings import ContainerLogs
 from composia.operations.service import Deploy
 from tests.contract.nodes_world import Asked, ChannelWorld, channel_world
@@ -142,6 +146,81 @@ async def test_an_outcome_of_a_task_that_goes_on_is_kept_by_the_agent(world: Cha
     assert world.agent.acknowledged == [other]
 
 
+async def test_messages_are_taken_while_one_is_worked_with(world: ChannelWorld) -> None:
+    # Else the answer to a ping waits behind them, and a store that is slow cuts the node off.
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    taken: list[str] = []
+
+    async def slow(_message: object) -> None:
+        entered.set()
+        await go_on.wait()
+
+    channel = Channel("main", Incoming(["one", "two", "three"], taken))  # type: ignore[arg-type]
+    serving = asyncio.create_task(channel.serve(slow))
+    await asyncio.wait_for(entered.wait(), 5)
+    await until(lambda: len(taken) == 3)
+    go_on.set()
+    await channel.close(1000, "done")
+    await serving
+
+
+async def test_a_store_that_takes_nothing_cuts_no_node_off(
+    world: ChannelWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = asyncio.Event()
+
+    async def full(*_: object) -> None:
+        tried.set()
+        raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(world.nodes._store, "saw_node", full)
+    world.nodes._nodes["main"].stored_at = None
+    await world.agent.tell(StateChanged(state=StandInAgent.state()))
+    await asyncio.wait_for(tried.wait(), 5)
+
+    assert (await world.nodes.ask("main", a_question())).error is None
+    assert world.agent.close_code is None
+
+
+async def test_a_message_that_cannot_be_worked_with_cuts_no_node_off(
+    world: ChannelWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def full(_task: str, _place: object) -> bool:
+        asked.set()
+        raise OperationalError("SELECT", {}, Exception("disk I/O error"))
+
+    monkeypatch.setattr(world.nodes._store, "is_settled", full)
+    await world.agent.tell(Outcome(key="01NONE:deploy:main:1", result={}))
+    await asyncio.wait_for(asked.wait(), 5)
+
+    assert (await world.nodes.ask("main", a_question())).error is None
+    assert world.agent.close_code is None
+
+
+async def test_who_showed_an_old_token_before_a_change_says_no_hello_after_it(
+    world: ChannelWorld,
+) -> None:
+    await world.cut()
+    headers = {"Authorization": "Bearer main-token"}
+    changed = NodeConfig.model_validate({"id": "main", "token": "another-token"})
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.ws_connect(f"{world.agent.url}/api/agent/channel") as socket,
+    ):
+        await until(lambda: bool(world.nodes._greeting))
+        await world.nodes.reconfigure([changed])
+        hello = Hello(
+            protocol=PROTOCOL, node="main", version="0", state=StandInAgent.state(), open_keys=()
+        )
+        with suppress(ConnectionError):
+            await socket.send_str(hello.model_dump_json())
+        assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+
+    assert not world.nodes.online("main")
+
+
 async def test_a_reading_is_piped_through(world: ChannelWorld) -> None:
     async def lines() -> AsyncIterator[bytes]:
         for number in range(100):
@@ -190,3 +269,20 @@ async def test_a_node_that_is_away_reads_nothing(world: ChannelWorld) -> None:
 
 def a_question() -> Asked:
     return Asked("01TASK:deploy:main:1", Deploy(service=ref()))
+
+
+class Incoming:
+    """A connection over which these messages come, and then none for ever."""
+
+    def __init__(self, texts: list[str], taken: list[str]) -> None:
+        self._texts = texts
+        self._taken = taken
+
+    async def receive_text(self) -> str:
+        if len(self._taken) == len(self._texts):
+            await asyncio.Event().wait()
+        self._taken.append(self._texts[len(self._taken)])
+        return LogLine(key="01A:x:main:1", line=self._taken[-1]).model_dump_json()
+
+    async def close(self, code: int, reason: str) -> None:
+        """Over."""

@@ -16,12 +16,19 @@ from composia.operations.messages import FromAgent
 #: Why the controller closes a connection.
 WRONG_TOKEN, WRONG_HELLO, TAKEN_OVER, UNREADABLE = 4401, 4400, 4409, 4422
 
+#: So many messages may wait to be worked with before no more are taken.
+WAITING = 1000
+
 _MESSAGES: TypeAdapter[Any] = TypeAdapter(FromAgent)
 _log = get_logger("composia.channel")
 
 
 class Channel:
-    """Messages out in their order, messages in one by one, until either side ends it."""
+    """Messages out in their order, messages in one by one, until either side ends it.
+
+    They are taken as they come, however long one is worked with: who waits to be taken waits in
+    front of the answers to our pings, and would look dead.
+    """
 
     def __init__(self, node: str, socket: WebSocket) -> None:
         self.node = node
@@ -29,6 +36,8 @@ class Channel:
         self.closed = asyncio.Event()
         self._socket = socket
         self._out: asyncio.Queue[BaseModel] = asyncio.Queue()
+        #: None: no more come.
+        self._in: asyncio.Queue[Any] = asyncio.Queue(WAITING)
 
     def send(self, message: BaseModel) -> None:
         """Send it; lost when the connection ends first."""
@@ -46,12 +55,14 @@ class Channel:
 
     async def serve(self, on_message: Callable[[Any], Awaitable[None]]) -> None:
         """Send and receive until the end."""
+        reader = asyncio.create_task(self._read())
         writer = asyncio.create_task(self._write())
         ending = asyncio.create_task(self.closed.wait())
-        reader = asyncio.create_task(self._read(on_message))
-        tasks = (writer, ending, reader)
+        worker = asyncio.create_task(self._work(on_message))
+        tasks = (reader, writer, ending, worker)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            # The reader's end is the worker's, when that has worked with what came before it.
+            await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.closed.set()
             for task in tasks:
@@ -64,7 +75,7 @@ class Channel:
                 message = await self._out.get()
                 await self._socket.send_text(message.model_dump_json())
 
-    async def _read(self, on_message: Callable[[Any], Awaitable[None]]) -> None:
+    async def _read(self) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):
             while True:
                 try:
@@ -73,4 +84,13 @@ class Channel:
                     _log.warning("unreadable", node=self.node, problems=error.error_count())
                     await self.close(UNREADABLE, "a message could not be read")
                     return
+                await self._in.put(message)
+        await self._in.put(None)
+
+    async def _work(self, on_message: Callable[[Any], Awaitable[None]]) -> None:
+        while (message := await self._in.get()) is not None:
+            try:
                 await on_message(message)
+            except Exception:
+                # A full disk here, perhaps. What matters is said again, so the node stays.
+                _log.exception("a message was lost", node=self.node, type=message.type)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
+from sqlalchemy.exc import SQLAlchemyError
 from structlog import get_logger
 
 from composia import __version__
@@ -70,6 +71,8 @@ class Agents:
         self._questions = Questions(self._nodes, patience)
         self._streams = Streams()
         self._relays = Relays()
+        #: Connections whose token was looked at, and which have not said Hello.
+        self._greeting: set[Channel] = set()
 
     def on_return(self, tell: Callable[[str], Awaitable[None]]) -> None:
         """Who is told of a node that has said Hello, before it is asked anything."""
@@ -84,6 +87,8 @@ class Agents:
     async def reconfigure(self, configs: Sequence[NodeConfig]) -> None:
         """Take the nodes of a new config.yaml; those that are gone are cut off."""
         wanted = {config.id: config for config in configs}
+        for channel in tuple(self._greeting):
+            await channel.close(WRONG_HELLO, "config.yaml has changed: dial again")
         for node_id, node in list(self._nodes.items()):
             config = wanted.pop(node_id, None)
             if node.channel and (config is None or config.token != node.config.token):
@@ -161,9 +166,13 @@ class Agents:
     async def serve(self, node_id: str, socket: WebSocket) -> None:
         """One connection of a node's agent, from Hello to its end."""
         channel = Channel(node_id, socket)
-        hello = await self._greeted(channel, socket)
+        self._greeting.add(channel)
+        try:
+            hello = await self._greeted(channel, socket)
+        finally:
+            self._greeting.discard(channel)
         node = self._nodes.get(node_id)
-        if hello is None or node is None:
+        if hello is None or node is None or channel.closed.is_set():
             return
         await _evict(node)
         channel.send(Welcome(protocol=PROTOCOL, version=__version__))
@@ -213,7 +222,14 @@ class Agents:
             node.connection(None)
             self._tell(node.id)
             _log.info("disconnected", node=node.id)
-            await self._store.saw_node(node.id, datetime.now(UTC), node.state)
+            await self._write_down(node, datetime.now(UTC))
+
+    async def _write_down(self, node: KnownNode, now: datetime) -> None:
+        try:
+            await self._store.saw_node(node.id, now, node.state)
+        except SQLAlchemyError as error:
+            # It is for people only, and a full disk must cut no node off.
+            _log.warning("not written", node=node.id, reason=type(error).__name__)
 
     async def _end_leftovers(self, channel: Channel, keys: Sequence[str]) -> None:
         for key in keys:
@@ -252,7 +268,7 @@ class Agents:
             self._events.publish(Event("service", service, data))
         if node.stored_at is None or now - node.stored_at > SEEN:
             node.stored_at = now
-            await self._store.saw_node(node.id, now, state)
+            await self._write_down(node, now)
 
     def _tell(self, node: str) -> None:
         data = {"id": node, "online": self.online(node), "needs_update": self.needs_update(node)}

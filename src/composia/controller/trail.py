@@ -12,6 +12,7 @@ from structlog import get_logger
 from composia.controller.store.audit import Use
 from composia.controller.store.store import Store
 from composia.controller.store.times import now
+from composia.tools.cancelling import to_the_end
 
 #: Seconds for which uses are gathered, and after which old ones are dropped.
 PACE = 1.0
@@ -54,15 +55,20 @@ class Trail:
     async def flush(self) -> None:
         """Write down what was noted."""
         uses, self._uses = self._uses, []
-        if uses:
+        if not uses:
+            return
+        try:
             await self._store.note_uses(uses)
+        except SQLAlchemyError:
+            self._uses = [*uses, *self._uses][:WAITING]
+            raise
 
     async def _work(self) -> None:
         pruned = float("-inf")
         while True:
             await asyncio.sleep(PACE)
             try:
-                await self.flush()
+                await to_the_end(self.flush())
                 clock = asyncio.get_running_loop().time()
                 if clock - pruned > PRUNING:
                     pruned = clock
