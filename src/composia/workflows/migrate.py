@@ -336,12 +336,7 @@ class MigratePlan(Plan):
                 f"`composia task retry {run.task}` tries that again first. Nobody else may start it"
                 f" before `composia task abandon {run.task}`."
             )
-            raise LeftOpen(
-                message,
-                keeps=placement(self.service.name),
-                result={},
-                hint=" ".join(filter(None, (second.hint, hint))),
-            ) from problem
+            raise LeftOpen.of(second, self.service, hint, message=message) from problem
         if reached.prepared and not gone:
             await self._clear(run)
         await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
@@ -370,12 +365,7 @@ class MigratePlan(Plan):
     def _left_open(self, error: ComposiaError, facts: dict[str, Any]) -> LeftOpen:
         where = f"{self.service} runs on {self.target}" if facts else "nothing has changed"
         hint = f"{where}. Retry goes on from here, rollback goes back, abandon leaves it so."
-        return LeftOpen(
-            error.message,
-            keeps=placement(self.service.name),
-            result=_shown(facts),
-            hint=" ".join(filter(None, (error.hint, hint))),
-        )
+        return LeftOpen.of(error, self.service, hint, result=_shown(facts))
 
 
 _SHOWN = (

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import ComposiaError
+from composia.errors import ComposiaError, Told, joined
 from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
 from composia.model.service import ServiceRef
@@ -347,6 +347,29 @@ class LeftOpen(ComposiaError):  # named as all of the tree
         self.keeps = keeps
         self.result = dict(result)
         self.holder = holder
+
+    @classmethod
+    def of(
+        cls,
+        error: ComposiaError | Told,
+        service: ServiceRef,
+        then: str,
+        *,
+        message: str | None = None,
+        result: Mapping[str, Any] | None = None,
+        holder: str | None = None,
+    ) -> LeftOpen:
+        """A move of the service that an error has ended half-way, and what a person does `then`.
+
+        `message`: where there is more to tell than the error's own.
+        """
+        return cls(
+            message or error.message,
+            keeps=placement(service.name),
+            result=result or {},
+            hint=joined(error.hint, then),
+            holder=holder,
+        )
 
 
 class PartlyDone(ComposiaError):  # named as all of the tree

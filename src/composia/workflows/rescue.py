@@ -87,14 +87,8 @@ class RescuePlan(Plan):
         try:
             return await self._settle(run, tuple(facts.get("warnings", ())))
         except Exception as error:
-            wrong = told(error)
             hint = f"{self.service} runs on {self.target}: retry goes on, abandon leaves it so."
-            raise LeftOpen(
-                wrong.message,
-                keeps=placement(self.service.name),
-                result={},
-                hint=" ".join(filter(None, (wrong.hint, hint))),
-            ) from error
+            raise LeftOpen.of(told(error), self.service, hint) from error
 
     async def _until_it_answers(self, run: Run, *, prepared: bool) -> dict[str, Any]:
         service, target, warnings = self.service, self.target, [*self.remarks]
@@ -162,35 +156,22 @@ class RescuePlan(Plan):
 
     def _down(self, message: str, error: ComposiaError) -> LeftOpen:
         hint = f"Nothing runs now: retry brings it to {self.target} after all."
-        return LeftOpen(
-            message,
-            keeps=placement(self.service.name),
-            result={},
-            hint=" ".join(filter(None, (error.hint, hint))),
-        )
+        return LeftOpen.of(error, self.service, hint, message=message)
 
     def _given_back(self, error: ComposiaError, of_task: str) -> LeftOpen:
         """It was undone: the move whose hold it took over is open as it was before."""
         hint = f"Task {of_task} is open as before: see `composia task show {of_task}`."
-        return LeftOpen(
-            error.message,
-            keeps=placement(self.service.name),
-            result={},
-            hint=" ".join(filter(None, (error.hint, hint))),
-            holder=of_task,
-        )
+        return LeftOpen.of(error, self.service, hint, holder=of_task)
 
     async def _clear(self, run: Run, error: ComposiaError) -> None:
         try:
             clear = ClearTarget(service=self.service)
             await run.on(self.target, "undo_target", clear, insist=True)
-        except Exception as second:
-            raise LeftOpen(
-                f"{error.message}; and it could not be undone: {told(second).message}",
-                keeps=placement(self.service.name),
-                result={},
-                hint=f"It may run on {self.target}: retry clears it there first.",
-            ) from second
+        except Exception as problem:
+            second = told(problem)
+            message = f"{error.message}; and it could not be undone: {second.message}"
+            hint = f"It may run on {self.target}: retry clears it there first."
+            raise LeftOpen.of(second, self.service, hint, message=message) from problem
 
     async def _settle(self, run: Run, warnings: tuple[str, ...]) -> dict[str, Any]:
         if self.caddy_on_target:
