@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from composia.controller.run import Parts
+from composia.controller.parts import Parts
 from composia.controller.store.keys import KeyTaken
 from composia.controller.store.tasks import NewTask
 from composia.controller.store.times import Ids

@@ -21,8 +21,8 @@ from composia.controller.events import Event, Events
 from composia.controller.logs import Logs, secrets_of
 from composia.controller.nodes import Agents
 from composia.controller.notify import Notifier
+from composia.controller.parts import Parts
 from composia.controller.returns import Returns
-from composia.controller.run import Parts
 from composia.controller.runner import Runner
 from composia.controller.scheduler import Scheduler
 from composia.controller.store.store import Store, open_store
