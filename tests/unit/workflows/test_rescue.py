@@ -18,8 +18,9 @@ from composia.operations.fragments import Placed
 from composia.operations.leaving import StaleStopped
 from composia.operations.surveying import TargetSeen
 from composia.workflows.again import refuse_outdated
-from composia.workflows.move import MigrateRequest, begin, plan_migrate, plan_rescue
+from composia.workflows.move import MigrateRequest, begin
 from composia.workflows.plan import LeftOpen
+from composia.workflows.plan_moves import plan_migrate, plan_rescue
 from composia.workflows.rescue import RescuePlan, StopStalePlan
 from tests.twins.office import INFRA, MY_APP
 from tests.twins.run import Answer, MemoryRun

@@ -21,15 +21,9 @@ from composia.operations.cargo import Cargo
 from composia.operations.readings import Reading
 from composia.operations.surveying import SourceSeen, SurveySource, SurveyTarget, TargetSeen
 from composia.workflows.migrate import MigratePlan
-from composia.workflows.move import (
-    Data,
-    MigrateRequest,
-    begin,
-    plan_migrate,
-    plan_move_back,
-    plan_rescue,
-)
+from composia.workflows.move import Data, MigrateRequest, begin
 from composia.workflows.objections import Objections
+from composia.workflows.plan_moves import plan_migrate, plan_move_back, plan_rescue
 from composia.workflows.rescue import RescuePlan
 
 router = api_router("services", "/services")
