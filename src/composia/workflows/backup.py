@@ -14,7 +14,7 @@ from composia.errors import Cancelled, ComposiaError, Told
 from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.model.catalog import Service
 from composia.model.names import Name
-from composia.model.service import RepositoryRef, ServiceRef
+from composia.model.service import RepositoryRef
 from composia.operations.backup import DataSaved, ItemSaved, ItemToSave, SaveData
 from composia.operations.repository import RepositoryOpened
 from composia.strategies import AnyBackupStrategy
@@ -22,7 +22,7 @@ from composia.strategies.base import Saved
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections, Place
 from composia.workflows.opening import open_repository, with_id
-from composia.workflows.plan import Hold, PartlyDone, Plan, Run, instance
+from composia.workflows.plan import Hold, OnNodes, PartlyDone, Run, instance
 from composia.workflows.sides import errors_of, names
 
 #: On a snapshot, as `name=value`: its record's kind, and that of a copy that is not whole.
@@ -74,26 +74,16 @@ class NamedItem(BaseModel):
     taken_live: bool = False
 
 
-class BackupPlan(Plan):
+class BackupPlan(OnNodes):
     """Every item saved on every node, and a record of each."""
 
     plan: Literal["backup"] = "backup"
-    service: ServiceRef
     repository: RepositoryRef
-    on: tuple[str, ...]
     items: tuple[NamedItem, ...]
     kind: BackupKind = BackupKind.MANUAL
 
     #: What a second attempt saves would take the place of the records of the first.
     may_retry: ClassVar[bool] = False
-
-    @property
-    def service_name(self) -> str:
-        return self.service.name
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        return self.on
 
     @property
     def holds(self) -> tuple[Hold, ...]:

@@ -328,6 +328,21 @@ class OnOneNode(Plan, ABC):
         return (self.node,)
 
 
+class OnNodes(Plan, ABC):
+    """A plan that is about one service and works on several nodes."""
+
+    service: ServiceRef
+    on: tuple[str, ...]
+
+    @property
+    def service_name(self) -> str:
+        return self.service.name
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return self.on
+
+
 class LeftOpen(ComposiaError):  # named as all of the tree
     """The task has failed half-way on purpose: it keeps a hold until a person decides.
 
