@@ -131,28 +131,18 @@ class MigratePlan(Plan):
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Migrate", under the same numbers."""
-        begun = await self._begin(run, "0_begin")
+        service, source, target = self.service, self.source, self.target
+        begun = await begin_move(run, "0_begin", service, source, target)
         if begun["half_done"]:
             # An earlier attempt was cut off, and nobody knows where: nothing goes on from there.
             await self._undo(run, _Reached.unknown(), Interrupted("an attempt was cut off"))
-            begun = await self._begin(run, "0_begin_anew")
+            begun = await begin_move(run, "0_begin_anew", service, source, target)
         facts = begun["facts"] if begun["answered"] else await self._until_it_answers(run)
         try:
             return await self._settle(run, facts)
         except Exception as error:
             # Whatever it is, the service runs on the target now, and a person is to decide.
             raise self._left_open(told(error).as_error(), facts) from error
-
-    async def _begin(self, run: Run, step: str) -> dict[str, Any]:
-        begun: dict[str, Any] = await run.control(
-            step,
-            "begin_move",
-            task=run.task,
-            service=self.service.name,
-            source=self.source,
-            target=self.target,
-        )
-        return begun
 
     async def _until_it_answers(self, run: Run) -> dict[str, Any]:
         reached = _Reached()
@@ -366,6 +356,16 @@ class MigratePlan(Plan):
         where = f"{self.service} runs on {self.target}" if facts else "nothing has changed"
         hint = f"{where}. Retry goes on from here, rollback goes back, abandon leaves it so."
         return LeftOpen.of(error, self.service, hint, result=_shown(facts))
+
+
+async def begin_move(
+    run: Run, step: str, service: ServiceRef, source: str, target: str
+) -> dict[str, Any]:
+    """The step that notes that a move begins; see `Control.begin_move`."""
+    begun: dict[str, Any] = await run.control(
+        step, "begin_move", task=run.task, service=service.name, source=source, target=target
+    )
+    return begun
 
 
 _SHOWN = (

@@ -13,7 +13,7 @@ from composia.operations.leaving import ResumeSource, StopStale
 from composia.operations.surveying import SourceSeen, SurveyTarget
 from composia.workflows.check import check
 from composia.workflows.dns import update_dns
-from composia.workflows.migrate import PATIENCE
+from composia.workflows.migrate import PATIENCE, begin_move
 from composia.workflows.nodes import write_back
 from composia.workflows.plan import Hold, LeftOpen, OnOneNode, Plan, Run, instance, placement
 from composia.workflows.restore import RestorePlan
@@ -72,14 +72,7 @@ class RescuePlan(Plan):
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Migrate", without those of the source."""
-        begun = await run.control(
-            "0_begin",
-            "begin_move",
-            task=run.task,
-            service=self.service.name,
-            source=self.gone,
-            target=self.target,
-        )
+        begun = await begin_move(run, "0_begin", self.service, self.gone, self.target)
         # From here on the source is stopped as soon as it comes back.
         facts = begun["facts"]
         if not begun["answered"]:
