@@ -95,16 +95,16 @@ def plan_rescue(
     kept = {one.data_item for one in lost} if move.open and move.open.source == target else None
     items = tuple(one.name for one in move.items if kept is None or one.name in kept)
     asked = RestoreRequest(node=target, data_items=items) if items else None
+    # Whatever has left there comes back: an open move is what this one settles.
+    settled = replace(known, moves={})
+    restore = plan_restore(settled, service.name, asked, lost) if asked else None
     return RescuePlan(
         service=service.ref,
         gone=move.source,
         target=target,
         nodes_before=service.meta.nodes,
         nodes_after=after,
-        # Whatever has left there comes back: an open move is what this one settles.
-        restore=plan_restore(replace(known, moves={}), service.name, asked, lost)
-        if asked
-        else None,
+        restore=restore,
         caddy_on_target=caddy.get(target),
         caddy_on_gone=caddy.get(move.source),
         records=dns_targets(known, service, after),

@@ -76,22 +76,24 @@ class RescuePlan(Plan):
         # From here on the source is stopped as soon as it comes back.
         facts = begun["facts"]
         if not begun["answered"]:
-            facts = await self._until_it_answers(run, prepared=begun["half_done"])
+            facts = await self._until_it_answers(run, half_done=begun["half_done"])
         try:
             return await self._settle(run, tuple(facts.get("warnings", ())))
         except Exception as error:
             hint = f"{self.service} runs on {self.target}: retry goes on, abandon leaves it so."
             raise LeftOpen.of(told(error), self.service, hint) from error
 
-    async def _until_it_answers(self, run: Run, *, prepared: bool) -> dict[str, Any]:
+    async def _until_it_answers(self, run: Run, *, half_done: bool) -> dict[str, Any]:
         service, target, warnings = self.service, self.target, [*self.remarks]
+        # Whether there may be something on the target that an undo has to clear.
+        reached = half_done
         for remark in self.remarks:
             run.log(f"Warning: {remark}")
         try:
             await run.control("0_gone", "refuse_connected", task=run.task, node=self.gone)
             found = await run.on(target, "0_check", SurveyTarget(service=service))
             check(service, self.gone, target, SourceSeen(running=("gone",)), found)
-            prepared = True
+            reached = True
             await run.on(target, "0_prepare", PrepareTarget(service=service, images={}))
             if self.caddy_on_target:
                 # A Caddy that does not run yet is no reason to leave the service down.
@@ -104,7 +106,7 @@ class RescuePlan(Plan):
                 warnings += brought["warnings"]
             await run.on(target, "5_start_on_target", StartOnTarget(service=service))
         except Exception as error:
-            if prepared:
+            if reached:
                 await self._clear(run, told(error).as_error())
             await self._resume(run, told(error).as_error())
             await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
