@@ -27,7 +27,7 @@ from composia.model.task import Status, StepError, StepProgress, Waiting
 from composia.operations.base import Operation
 from composia.operations.messages import Outcome
 from composia.tools import failpoints
-from composia.workflows.plan import Control
+from composia.workflows.plan import Control, numbered
 
 Result = TypeVar("Result", bound=BaseModel)
 Answer = dict[str, Any]
@@ -197,8 +197,7 @@ class TaskRun:
         In the order of the calls, which is the same when they are made again after a crash.
         """
         self._named[step, node] += 1
-        often = self._named[step, node]
-        name = step if often == 1 else f"{step}_{often}"
+        name = numbered(step, self._named[step, node])
         place = Place(task=self._task, attempt=self.attempt, name=name, node=node)
         return place, self._reserve(step)
 

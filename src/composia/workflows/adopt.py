@@ -18,7 +18,7 @@ from composia.tools.rustic import SnapshotInfo
 from composia.workflows.backup import KIND, LIVE, RECORD, TAKEN_LIVE, backup_id
 from composia.workflows.comparing import Compared, compare
 from composia.workflows.known import Known
-from composia.workflows.plan import Hold, Run
+from composia.workflows.plan import Hold, Run, numbered
 from composia.workflows.repository import RepositoryPlan, holders
 from composia.workflows.sides import names
 
@@ -80,7 +80,7 @@ class AdoptPlan(RepositoryPlan):
         records, strangers = _sorted_out(compared, self.items)
         for number, start in enumerate(range(0, len(records), CHUNK), 1):
             part = [one.model_dump(mode="json") for one in records[start : start + CHUNK]]
-            step = "record_backups" if number == 1 else f"record_backups_{number}"
+            step = numbered("record_backups", number)
             await run.control(step, "record_backups", backups=part)
         for stranger in strangers:
             run.log(f"Not ours: {_described(stranger)}")

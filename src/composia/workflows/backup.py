@@ -22,7 +22,7 @@ from composia.strategies.base import Saved
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections, Place
 from composia.workflows.opening import open_repository, with_id
-from composia.workflows.plan import Hold, PartlyDone, Plan, Run, instance
+from composia.workflows.plan import Hold, PartlyDone, Plan, Run, instance, numbered
 from composia.workflows.sides import errors_of, names
 
 #: On a snapshot, as `name=value`: its record's kind, and that of a copy that is not whole.
@@ -127,15 +127,15 @@ class BackupPlan(Plan):
         """
         spared, ids = await self._earlier(run, number), await self._ids(run, number)
         saves = self._saves(opened, spared, ids)
-        saved = await run.on_each(_numbered(step, number), saves)
+        saved = await run.on_each(numbered(step, number), saves)
         outcomes = {**errors_of(opened), **saved}
         records = await self._records(run, outcomes, ids, number)
         refused: Mapping[str, str] | None = await run.control(
-            _numbered("record_backups", number),
+            numbered("record_backups", number),
             "record_backups",
             backups=[record.model_dump(mode="json") for record in records],
             task=run.task,
-            saved_in=_numbered(step, number),
+            saved_in=numbered(step, number),
         )
         why = refused or {}
         kept = (one.refused(why[one.id]) if one.id in why else one for one in records)
@@ -145,7 +145,7 @@ class BackupPlan(Plan):
         """What earlier attempts of the task have saved of the items, and recorded."""
         if run.attempt == 1:
             return ()
-        step = _numbered("read_earlier", number)
+        step = numbered("read_earlier", number)
         return tuple(await run.control(step, "saved_by", task=run.task))
 
     async def _ids(self, run: Run, number: int) -> Ids:
@@ -153,7 +153,7 @@ class BackupPlan(Plan):
         stamp = None
         if run.attempt > 1:
             # What is saved days after its task was made is newer than what was saved meanwhile.
-            stamp = await run.control(_numbered("new_stamp", number), "new_stamp")
+            stamp = await run.control(numbered("new_stamp", number), "new_stamp")
         return {
             (node, item.name): backup_id(run.task, item.name, node, run.attempt, stamp)
             for node in self.on
@@ -199,7 +199,7 @@ class BackupPlan(Plan):
     ) -> list[Backup]:
         records: list[Backup] = []
         failed = bool(errors_of(outcomes))
-        now = await run.control(_numbered("now", number), "now") if failed else None
+        now = await run.control(numbered("now", number), "now") if failed else None
         for node in self.on:
             outcome = outcomes[node]
             if isinstance(outcome, DataSaved):
@@ -261,10 +261,6 @@ class Kept:
     def settle(self) -> dict[str, Any]:
         """The task's result. Raises PartlyDone where not all was saved, and Cancelled."""
         return _result(self.records, self.outcomes)
-
-
-def _numbered(step: str, number: int) -> str:
-    return step if number == 1 else f"{step}_{number}"
 
 
 def plan_backup(

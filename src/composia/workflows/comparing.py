@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from composia.model.service import RepositoryRef
 from composia.operations.repository import CompareRepository, RepositoryCompared
-from composia.workflows.plan import Run
+from composia.workflows.plan import Run, numbered
 
 #: So many records a message names.
 QUOTED = 5
@@ -64,7 +64,7 @@ async def _all_described(
     while described and len(described) < listed.unknown:
         number += 1
         further = operation.model_copy(update={"after": described[-1]})
-        found = await run.on(node, f"compare_repository_{number}", further)
+        found = await run.on(node, numbered("compare_repository", number), further)
         if not found.described:
             break
         described += found.described
