@@ -13,7 +13,8 @@ from composia.model.catalog import CatalogView
 from composia.model.node import Disk, NodeState
 from composia.model.notification import EventName, Matter, Notification
 from composia.model.task import OpenMove, Task
-from composia.workflows.comparing import MISSING_HINT, quoted
+from composia.tools.wording import few
+from composia.workflows.comparing import MISSING_HINT
 from composia.workflows.plan import Plan
 
 #: How long a node or the catalog's remote may be away before it is told.
@@ -203,7 +204,7 @@ def _missing(seen: Seen) -> Iterator[Matter]:
             event=EventName.BACKUP_MISSING,
             subject=f"missing:{item_subject(service, item, node)}",
             title=f"Backups have vanished: {item} of {service} on {node}",
-            reason=f"The repository has no snapshot of {quoted(ids)}, and nobody has forgotten it.",
+            reason=f"The repository has no snapshot of {few(ids)}, and nobody has forgotten it.",
             hint=MISSING_HINT,
             since=seen.now,
             service=service,

@@ -35,6 +35,7 @@ from composia.tools.rustic_paths import ROOT, glob, inside, is_special, only, pa
 from composia.tools.rustic_service import ServiceContainer
 from composia.tools.rustic_stream import OpenStream, saved_by
 from composia.tools.shell import Finished, Shell
+from composia.tools.wording import few
 
 PROGRESS = ("--json-progress", "--progress-interval", "1s")
 #: Half of rustic's own size for packs, and so of the memory that a restore needs.
@@ -158,7 +159,7 @@ class ContainerEngine:
         if RESTORED not in output.text(finished.stdout).splitlines():
             raise Failure("restoring: rustic did not say that it is done")
         if left := output.unrestored(output.text(finished.stderr)):
-            raise Failure(f"restoring: not everything came back: {output.few(left)}")
+            raise Failure(f"restoring: not everything came back: {few(left)}")
 
     async def differences(self, snapshot_id: str, targets: Mapping[str, Path]) -> tuple[str, ...]:
         """Paths whose content is not the snapshot's; everything is read."""
@@ -348,7 +349,7 @@ def _check(what: str, finished: Finished) -> None:
     if finished.code != 0:
         raise failure(what, finished)
     if found := output.errors(output.text(finished.stderr)):
-        raise Failure(f"{what}: rustic says: {output.few(found)}")
+        raise Failure(f"{what}: rustic says: {few(found)}")
 
 
 def _refuse_unless_empty(folder: Path) -> None:
@@ -361,7 +362,7 @@ def _refuse_unless_empty(folder: Path) -> None:
         ) from error
     if found:
         raise Failure(
-            f"{folder} holds no repository, and is not empty: {output.few(found)}",
+            f"{folder} holds no repository, and is not empty: {few(found)}",
             hint="Give the repository a folder of its own, or bring back its file `config`.",
         )
 

@@ -15,12 +15,12 @@ from composia.strategies import dump
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.tools.rustic import SnapshotInfo
+from composia.tools.wording import names
 from composia.workflows.backup import KIND, LIVE, RECORD, TAKEN_LIVE, backup_id
 from composia.workflows.comparing import Compared, compare
 from composia.workflows.known import Known
 from composia.workflows.plan import Hold, Run, numbered
 from composia.workflows.repository import RepositoryPlan, holders
-from composia.workflows.sides import names
 
 #: Records that one step keeps.
 CHUNK = 500

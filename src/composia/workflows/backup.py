@@ -19,18 +19,17 @@ from composia.operations.backup import DataSaved, ItemSaved, ItemToSave, SaveDat
 from composia.operations.repository import RepositoryOpened
 from composia.strategies import AnyBackupStrategy
 from composia.strategies.base import Saved
+from composia.tools.wording import few, names
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections, Place
 from composia.workflows.opening import open_repository, with_id
 from composia.workflows.plan import Hold, PartlyDone, Plan, Run, instance, numbered
-from composia.workflows.sides import errors_of, names
+from composia.workflows.sides import errors_of
 
 #: On a snapshot, as `name=value`: its record's kind, and that of a copy that is not whole.
 KIND = "kind"
 RECORD = "record"
 LIVE = "taken=live"
-#: An error quotes so many paths; the record's warnings have them all.
-QUOTED = 5
 #: Why a move's safety copy of an item that is saved stopped is not whole: it counts for nothing.
 TAKEN_LIVE = (
     "taken while the service ran, for a move stops nothing for its safety copy: the item's own"
@@ -337,18 +336,13 @@ def _of_snapshot(saved: Saved) -> dict[str, Any]:
 def _fault(saved: Saved) -> str | None:
     """Why it is not whole."""
     if saved.unread:
-        return f"could not be read: {_quoted(saved)}"
+        return f"could not be read: {few(saved.unread, saved.more_unread)}"
     return f"{EMPTY}{names(saved.empty)}" if saved.empty else None
 
 
 def _warnings(what: str, paths: Sequence[str], more: int) -> list[str]:
     others = [f"{what}: {more:,} more, which are not named here"] if more else []
     return [*(f"{what}: {path}" for path in paths), *others]
-
-
-def _quoted(saved: Saved) -> str:
-    left = len(saved.unread[QUOTED:]) + saved.more_unread
-    return names(saved.unread[:QUOTED]) + (f" and {left} more" if left else "")
 
 
 def _result(

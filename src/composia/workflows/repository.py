@@ -20,11 +20,12 @@ from composia.operations.repository import (
     TagOfOurs,
 )
 from composia.tools.rustic import Part
-from composia.workflows.comparing import MISSING_HINT, compare, quoted
+from composia.tools.wording import few, names
+from composia.workflows.comparing import MISSING_HINT, compare
 from composia.workflows.known import Known
 from composia.workflows.opening import open_repository
 from composia.workflows.plan import Hold, PartlyDone, Plan, Run
-from composia.workflows.sides import names, settle
+from composia.workflows.sides import settle
 
 
 def _whole(number: object) -> object:
@@ -132,7 +133,7 @@ class CheckRepositoryPlan(RepositoryPlan):
             raise PartlyDone(damage.message, result=result, hint=damage.hint)
         if compared.missing:
             raise PartlyDone(
-                f"rustic finds no fault, but has no snapshot of {quoted(compared.missing)}",
+                f"rustic finds no fault, but has no snapshot of {few(compared.missing)}",
                 result=result,
                 hint=MISSING_HINT,
             )

@@ -17,7 +17,8 @@ from composia.model.names import Name
 from composia.model.retention import BEGUN, DROPPED, NO_POLICY, Verdict, states_of, verdicts
 from composia.operations.repository import TagOfOurs
 from composia.operations.tidying import ForgetSnapshots
-from composia.workflows.comparing import MISSING_HINT, Compared, compare, quoted
+from composia.tools.wording import few
+from composia.workflows.comparing import MISSING_HINT, Compared, compare
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
 from composia.workflows.plan import Hold, PartlyDone, Run
@@ -280,7 +281,7 @@ def _tell(
     if lost:
         raise PartlyDone(
             "; ".join(
-                f"nothing of {item} was forgotten: the repository has no snapshot of {quoted(ids)}"
+                f"nothing of {item} was forgotten: the repository has no snapshot of {few(ids)}"
                 for item, ids in lost.items()
             ),
             result=result,
