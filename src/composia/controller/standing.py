@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from composia.controller.matters import down_subject, item_subject, left_open
+from composia.controller.matters import down_subject, left_open
 from composia.controller.worktree import CatalogState, CatalogStatus
-from composia.model.backup import Backup
+from composia.model.backup import Backup, place_of
 from composia.model.catalog import CatalogView
 from composia.model.node import Disk, NodeState
 from composia.model.notification import EventName, Matter, Notification
@@ -198,11 +198,11 @@ def is_low(disk: Disk, factor: float = 1.0) -> bool:
 def _missing(seen: Seen) -> Iterator[Matter]:
     places: dict[tuple[str, str, str], list[str]] = {}
     for one in seen.missing:
-        places.setdefault((one.service, one.data_item, one.node), []).append(one.id)
+        places.setdefault(one.item_on_node, []).append(one.id)
     for (service, item, node), ids in places.items():
         yield Matter(
             event=EventName.BACKUP_MISSING,
-            subject=f"missing:{item_subject(service, item, node)}",
+            subject=f"missing:{place_of(service, item, node)}",
             title=f"Backups have vanished: {item} of {service} on {node}",
             reason=f"The repository has no snapshot of {few(ids)}, and nobody has forgotten it.",
             hint=MISSING_HINT,

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from composia.errors import Told
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import Backup, BackupStatus, place_of
 from composia.model.meta import Keep
 from composia.model.names import Name
 from composia.model.retention import BEGUN, DROPPED, NO_POLICY, Verdict, states_of, verdicts
@@ -80,7 +80,7 @@ class JudgedItem(BaseModel):
     @property
     def of(self) -> str:
         """As `states_of` names it."""
-        return f"{self.service}/{self.data_item}@{self.node}"
+        return place_of(self.service, self.data_item, self.node)
 
 
 class ForgetPlan(RepositoryPlan):
@@ -176,7 +176,8 @@ def _judged(
     known: Known, request: ForgetRequest, backups: Iterable[Backup], now: datetime
 ) -> Iterator[JudgedItem]:
     zone = ZoneInfo(known.timezone)
-    for (service, item, node), grouped in groupby(sorted(backups, key=_place), key=_place):
+    in_order = sorted(backups, key=lambda one: one.item_on_node)
+    for (service, item, node), grouped in groupby(in_order, key=lambda one: one.item_on_node):
         records = {one.id: one for one in grouped}
         keep, otherwise = _policy(known, service, item)
         found = verdicts(
@@ -193,7 +194,7 @@ def _judged(
             node=node,
             keep=keep,
             backups=tuple(_of(records[one.backup_id], one) for one in found),
-            state=states_of(records.values())[f"{service}/{item}@{node}"],
+            state=states_of(records.values())[place_of(service, item, node)],
         )
 
 
@@ -218,10 +219,6 @@ def _of(backup: Backup, verdict: Verdict) -> Judged:
         keeps=verdict.keeps,
         why=verdict.why,
     )
-
-
-def _place(backup: Backup) -> tuple[str, str, str]:
-    return backup.service, backup.data_item, backup.node
 
 
 def _is_wanted(backup: Backup, request: ForgetRequest) -> bool:

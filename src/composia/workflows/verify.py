@@ -136,12 +136,12 @@ def plan_verify(
     says nothing of any more cannot be imported by anybody, and one of a service that is deployed
     nowhere by nobody yet: nobody waits for them.
     """
-    served = {_of(one) for one in backups if one.id in begun}
+    served = {one.item_on_node for one in backups if one.id in begun}
     plans, left, without = list[VerifyPlan](), list[str](), list[str]()
     for backup in due(backups, tried):
         if len(plans) + len(served) >= limit:
             return Proofs(tuple(plans), None, _in_short(without))
-        if _of(backup) in served or _is_of_nobody(known, backup):
+        if backup.item_on_node in served or _is_of_nobody(known, backup):
             continue
         what = f"{backup.data_item} of {backup.service} on {backup.node}"
         if _is_deployed_nowhere(known, backup):
@@ -179,10 +179,6 @@ def _is_of_nobody(known: Known, backup: Backup) -> bool:
     return _compose_service(service, backup) is None
 
 
-def _of(backup: Backup) -> tuple[str, str, str]:
-    return backup.service, backup.data_item, backup.node
-
-
 def due(
     backups: Sequence[Backup], tried: Mapping[str, datetime] = MappingProxyType({})
 ) -> list[Backup]:
@@ -193,7 +189,7 @@ def due(
     """
     by_item: dict[tuple[str, str, str], list[Backup]] = {}
     for backup in backups:
-        by_item.setdefault(_of(backup), []).append(backup)
+        by_item.setdefault(backup.item_on_node, []).append(backup)
     waiting = [
         (max(_last_proof(several), _seconds(tried.get(newest.place))), newest)
         for several in by_item.values()
