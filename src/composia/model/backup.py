@@ -113,6 +113,11 @@ class Backup(BaseModel):
         return self.model_copy(update=changes)
 
     @property
+    def has_something(self) -> bool:
+        """Whether something was saved, whole or not; its snapshot may be `missing` since."""
+        return self.status is not BackupStatus.FAILED and self.snapshot_id is not None
+
+    @property
     def is_whole(self) -> bool:
         """Whether all of it was saved and none of it was found damaged since.
 

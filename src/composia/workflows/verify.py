@@ -26,7 +26,6 @@ from composia.workflows.repository import holders, made
 
 #: Backups that one run of the schedule tries to prove, those first whose item waits longest.
 PER_RUN = 10
-VERIFIABLE = frozenset({BackupStatus.SUCCESS, BackupStatus.PARTIAL, BackupStatus.UNPROVEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ def _says_of_the_backup(error: ComposiaError) -> bool | None:
 def plan_verify_backup(known: Known, backup: Backup) -> VerifyPlan:
     """One record. Raises ComposiaError, with all that stands in the way."""
     wrong = Objections()
-    _object_to_what_is_not_there(backup, wrong)
+    choice.object_to_a_bad_one(backup, (), wrong, "there is nothing to verify")
     wrong.settle()
     if backup.strategy in dump.SAVED_BY:
         return _of_a_dump(known, backup)
@@ -217,17 +216,6 @@ def _last_proof(several: Sequence[Backup]) -> float:
 
 def _seconds(time: datetime | None) -> float:
     return time.timestamp() if time else 0.0
-
-
-def _object_to_what_is_not_there(backup: Backup, wrong: Objections) -> None:
-    if backup.status not in VERIFIABLE or backup.snapshot_id is None:
-        wrong.conflict(
-            (),
-            f"backup {backup.id} is {backup.status}: there is nothing to verify",
-            f"`composia backups --service {backup.service}` lists the others.",
-        )
-    elif backup.missing:
-        wrong.conflict((), f"the snapshot of backup {backup.id} is not in the repository any more")
 
 
 def _of_files(known: Known, backup: Backup) -> VerifyPlan:
