@@ -159,7 +159,7 @@ class Talk:
         copied = self._copied(start, seen)
         originals = [self._original(root, seen[root.key], copied) for root in self._sender.roots]
         try:
-            await self._send(originals, seen)
+            await self._send(originals)
         finally:
             for original in originals:
                 original.close()
@@ -176,7 +176,7 @@ class Talk:
         plan = delta.plan(seen, self._copies[root.key], since, known)
         return Original(root.path, seen, plan, live=self._sender.live)
 
-    async def _send(self, originals: Sequence[Original], seen: Mapping[str, Manifest]) -> None:
+    async def _send(self, originals: Sequence[Original]) -> None:
         self._total = sum(one.total for one in originals)
         need = {
             root.key: one.need(self._copies[root.key])

@@ -196,12 +196,6 @@ class Engine(Protocol):
         """The content of one file."""
         ...
 
-    def read_folder(
-        self, snapshot_id: str, path: str
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """A folder as a tar stream."""
-        ...
-
     async def snapshots(self) -> Sequence[SnapshotInfo]:
         """All of them; Failure where they cannot be listed (never an empty list by mistake)."""
         ...

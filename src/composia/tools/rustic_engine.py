@@ -187,14 +187,18 @@ class ContainerEngine:
     @asynccontextmanager
     async def read_file(self, snapshot_id: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The content of one file. Raises Failure before the first byte, or instead of the end."""
-        async with self._dumped(snapshot_id, path, "content") as chunks:
-            yield chunks
-
-    @asynccontextmanager
-    async def read_folder(self, snapshot_id: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """A folder as a tar stream, which has no hard links, sockets and device numbers."""
-        async with self._dumped(snapshot_id, path, "tar") as chunks:
-            yield chunks
+        wanted = inside(path.strip("/"))
+        if not is_utf8(wanted):
+            raise Invalid(
+                "a name that is not UTF-8 cannot be asked for by itself",
+                hint="Download the folder that it is in, or restore to scratch.",
+            )
+        words = ("dump", "--archive", "content", f"{snapshot_id}:{wanted}")
+        async with self._container.start(*words) as working:
+            working.stdin.close()
+            if not (first := await working.stdout.read(CHUNK)):
+                _check(f"reading {path}", await working.wait())
+            yield self._chunks(first, working, path)
 
     async def snapshots(self) -> Sequence[SnapshotInfo]:
         """All of them; Failure where they cannot be listed (never an empty list by mistake)."""
@@ -282,23 +286,6 @@ class ContainerEngine:
             return []
         wanted = [*await self._container.globs(), *(glob(path) for path in exclude)]
         return [word for glob in wanted for word in ("--glob", glob)]
-
-    @asynccontextmanager
-    async def _dumped(
-        self, snapshot_id: str, path: str, archive: str
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        wanted = inside(path.strip("/"))
-        if not is_utf8(wanted):
-            raise Invalid(
-                "a name that is not UTF-8 cannot be asked for by itself",
-                hint="Download the folder that it is in, or restore to scratch.",
-            )
-        words = ("dump", "--archive", archive, f"{snapshot_id}:{wanted}")
-        async with self._container.start(*words) as working:
-            working.stdin.close()
-            if not (first := await working.stdout.read(CHUNK)):
-                _check(f"reading {path}", await working.wait())
-            yield self._chunks(first, working, path)
 
     async def _chunks(self, chunk: bytes, working: Working, path: str) -> AsyncIterator[bytes]:
         while chunk:
