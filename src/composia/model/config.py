@@ -28,6 +28,7 @@ from composia.model.meta import Keep
 from composia.model.names import Misfit, Name, Noun, did_you_mean, refuse, repeated
 from composia.model.notification import USUAL, EventName
 from composia.tools.cron import Schedule
+from composia.tools.digests import DIGEST_PATTERN
 from composia.tools.parsing import parse
 from composia.tools.secrets import resolved
 from composia.tools.yaml import load
@@ -124,7 +125,7 @@ class AccessToken(Noun):
     token: Secret | None = Field(None, description="The token itself.")
     token_sha256: str | None = Field(
         None,
-        pattern=r"^[0-9a-f]{64}$",
+        pattern=DIGEST_PATTERN,
         description="Its SHA-256 instead of the token: `printf %s TOKEN | sha256sum`.",
     )
     enabled: bool = Field(True, description="False refuses it.")

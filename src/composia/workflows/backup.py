@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from composia.errors import Cancelled, ComposiaError, Told
 from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.model.catalog import Service
+from composia.model.ids import STAMP
 from composia.model.names import Name
 from composia.model.service import RepositoryRef, ServiceRef
 from composia.operations.backup import DataSaved, ItemSaved, ItemToSave, SaveData
@@ -312,7 +313,7 @@ def backup_id(task: str, item: str, node: str, attempt: int = 1, stamp: str | No
     """
     of = f"{task}/{item}/{node}" + (f"/{attempt}" if attempt > 1 else "")
     digest = hashlib.sha256(of.encode()).digest()
-    return (stamp or task[:10]) + base64.b32hexencode(digest)[:16].decode()
+    return (stamp or task[:STAMP]) + base64.b32hexencode(digest)[:16].decode()
 
 
 def _of_snapshot(saved: Saved) -> dict[str, Any]:
