@@ -10,7 +10,7 @@ from composia.controller.matters import down_subject, left_open
 from composia.controller.worktree import CatalogState, CatalogStatus
 from composia.model.backup import Backup, place_of
 from composia.model.catalog import CatalogView
-from composia.model.node import Disk, NodeState
+from composia.model.node import Disk, NodeState, ask_its_agent
 from composia.model.notification import EventName, Matter, Notification
 from composia.model.task import OpenMove, Task
 from composia.tools.wording import few
@@ -164,7 +164,7 @@ def _offline(seen: Seen) -> Iterator[Matter]:
                 subject=f"node:{node}",
                 title=f"Node {node} is offline",
                 reason="Its agent is not connected. What runs there runs on, and is not backed up.",
-                hint=f"See what its agent says: `journalctl -u composia-agent` on {node}.",
+                hint=ask_its_agent(node),
                 since=found.last_seen,
                 node=node,
             )

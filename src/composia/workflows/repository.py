@@ -22,7 +22,7 @@ from composia.operations.repository import (
 from composia.tools.rustic import Part
 from composia.tools.wording import few, names
 from composia.workflows.comparing import MISSING_HINT, compare
-from composia.workflows.known import Known
+from composia.workflows.known import NO_HOLDER, NO_HOLDER_HINT, Known
 from composia.workflows.opening import open_repository
 from composia.workflows.plan import Hold, PartlyDone, Plan, Run
 from composia.workflows.sides import settle
@@ -236,10 +236,6 @@ def made(known: Known) -> RepositoryRef:
 
 def holders(known: Known) -> tuple[str, ...]:
     """The nodes that hold it, those that answer first. Raises Conflict where there are none."""
-    found = known.repository_nodes()
-    if not found:
-        raise Conflict(
-            "no node holds the repository",
-            hint="Name some in controller.rustic.main_nodes of config.yaml.",
-        )
-    return tuple(sorted(found, key=lambda node: not known.answers(node)))
+    if found := known.holders():
+        return found
+    raise Conflict(NO_HOLDER, hint=NO_HOLDER_HINT)
