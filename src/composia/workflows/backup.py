@@ -120,7 +120,7 @@ class BackupPlan(Plan):
         step: str,
         opened: Mapping[str, RepositoryOpened | ComposiaError],
         number: int = 1,
-    ) -> Kept:
+    ) -> Recorded:
         """The same, where the repository has been opened on each node, or could not be.
 
         `number`: how many times this task has done so, for the names of its steps.
@@ -139,7 +139,7 @@ class BackupPlan(Plan):
         )
         why = refused or {}
         kept = (one.refused(why[one.id]) if one.id in why else one for one in records)
-        return Kept(tuple(kept), outcomes)
+        return Recorded(tuple(kept), outcomes)
 
     async def _earlier(self, run: Run, number: int) -> tuple[str, ...]:
         """What earlier attempts of the task have saved of the items, and recorded."""
@@ -248,13 +248,13 @@ class BackupPlan(Plan):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Recorded:
     """What came of it: the records, and what each node answered."""
 
     records: tuple[Backup, ...]
     outcomes: Mapping[str, DataSaved | ComposiaError]
 
-    def without(self, items: Sequence[str]) -> Kept:
+    def without(self, items: Sequence[str]) -> Recorded:
         """The same, with nothing said of some items."""
         return replace(self, records=tuple(r for r in self.records if r.data_item not in items))
 
