@@ -36,8 +36,6 @@ from composia.model.config import ControllerConfig, load_config
 from composia.tools.alone import alone
 from composia.tools.shell import LocalShell
 
-_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-
 _log = get_logger("composia.controller")
 
 

@@ -24,6 +24,7 @@ from composia.errors import Cancelled, ComposiaError, Failure, told
 from composia.model.task import Waiting
 from composia.operations.base import Operation
 from composia.operations.messages import Outcome
+from composia.workflows.plan import numbered
 
 Result = TypeVar("Result", bound=BaseModel)
 Work = Callable[[], Awaitable[Answer]]
@@ -174,8 +175,7 @@ class TaskRun:
         In the order of the calls, which is the same when they are made again after a crash.
         """
         self._named[step, node] += 1
-        often = self._named[step, node]
-        name = step if often == 1 else f"{step}_{often}"
+        name = numbered(step, self._named[step, node])
         place = Place(task=self._task, attempt=self.attempt, name=name, node=node)
         return place, self._reserve(step)
 

@@ -19,6 +19,7 @@ from composia.model.names import Misfit, Name, Noun, did_you_mean, refuse, repea
 from composia.model.notification import USUAL, EventName
 from composia.model.values import Folder, Listen, Seconds, Secret, Timezone, address, url
 from composia.tools.cron import Schedule
+from composia.tools.digests import DIGEST_PATTERN
 from composia.tools.parsing import parse
 from composia.tools.secrets import resolved
 from composia.tools.yaml import load
@@ -39,7 +40,7 @@ class AccessToken(Noun):
     token: Secret | None = Field(None, description="The token itself.")
     token_sha256: str | None = Field(
         None,
-        pattern=r"^[0-9a-f]{64}$",
+        pattern=DIGEST_PATTERN,
         description="Its SHA-256 instead of the token: `printf %s TOKEN | sha256sum`.",
     )
     enabled: bool = Field(True, description="False refuses it.")

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from composia.model.catalog import Service
 from composia.model.dns import DnsTarget, DnsUpdated, normal, normals
 from composia.model.meta import HOSTNAME, DnsRecord, RecordType
+from composia.tools.wording import names
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections, Place
 from composia.workflows.plan import Hold, OnNodes, Run, placement
 from composia.workflows.service import ServiceRequest
-from composia.workflows.sides import names
 
 #: Seconds that Cloudflare takes; 1 leaves it to Cloudflare.
 _CLOUDFLARE_TTL = (60, 86400)

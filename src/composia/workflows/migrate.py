@@ -193,7 +193,7 @@ class MigratePlan(Plan):
             rehearsed = forward.model_copy(update={"rehearse": True})
             await run.on(self.source, "0_check_forward", rehearsed)
         else:
-            nothing = self.caddy_on_source.model_copy(update={"source": None})
+            nothing = self.caddy_on_source.without_fragment
             removal = PlaceFragment(service=self.service, caddy=nothing, rehearse=True)
             await run.on(self.source, "0_check_caddy", removal)
             checked = checked.warning(self._why_nothing_forwards())

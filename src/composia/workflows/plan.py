@@ -85,6 +85,11 @@ class Run(Protocol):
         ...
 
 
+def numbered(step: str, often: int) -> str:
+    """A step's name by how often it has come in an attempt: `save_data`, then `save_data_2`."""
+    return step if often == 1 else f"{step}_{often}"
+
+
 class Control(Protocol):
     """What a workflow asks of the controller. Every method may be called twice with one meaning."""
 

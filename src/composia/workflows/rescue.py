@@ -223,7 +223,7 @@ class StopStalePlan(OnOneNode):
         """Whoever has the old address still would be sent to what does not run."""
         if self.caddy is None:
             return ()
-        nothing = self.caddy.model_copy(update={"source": None})
+        nothing = self.caddy.without_fragment
         place = PlaceFragment(service=self.service, caddy=nothing, must_run=False)
         try:
             return (await run.on(self.node, "reload_caddy", place)).warnings

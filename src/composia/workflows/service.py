@@ -11,10 +11,11 @@ from composia.errors import ComposiaError
 from composia.model.names import Name
 from composia.model.service import CaddyRef
 from composia.operations.service import Deploy, Deployed, Restart, Stop
+from composia.tools.wording import names
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
 from composia.workflows.plan import Hold, OnNodes, Run, instance, placement
-from composia.workflows.sides import names, settle
+from composia.workflows.sides import settle
 
 
 class ServiceRequest(BaseModel):

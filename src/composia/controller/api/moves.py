@@ -15,6 +15,7 @@ from composia.controller.api.routes import hands_in
 from composia.controller.api.streams import read_all
 from composia.errors import ComposiaError
 from composia.model.config import Scope
+from composia.model.node import ask_its_agent
 from composia.model.service import ServiceRef
 from composia.model.task import Task
 from composia.operations.cargo import Cargo
@@ -111,8 +112,7 @@ async def _seen(
     away = [node for node in (source, target) if node in there]
     away = [node for node in away if not desk.office.nodes.online(node)]
     for node in away:
-        hint = f"See what its agent says: `journalctl -u composia-agent` on {node}."
-        wrong.conflict((), f"node {node} is offline", hint)
+        wrong.conflict((), f"node {node} is offline", ask_its_agent(node))
     if away or source not in there or target not in there:
         return None
     asked = SurveySource(service=service, cargo=cargo)
