@@ -149,6 +149,11 @@ class Told(BaseModel):
         return kind(self.message, hint=self.hint, problems=self.problems)
 
 
+def joined(*texts: str | None) -> str:
+    """Those that there are, one after the other: a hint, and what else a person may do."""
+    return " ".join(filter(None, texts))
+
+
 def told(error: BaseException) -> Told:
     """Any exception as a value; one that was not raised on purpose is called an internal error."""
     if isinstance(error, ComposiaError):

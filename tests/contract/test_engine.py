@@ -6,9 +6,7 @@ import asyncio
 import os
 import shutil
 import stat
-import tarfile
 from contextlib import aclosing
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -554,16 +552,6 @@ async def test_names_that_are_not_utf8_are_listed(place: Place, engine: RusticEn
     assert here == {entry.path for entry in deep if entry.path.count("/") == KEY.count("/") + 1}
     types = {entry.path: (entry.type, entry.size) for entry in shallow}
     assert types == {entry.path: (entry.type, entry.size) for entry in deep if entry.path in here}
-
-
-async def test_a_folder_reads_as_tar(place: Place, engine: RusticEngine) -> None:
-    saved = await save(engine, place.tree({"a": b"1", "sub/b": b"22"}))
-
-    async with engine.read_folder(saved.snapshot.id, KEY) as chunks:
-        archive = b"".join([chunk async for chunk in chunks])
-
-    with tarfile.open(fileobj=BytesIO(archive)) as read:
-        assert {member.name for member in read if member.isfile()} == {"a", "sub/b"}
 
 
 async def test_a_path_that_is_not_there_is_told_before_the_first_byte(

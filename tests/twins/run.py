@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from composia.errors import ComposiaError
 from composia.operations.base import Operation
+from composia.workflows.plan import Control
 
 Result = TypeVar("Result", bound=BaseModel)
 Answer = BaseModel | ComposiaError
@@ -65,6 +68,9 @@ class MemoryRun:
         return answers
 
     async def control(self, step: str, action: str, **arguments: Any) -> Any:
+        # As the real one: by a method's name, with what it takes, and that as JSON.
+        signature(getattr(Control, action)).bind(self, **arguments)
+        json.dumps(arguments)
         self.steps.append((step, None))
         self.told[action] = arguments
         answer = self.controlled.get(action)

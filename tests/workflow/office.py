@@ -11,7 +11,7 @@ from composia.controller.control import StoreControl
 from composia.controller.dns.names import Names
 from composia.controller.events import Events
 from composia.controller.logs import Logs
-from composia.controller.run import Parts
+from composia.controller.parts import Parts
 from composia.controller.runner import Runner
 from composia.controller.store.database import FILE
 from composia.controller.store.store import Store, open_store

@@ -22,6 +22,7 @@ from composia.model.service import ServiceRef
 from composia.operations.base import Files
 from composia.tools import durable
 from composia.tools.bundle import ENCRYPTED
+from composia.tools.wording import few
 
 Fetch = Callable[[], Awaitable[IO[bytes]]]
 
@@ -159,10 +160,9 @@ class Checkouts:
         }
         in_the_way = placing.in_the_way(known)
         if in_the_way:
-            named = ", ".join(f"./{path}" for path in in_the_way[:5])
-            more = f" and {len(in_the_way) - 5} more" if len(in_the_way) > 5 else ""
+            named = few([f"./{path}" for path in in_the_way])
             raise Conflict(
-                f"{named}{more} in {placing.folder} is not from the catalog, and the catalog has "
+                f"{named} in {placing.folder} is not from the catalog, and the catalog has "
                 "another file of that name",
                 hint="Move it away, or make it the same as in the catalog; nothing was changed.",
             )

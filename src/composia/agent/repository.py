@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import IO
 
 from composia.agent.uploads import Differs, Upload, WrongName
-from composia.operations.messages import ObjectCall
+from composia.operations.messages import RESTIC_V2, ObjectCall
 
 #: Bytes read at once: few enough that they stay in the processor's cache on their way out.
 CHUNK = 256 * 1024
-V2 = "application/vnd.x.restic.rest.v2"
 V1 = "application/vnd.x.restic.rest.v1"
 BINARY = "application/octet-stream"
 KINDS = ("keys", "index", "snapshots", "data")
@@ -74,7 +73,8 @@ class Repository:
         found = await asyncio.to_thread(lambda: list(_objects(self._folder, kind)))
         listed = [{"name": name, "size": size} for name, size in found]
         shown = json.dumps(listed if sizes else [name for name, _ in found]).encode()
-        return Answer(HTTPStatus.OK, shown, {"Content-Type": V2 if sizes else V1}, len(shown))
+        headers = {"Content-Type": RESTIC_V2 if sizes else V1}
+        return Answer(HTTPStatus.OK, shown, headers, len(shown))
 
     async def _kept(self, path: str, body: AsyncIterator[bytes]) -> Answer:
         target = self._path(path)

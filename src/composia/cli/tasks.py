@@ -13,13 +13,14 @@ from composia.cli.options import as_json, asks_first, at_most, names_of, sure, w
 from composia.cli.watch import hand_in
 from composia.cli.words import Nouns, Plural
 from composia.errors import Conflict
+from composia.model import ids
 
 if TYPE_CHECKING:
     from composia.client import Client
     from composia.model.task import Task
 
 #: A task's id; anything else that `logs` is given is a service.
-TASK_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}", re.IGNORECASE | re.ASCII)
+TASK_ID = re.compile(ids.TASK_ID, re.IGNORECASE | re.ASCII)
 
 
 def _as_written(_ctx: click.Context, _param: click.Parameter, value: str) -> str:

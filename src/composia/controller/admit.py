@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from composia.controller.run import Parts
-from composia.controller.store.tasks import KeyTaken, NewTask
+from composia.controller.parts import Parts
+from composia.controller.store.keys import KeyTaken
+from composia.controller.store.tasks import NewTask
 from composia.controller.store.times import Ids
 from composia.errors import Conflict
 from composia.model.task import Key, Task

@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.requests import ClientDisconnect
 
 from composia.controller.api.problems import STATUS
+from composia.controller.callers import UNLIMITED, caller
 from composia.controller.controller import Controller
 from composia.controller.manifests import manifest_of
 from composia.controller.pipes import Closed
@@ -25,8 +26,6 @@ from composia.operations.restore import FetchData
 from composia.operations.verifying import VerifyFiles
 from composia.tools import manifest
 
-#: Bytes: as good as no limit, for what is piped through.
-UNLIMITED = 1 << 62
 #: Seconds for the reason of a reading that broke off.
 REASON = 2.0
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
@@ -67,14 +66,14 @@ async def wire(socket: WebSocket, wire: str, key: Annotated[str, Query()]) -> No
 @router.get("/node")
 async def get_node(request: Request) -> Response:
     """Whose token it is: an agent's machine asks before an agent runs there."""
-    _, node = _caller(request)
+    _, node = caller(request)
     return JSONResponse({"node": node})
 
 
 @router.get("/bundles/{key}/{service}")
 async def get_bundle(request: Request, key: str, service: str) -> Response:
     """A service's folder as tar: only for what this node was asked."""
-    controller, node = _caller(request)
+    controller, node = caller(request)
     for ref in _asked_about(controller, node, key):
         if ref.name == service:
             tar = await controller.catalog.bundle(ref.folder, ref.revision)
@@ -85,7 +84,7 @@ async def get_bundle(request: Request, key: str, service: str) -> Response:
 @router.put("/manifests/{backup_id}", max_body_size=manifest.LARGEST)
 async def put_manifest(request: Request, backup_id: str, key: Annotated[str, Query()]) -> Response:
     """What an item looked like when it was saved."""
-    controller, node = _caller(request)
+    controller, node = caller(request)
     question = controller.nodes.question(node, key)
     saves = question.operation if question else None
     if not isinstance(saves, SaveData) or backup_id not in {one.backup_id for one in saves.items}:
@@ -97,7 +96,7 @@ async def put_manifest(request: Request, backup_id: str, key: Annotated[str, Que
 @router.get("/manifests/{backup_id}")
 async def get_manifest(request: Request, backup_id: str, key: Annotated[str, Query()]) -> Response:
     """The same again, for a restore."""
-    controller, node = _caller(request)
+    controller, node = caller(request)
     question = controller.nodes.question(node, key)
     fetches = question.operation if question else None
     if backup_id not in _restored_by(fetches):
@@ -120,7 +119,7 @@ def _restored_by(operation: object) -> set[str]:
 @router.post("/streams/{stream}", max_body_size=UNLIMITED)
 async def post_stream(request: Request, stream: str) -> Response:
     """The bytes of a reading, to whoever waits for them."""
-    controller, node = _caller(request)
+    controller, node = caller(request)
     found = controller.nodes.stream(node, stream)
     found.begun.set()
     try:
@@ -136,13 +135,6 @@ async def post_stream(request: Request, stream: str) -> Response:
             await asyncio.wait_for(found.pipe.ended(), REASON)
         await found.pipe.end(Failure(f"node {node} stopped in the middle of it"))
     return Response(status_code=204)
-
-
-def _caller(request: Request) -> tuple[Controller, str]:
-    controller: Controller = request.app.state.controller
-    node = controller.node_gate.node(request.headers.get("authorization"))
-    request.state.caller = f"node:{node}"
-    return controller, node
 
 
 def _asked_about(controller: Controller, node: str, key: str) -> list[ServiceRef]:

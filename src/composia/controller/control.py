@@ -14,10 +14,11 @@ from composia.controller.manifests import drop_manifests
 from composia.controller.saved import believed, refusals
 from composia.controller.store.moves import ANSWERED, BEGUN
 from composia.controller.store.store import Store
-from composia.controller.store.times import STAMP, Ids, now
+from composia.controller.store.times import Ids, now
 from composia.errors import Conflict, Failure
 from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
+from composia.model.ids import STAMP
 from composia.model.offsite import CopyState, ReadPart
 from composia.model.retention import states_of
 from composia.model.task import Step

@@ -21,8 +21,8 @@ from composia.controller.events import Event, Events
 from composia.controller.logs import Logs, secrets_of
 from composia.controller.nodes import Agents
 from composia.controller.notify import Notifier
+from composia.controller.parts import Parts
 from composia.controller.returns import Returns
-from composia.controller.run import Parts
 from composia.controller.runner import Runner
 from composia.controller.scheduler import Scheduler
 from composia.controller.store.store import Store, open_store
@@ -35,8 +35,6 @@ from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig, load_config
 from composia.tools.alone import alone
 from composia.tools.shell import LocalShell
-
-_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 _log = get_logger("composia.controller")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from composia.controller.matters import item_subject
 from composia.controller.store.schedules import DueRun, RunState
+from composia.model.backup import place_of
 from composia.model.notification import EventName, Matter
 from composia.model.schedule import GRACE, Kind, Overdue, Schedule
 
@@ -49,7 +49,7 @@ def late(
 def _overdue(one: Overdue) -> Matter:
     return Matter(
         event=EventName.BACKUP_OVERDUE,
-        subject=f"overdue:{item_subject(one.service, one.data_item, one.node)}",
+        subject=f"overdue:{place_of(one.service, one.data_item, one.node)}",
         title=f"Backup overdue: {one.data_item} of {one.service} on {one.node}",
         reason=one.reason,
         hint=f"composia schedules; composia backup {one.service} --item {one.data_item} "
@@ -82,7 +82,7 @@ def _backup(schedule: Schedule, run: DueRun) -> Matter:
     service, item = str(schedule.service), str(schedule.data_item)
     return Matter(
         event=EventName.BACKUP_MISSED,
-        subject=f"missed:{item_subject(service, item, run.node)}",
+        subject=f"missed:{place_of(service, item, run.node)}",
         title=f"Backup {_what(run)}: {item} of {service} on {run.node}",
         reason=_reason(run),
         hint=f"composia backup {service} --item {item} --node {run.node}",

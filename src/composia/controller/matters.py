@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeGuard
 
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import Backup, BackupStatus, place_of
 from composia.model.notification import EventName, Matter
 from composia.model.task import Status, Task
 from composia.workflows.backup import BackupPlan
@@ -61,21 +61,16 @@ class Ended:
 News = Iterator[Matter | Over]
 
 
-def item_subject(service: str, item: str, node: str) -> str:
-    """A data item on a node."""
-    return f"{service}/{item}@{node}"
-
-
 def backup_subject(service: str, item: str, node: str) -> str:
     """The backups of a data item on a node."""
-    return f"backup:{item_subject(service, item, node)}"
+    return f"backup:{place_of(service, item, node)}"
 
 
 def news_of(ended: Ended) -> News:
     """What is to be told of it, and what it has settled. A cancelled task is no news."""
     for record in ended.backups:
         if record.task_id == ended.task.id and record.is_good:
-            where = backup_subject(record.service, record.data_item, record.node)
+            where = backup_subject(*record.item_on_node)
             yield Over(where, f"backup {record.id}")
     if tells := _TELLS.get(ended.task.type):
         yield from tells(ended)
@@ -235,7 +230,7 @@ def _verify(ended: Ended) -> News:
         return
     service, item = plan.of, plan.wanted.item
     node = record.node if record else plan.node
-    subject = f"verify:{item_subject(service, item, node)}"
+    subject = f"verify:{place_of(service, item, node)}"
     if not ended.failed:
         yield from _settled(ended, subject)
         return

@@ -121,9 +121,7 @@ async def _backups(controller: Controller) -> list[Sample]:
             ("composia_backup_last_verified_timestamp_seconds", one.of, proven),
             ("composia_backup_newest_verified_timestamp_seconds", one.of, newest),
         ]
-    missing = Counter(
-        (one.service, one.data_item, one.node) for one in await controller.store.missing_backups()
-    )
+    missing = Counter(one.item_on_node for one in await controller.store.missing_backups())
     return [*found, *(("composia_backup_missing", of, count) for of, count in missing.items())]
 
 

@@ -11,7 +11,7 @@ from composia.controller.asking import Question
 from composia.controller.channel import Channel
 from composia.controller.first import first
 from composia.controller.node import KnownNode
-from composia.errors import Cancelled, Failure, GivenUp, NodeLost
+from composia.errors import Cancelled, Failure, GivenUp, NodeLost, joined
 from composia.model.task import StepProgress, Waiting
 from composia.operations.messages import (
     LARGEST_MESSAGE,
@@ -170,7 +170,7 @@ def _waiting(node_id: str, node: KnownNode | None, question: Question) -> Waitin
     reason = node.absence if node else f"node {node_id} is not in config.yaml any more"
     if question.cancelled.is_set():
         reason += ": the task ends when it is known what became of its last question"
-    hint = " ".join(filter(None, (node.hint if node else _GONE, question.operation.if_given_up)))
+    hint = joined(node.hint if node else _GONE, question.operation.if_given_up)
     return Waiting.model_validate({"for": reason, "since": datetime.now(UTC), "hint": hint})
 
 

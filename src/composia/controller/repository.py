@@ -16,20 +16,18 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from composia.controller.callers import UNLIMITED, caller
 from composia.controller.controller import Controller
 from composia.controller.pipes import Closed
 from composia.controller.relays import Call, Head, Relay, answered
 from composia.errors import Denied, Failure, NodeLost, NotFound
 from composia.model.service import RepositoryRef
-from composia.operations.messages import ForgetCall, ObjectCall, WayCall
+from composia.operations.messages import RESTIC_V2, ForgetCall, ObjectCall, WayCall
 
-#: Bytes: as good as no limit, for what is piped through.
-UNLIMITED = 1 << 62
 #: Seconds for which a body may stand still.
 STILL = 60.0
 #: Snapshots of one task.
 MANY = 10_000
-V2 = "application/vnd.x.restic.rest.v2"
 #: As the agents write them.
 STATUS, LENGTH, SHOWN = "composia-status", "composia-length", "composia-shown-"
 
@@ -45,7 +43,7 @@ async def read(request: Request, path: str, key: Key) -> Response:
         method=request.method,
         path=path,
         range=request.headers.get("range"),
-        wants_sizes=V2 in request.headers.get("accept", ""),
+        wants_sizes=RESTIC_V2 in request.headers.get("accept", ""),
     )
     return await _relayed(request, key, call)
 
@@ -73,7 +71,7 @@ async def forget(
     request: Request, key: Key, ids: Annotated[list[str], Body(max_length=MANY)]
 ) -> Response:
     """Take out what the node has made for this very task."""
-    controller, node = _caller(request)
+    controller, node = caller(request)
     question = controller.nodes.question(node, key)
     if question is None:
         raise Denied(f"node {node} is asked nothing under this key")
@@ -118,7 +116,7 @@ class _Answer(StreamingResponse):
 
 
 async def _relayed(request: Request, key: str, call: Call) -> Response:
-    controller, node = _caller(request)
+    controller, node = caller(request)
     try:
         repository = _asked_about(controller, node, key)
     except Denied as error:
@@ -162,7 +160,7 @@ async def _send(request: Request, relay: Relay) -> None:
 
 
 def _relay(request: Request, relay: str) -> Relay:
-    controller, node = _caller(request)
+    controller, node = caller(request)
     found = controller.nodes.relay(node, relay)
     if found is None:
         raise NotFound("nobody waits for this any more")
@@ -178,13 +176,6 @@ def _head(request: Request) -> Head:
     if length := request.headers.get(LENGTH):
         headers["content-length"] = length
     return Head(int(request.headers[STATUS]), headers)
-
-
-def _caller(request: Request) -> tuple[Controller, str]:
-    controller: Controller = request.app.state.controller
-    node = controller.node_gate.node(request.headers.get("authorization"))
-    request.state.caller = f"node:{node}"
-    return controller, node
 
 
 def _asked_about(controller: Controller, node: str, key: str) -> RepositoryRef:

@@ -20,7 +20,9 @@ from dbos import DBOS, DBOSPortableJSONSerializer, SetWorkflowID, StepReservatio
 from sqlalchemy.exc import OperationalError
 from structlog import get_logger
 
-from composia.controller.run import Answer, Checkpoint, Parts, TaskRun, Work
+from composia.controller.answer import Answer
+from composia.controller.parts import Parts
+from composia.controller.run import Checkpoint, TaskRun, Work
 from composia.controller.store.writing import until_written
 from composia.errors import Cancelled, ComposiaError, Conflict, Failure, NotFound, told
 from composia.model.task import Key, Status, Task, TaskError
@@ -298,7 +300,8 @@ def _reserve(name: str) -> Checkpoint:
 
 
 async def _run_at(place: StepReservation, name: str, work: Work) -> Answer:
-    return await copy.copy(place).run_async({"name": name}, _do, work)
+    kept = await copy.copy(place).run_async({"name": name}, _do, work)
+    return Answer.model_validate(kept)
 
 
 def _once(work: Work) -> Work:
@@ -313,8 +316,8 @@ def _once(work: Work) -> Work:
     return answer
 
 
-async def _do(work: Work) -> Answer:
-    return await work()
+async def _do(work: Work) -> dict[str, Any]:
+    return (await work()).as_kept()
 
 
 def _is_bug(error: Exception) -> bool:

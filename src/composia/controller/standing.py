@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from composia.controller.matters import down_subject, item_subject, left_open
+from composia.controller.matters import down_subject, left_open
 from composia.controller.worktree import CatalogState, CatalogStatus
-from composia.model.backup import Backup
+from composia.model.backup import Backup, place_of
 from composia.model.catalog import CatalogView
-from composia.model.node import Disk, NodeState
+from composia.model.node import Disk, NodeState, ask_its_agent
 from composia.model.notification import EventName, Matter, Notification
 from composia.model.task import OpenMove, Task
-from composia.workflows.comparing import MISSING_HINT, quoted
+from composia.tools.wording import few
+from composia.workflows.comparing import MISSING_HINT
 from composia.workflows.plan import Plan
 
 #: How long a node or the catalog's remote may be away before it is told.
@@ -163,7 +164,7 @@ def _offline(seen: Seen) -> Iterator[Matter]:
                 subject=f"node:{node}",
                 title=f"Node {node} is offline",
                 reason="Its agent is not connected. What runs there runs on, and is not backed up.",
-                hint=f"See what its agent says: `journalctl -u composia-agent` on {node}.",
+                hint=ask_its_agent(node),
                 since=found.last_seen,
                 node=node,
             )
@@ -197,13 +198,13 @@ def is_low(disk: Disk, factor: float = 1.0) -> bool:
 def _missing(seen: Seen) -> Iterator[Matter]:
     places: dict[tuple[str, str, str], list[str]] = {}
     for one in seen.missing:
-        places.setdefault((one.service, one.data_item, one.node), []).append(one.id)
+        places.setdefault(one.item_on_node, []).append(one.id)
     for (service, item, node), ids in places.items():
         yield Matter(
             event=EventName.BACKUP_MISSING,
-            subject=f"missing:{item_subject(service, item, node)}",
+            subject=f"missing:{place_of(service, item, node)}",
             title=f"Backups have vanished: {item} of {service} on {node}",
-            reason=f"The repository has no snapshot of {quoted(ids)}, and nobody has forgotten it.",
+            reason=f"The repository has no snapshot of {few(ids)}, and nobody has forgotten it.",
             hint=MISSING_HINT,
             since=seen.now,
             service=service,

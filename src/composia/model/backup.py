@@ -52,6 +52,11 @@ class BackupDay(BaseModel):
     failed: int = 0
 
 
+def place_of(service: str, item: str, node: str) -> str:
+    """A data item on a node, as one word: `service/item@node`."""
+    return f"{service}/{item}@{node}"
+
+
 class Backup(BaseModel):
     """As the API shows it. Sizes in bytes, duration in seconds."""
 
@@ -93,14 +98,24 @@ class Backup(BaseModel):
     going: bool = False
 
     @property
+    def item_on_node(self) -> tuple[str, str, str]:
+        """What it is a backup of: service, item, and the node that it was saved on."""
+        return self.service, self.data_item, self.node
+
+    @property
     def place(self) -> str:
-        """Its item, and the node that it was saved on: `service/item@node`."""
-        return f"{self.service}/{self.data_item}@{self.node}"
+        """The same as one word: `service/item@node`."""
+        return place_of(*self.item_on_node)
 
     def refused(self, why: str) -> Backup:
         """The same as the record of a failure: what the node said of it is not believed."""
         changes = {"snapshot_id": None, "status": BackupStatus.FAILED, "error": why}
         return self.model_copy(update=changes)
+
+    @property
+    def has_something(self) -> bool:
+        """Whether something was saved, whole or not; its snapshot may be `missing` since."""
+        return self.status is not BackupStatus.FAILED and self.snapshot_id is not None
 
     @property
     def is_whole(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -10,103 +9,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from composia.errors import Invalid
 from composia.model.dns import DnsSetup
 from composia.model.meta import Keep
 from composia.model.names import Misfit, Name, Noun, did_you_mean, refuse, repeated
 from composia.model.notification import USUAL, EventName
+from composia.model.values import Folder, Listen, Seconds, Secret, Timezone, address, url
 from composia.tools.cron import Schedule
+from composia.tools.digests import DIGEST_PATTERN
 from composia.tools.parsing import parse
 from composia.tools.secrets import resolved
 from composia.tools.yaml import load
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"([0-9]{1,6})(ms|s|m|h|d)", re.ASCII)
-_LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]*):(?P<port>[0-9]{1,5})", re.ASCII)
-
-
-def _seconds(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if not (found := _DURATION.fullmatch(value)):
-        raise ValueError(f"`{value}` is no duration; write a number and ms, s, m, h or d as in 30s")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _absolute(path: Path, info: ValidationInfo) -> Path:
-    # A relative path is meant from the file it stands in, wherever the process was started.
-    base = info.context if isinstance(info.context, Path) else Path.cwd()
-    return base / path
-
-
-def _listens(address: str) -> str:
-    found = _LISTEN.fullmatch(address)
-    if not found or int(found["port"]) > 65535:
-        raise ValueError(
-            f"`{address}` is no address to listen on; write `:7001` or `127.0.0.1:7001`"
-        )
-    return address
-
-
-def _timezone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError) as error:
-        raise ValueError(f"`{name}` is no time zone; write one as in Europe/Berlin") from error
-    return name
-
-
-def _url(*schemes: str) -> AfterValidator:
-    def checked(text: str) -> str:
-        parts = urlsplit(text)
-        if parts.scheme not in schemes or not parts.netloc:
-            raise ValueError(f"must be an address that begins with {' or '.join(schemes)}://")
-        return text
-
-    return AfterValidator(checked)
-
-
-def _address(version: int) -> AfterValidator:
-    def checked(text: str) -> str:
-        try:
-            found = ipaddress.ip_address(text).version
-        except ValueError:
-            found = None
-        if found != version:
-            raise ValueError(f"must be an IPv{version} address")
-        return text
-
-    return AfterValidator(checked)
-
-
-def _printable(secret: SecretStr) -> SecretStr:
-    if not secret.get_secret_value().strip():
-        raise ValueError("must not be empty")
-    return secret
-
-
-Seconds: TypeAlias = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    Field(gt=0, le=31 * 86400),
-    WithJsonSchema({"type": "string", "title": "a duration: 30s, 5m, 2h, 1d"}),
-]
-Folder: TypeAlias = Annotated[Path, AfterValidator(_absolute)]
-#: Inline, `${ENV_NAME}` or, under the key with `_file` added, a file's content.
-Secret: TypeAlias = Annotated[SecretStr, AfterValidator(_printable)]
-Timezone: TypeAlias = Annotated[str, AfterValidator(_timezone)]
 
 
 class Scope(StrEnum):
@@ -124,7 +40,7 @@ class AccessToken(Noun):
     token: Secret | None = Field(None, description="The token itself.")
     token_sha256: str | None = Field(
         None,
-        pattern=r"^[0-9a-f]{64}$",
+        pattern=DIGEST_PATTERN,
         description="Its SHA-256 instead of the token: `printf %s TOKEN | sha256sum`.",
     )
     enabled: bool = Field(True, description="False refuses it.")
@@ -149,10 +65,10 @@ class NodeConfig(Noun):
     id: Name = Field(description="Named in `nodes` of a service.", examples=["main"])
     display_name: str | None = Field(None, description="For people. Default: the id.")
     token: Secret = Field(description="What its agent shows.")
-    public_ipv4: Annotated[str, _address(4)] | None = Field(
+    public_ipv4: Annotated[str, address(4)] | None = Field(
         None, description="For DNS records of type A.", examples=["203.0.113.10"]
     )
-    public_ipv6: Annotated[str, _address(6)] | None = Field(
+    public_ipv6: Annotated[str, address(6)] | None = Field(
         None, description="For DNS records of type AAAA.", examples=["2001:db8::10"]
     )
 
@@ -363,10 +279,8 @@ READ_AT_START = ("listen_addr", "repo_dir", "state_dir", "log_dir", "git")
 class ControllerConfig(Noun):
     """The process that knows all services and nodes."""
 
-    listen_addr: Annotated[str, AfterValidator(_listens)] = Field(
-        ":7001", description="Where API and agents are answered."
-    )
-    public_url: Annotated[str, _url("http", "https")] | None = Field(
+    listen_addr: Listen = Field(":7001", description="Where API and agents are answered.")
+    public_url: Annotated[str, url("http", "https")] | None = Field(
         None,
         examples=["https://composia.example.com"],
         description="The address that people know it by, for links in messages.",
@@ -455,7 +369,7 @@ class AgentCaddy(Noun):
 class AgentConfig(Noun):
     """The process that works on one node."""
 
-    controller_addr: Annotated[str, _url("http", "https")] = Field(
+    controller_addr: Annotated[str, url("http", "https")] = Field(
         examples=["http://controller:7001"], description="The controller, as this node reaches it."
     )
     node_id: Name = Field(examples=["main"], description="Its id under `controller.nodes`.")

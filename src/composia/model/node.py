@@ -91,3 +91,8 @@ class NodeState(BaseModel):
     disks: tuple[Disk, ...] = ()
     #: The agent's clock, to compare.
     now: datetime
+
+
+def ask_its_agent(node: str) -> str:
+    """What to do about a node that is offline."""
+    return f"See what its agent says: `journalctl -u composia-agent` on {node}."

@@ -85,8 +85,7 @@ def states_of(backups: Iterable[Backup]) -> dict[str, str]:
     """What verdicts depend on as a digest, by `service/item@node`: another one makes them void."""
     facts: dict[str, list[tuple[object, ...]]] = {}
     for one in sorted(backups, key=lambda one: one.id):
-        of = f"{one.service}/{one.data_item}@{one.node}"
-        facts.setdefault(of, []).append(
+        facts.setdefault(one.place, []).append(
             (one.id, f"{one.time}", f"{one.status}", one.snapshot_id, f"{one.verified_at}",
              one.damaged, one.missing)
         )  # fmt: skip

@@ -56,3 +56,8 @@ class CaddyRef(BaseModel):
     config_dir: str
     #: The fragment's file in the service's own folder; None: the service has none any more.
     source: str | None
+
+    @property
+    def without_fragment(self) -> CaddyRef:
+        """The same, with nothing of the service there."""
+        return self.model_copy(update={"source": None})

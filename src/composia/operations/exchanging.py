@@ -23,9 +23,8 @@ from composia.tools.exchange import Move, Place
 from composia.tools.identity import Identity
 from composia.tools.looks import Look
 from composia.tools.mounts import is_mount_point, refuse_mounts_below
+from composia.tools.wording import FEW
 
-#: So many an error names.
-NAMED = 5
 #: What a fresh file system has at its root; it is nobody's data.
 NOT_DATA = "lost+found"
 
@@ -172,7 +171,7 @@ def undo(exchanges: Sequence[Exchange]) -> list[Path]:
     if undoing.wrong:
         raise NotPutBack(
             "not all of what was there could be put back: "
-            + "; ".join(map(str, undoing.wrong[:NAMED])),
+            + "; ".join(map(str, undoing.wrong[:FEW])),
             hint="Nothing is started on it. Look at it on the node, or restore it once more by a"
             " task of its own; then start the service by `composia deploy`.",
         )

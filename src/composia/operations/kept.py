@@ -14,6 +14,7 @@ from composia.errors import ComposiaError, Conflict
 from composia.operations.exchanging import Exchange, live_place, staged_place
 from composia.strategies.aside import Aside
 from composia.strategies.base import Swap
+from composia.strategies.volumes import meet
 from composia.tools.docker import Docker
 from composia.tools.identity import Identity
 from composia.tools.mounts import remove
@@ -118,7 +119,7 @@ def _later(aside: Path, than: Replaced) -> Iterator[Replaced]:
 
 def _overlap(one: Replaced, other: Replaced) -> bool:
     pairs = ((mine.live, theirs.live) for mine in one.swaps for theirs in other.swaps)
-    return any(a.is_relative_to(b) or b.is_relative_to(a) for a, b in pairs)
+    return any(meet(a, b) for a, b in pairs)
 
 
 def _tasks(aside: Path) -> list[Path]:

@@ -158,6 +158,10 @@ class StopReading(Message):
     stream: str
 
 
+#: Of a listing that tells sizes, in restic's REST protocol.
+RESTIC_V2 = "application/vnd.x.restic.rest.v2"
+
+
 class ObjectCall(Message):
     """One request for the repository, in restic's REST protocol."""
 

@@ -26,13 +26,13 @@ from composia.tools import durable, exchange, manifest
 from composia.tools.manifest import Manifest
 from composia.tools.threads import in_thread
 from composia.tools.wire import Wire
+from composia.tools.wording import FEW
 
 SOURCE_MANIFEST = "source-manifest.gz"
 #: Seconds for a source whose connection broke at the very end to ask how it ended.
 LINGER = 10.0
 #: Seconds after which it is shown again that the copy is still being worked on.
 ALIVE = 600.0
-NAMED = 5
 
 
 class Received(BaseModel):
@@ -89,7 +89,7 @@ async def compare_received(site: Site) -> Mapping[str, Manifest]:
     if wrong:
         raise Failure(
             f"{len(wrong)} paths on {site.node} are not as on the source: "
-            + ", ".join(wrong[:NAMED]),
+            + ", ".join(wrong[:FEW]),
             hint="Nothing was put in place. Start the move again.",
         )
     return there

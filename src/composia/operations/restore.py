@@ -88,7 +88,7 @@ class FetchData(Operation[DataFetched]):
         await site.notes.note("fetching", folder=str(aside.folder))
         try:
             found = await self._found(site)
-            return await (found._scratch(site) if self.to == "scratch" else found._in_place(site))
+            return await (found.to_scratch(site) if self.to == "scratch" else found.in_place(site))
         except BaseException:
             await to_the_end(_discard(aside, site))
             raise
@@ -111,7 +111,8 @@ class FetchData(Operation[DataFetched]):
         )
         return self.model_copy(update={"items": items})
 
-    async def _in_place(self, site: Site) -> DataFetched:
+    async def in_place(self, site: Site) -> DataFetched:
+        """Beside the live data, ready to be exchanged with it."""
         for item in self.items:
             await item.strategy.check(self._only(item), site)
         staged = [await item.strategy.fetch(self._only(item), site) for item in self.items]
@@ -137,7 +138,8 @@ class FetchData(Operation[DataFetched]):
                 found.append(Moved(item=item.wanted.item, include=include))
         return tuple(found)
 
-    async def _scratch(self, site: Site) -> DataFetched:
+    async def to_scratch(self, site: Site) -> DataFetched:
+        """To a folder of its own, for a person to look at."""
         folder = site.aside / kept.SCRATCH_FOLDER / site.task
         until = datetime.now(UTC) + kept.SCRATCH_KEPT
         aside = Aside(site.aside, site.task)

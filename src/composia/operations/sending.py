@@ -24,6 +24,7 @@ from composia.tools.delta_send import Original
 from composia.tools.manifest import Identity, Manifest
 from composia.tools.threads import ahead, in_thread
 from composia.tools.wire import Wire
+from composia.tools.wording import FEW
 
 ROUNDS = "rounds.json"
 #: Of a service that has come here: since when it is not as the node has it that it came from.
@@ -32,7 +33,6 @@ FORKED = "forked.json"
 ASKED = 4
 #: Nanoseconds by which the clock may have been set without anybody noticing.
 DRIFT = 1_000_000_000
-NAMED = 5
 #: Bytes that are not worth a round of their own.
 ENOUGH = 4 * 1024 * 1024
 
@@ -159,7 +159,7 @@ class Talk:
         copied = self._copied(start, seen)
         originals = [self._original(root, seen[root.key], copied) for root in self._sender.roots]
         try:
-            await self._send(originals, seen)
+            await self._send(originals)
         finally:
             for original in originals:
                 original.close()
@@ -176,7 +176,7 @@ class Talk:
         plan = delta.plan(seen, self._copies[root.key], since, known)
         return Original(root.path, seen, plan, live=self._sender.live)
 
-    async def _send(self, originals: Sequence[Original], seen: Mapping[str, Manifest]) -> None:
+    async def _send(self, originals: Sequence[Original]) -> None:
         self._total = sum(one.total for one in originals)
         need = {
             root.key: one.need(self._copies[root.key])
@@ -253,7 +253,7 @@ class Talk:
         ]
         if unread and not self._sender.live:
             raise Failure(
-                f"{len(unread)} paths cannot be read: {', '.join(unread[:NAMED])}",
+                f"{len(unread)} paths cannot be read: {', '.join(unread[:FEW])}",
                 hint="Nothing else should touch the data while the service is stopped.",
             )
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import ComposiaError
+from composia.errors import ComposiaError, joined
 from composia.operations.base import Files, Operation
 from composia.operations.cargo import Cargo
 from composia.operations.project import AT_WORK, containers_of, is_one_off
@@ -92,7 +92,7 @@ class SurveySource(Reading, Operation[SourceSeen]):
             try:
                 sizes[one.item] = await _size(one, bound, site)
             except ComposiaError as error:
-                problems.append(" ".join(filter(None, (error.message, error.hint))))
+                problems.append(joined(error.message, error.hint))
         return SourceSeen(
             images={one.image: one.image_id for one in own},
             published=tuple(sorted({port for one in own for port in one.published})),

@@ -12,11 +12,10 @@ from composia.operations.base import Files, Operation
 from composia.operations.repository import TagOfOurs, recognised, size_of
 from composia.strategies.base import Site
 from composia.tools.rustic import SnapshotInfo
+from composia.tools.wording import few
 
 #: Snapshots that go in one call of rustic.
 CHUNK = 200
-#: How many of a long list a message names.
-FEW = 5
 
 
 class SnapshotsForgotten(BaseModel):
@@ -107,7 +106,8 @@ class PruneRepository(Operation[RepositoryPruned]):
         await recognise(self, site)
         listed = {snapshot.id for snapshot in await site.engine.snapshots()}
         if missing := [id_ for id_ in self.snapshot_ids if id_ not in listed]:
-            raise Conflict(f"not pruned: these snapshots are not there: {few(missing)}")
+            which = few([id_[:12] for id_ in missing])
+            raise Conflict(f"not pruned: these snapshots are not there: {which}")
         before = await size_of(site)
         site.notes.log(f"Pruning: {len(listed)} snapshots are listed, as our records have them")
         pruned = await site.engine.prune(on_progress=site.notes.progress)
@@ -122,12 +122,6 @@ async def recognise(operation: Operation[Any], site: Site) -> None:
     recognised(await site.engine.repository_id(), recorded)
 
 
-def few(ids: Sequence[str]) -> str:
-    """The first of them, shortened, and how many more there are."""
-    more = f" and {len(ids) - FEW} more" if len(ids) > FEW else ""
-    return ", ".join(one[:12] for one in ids[:FEW]) + more
-
-
 def _is_foreign(wanted: TagOfOurs, listed: Mapping[str, SnapshotInfo]) -> bool:
     found = listed.get(wanted.snapshot_id)
     return found is not None and not wanted.fits(found)
@@ -137,6 +131,6 @@ def _withstood(left: set[str]) -> Told | None:
     if not left:
         return None
     return Conflict(
-        f"rustic did not forget {few(sorted(left))}",
+        f"rustic did not forget {few([one[:12] for one in sorted(left)])}",
         hint="Somebody may have protected them (`--delete-never`): forget them by hand.",
     ).as_told()

@@ -15,9 +15,8 @@ from composia.tools import manifest
 from composia.tools.exchange import existing
 from composia.tools.manifest import Manifest
 from composia.tools.rustic import SnapshotInfo
+from composia.tools.wording import FEW
 
-#: So many paths an error names.
-NAMED = 5
 #: The bytes that a disk keeps free beyond what is fetched.
 SPARE = 64 * 1024 * 1024
 UNKNOWN = "what it looked like when it was saved is not known: owners and times were not compared"
@@ -199,6 +198,6 @@ def _compare(copy: Copy, contents: Contents, came: Manifest, wanted: Wanted) -> 
     if wrong := [str(one) for one in found if not manifest.hides(unread, one.path)]:
         raise Damaged(
             f"{wanted.item} did not come back as it was saved: {len(wrong)} paths differ: "
-            + ", ".join(wrong[:NAMED]),
+            + ", ".join(wrong[:FEW]),
             hint="Nothing was touched. Restore to scratch to look at it, or choose another backup.",
         )

@@ -26,7 +26,7 @@ from composia.tools import manifest
 from composia.tools.manifest import Manifest
 from composia.tools.paths import IncludePath
 from composia.tools.rustic import SavedTree
-from composia.tools.rustic_output import few
+from composia.tools.wording import few
 
 #: So many paths of a kind are told one by one: a record holds them, and so does the outcome.
 NAMED = 1000

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from composia.strategies.base import Site
 from composia.strategies.sources import Source
+from composia.strategies.volumes import meet
 from composia.tools.manifest import Manifest, as_text
 
 SQLITE = b"SQLite format 3\x00"
@@ -26,7 +27,7 @@ async def warnings(site: Site, sources: Iterable[Source], seen: Manifest) -> tup
     return tuple(
         remark
         for source, remarks in found
-        if any(_overlap(source.path, place) for place in used)
+        if any(meet(source.path, place) for place in used)
         for remark in remarks
     )
 
@@ -84,7 +85,3 @@ async def _in_use(site: Site) -> list[Path]:
         for mount in container.mounts
         if mount.source and mount.writable
     ]
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    return one.is_relative_to(other) or other.is_relative_to(one)

@@ -16,11 +16,12 @@ from composia.errors import Damaged
 from composia.strategies import contents
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Wanted
-from composia.strategies.contents import NAMED, Contents, Copy
+from composia.strategies.contents import Contents, Copy
 from composia.strategies.put_back import is_at_or_below
 from composia.strategies.sources import known_as
 from composia.tools import manifest
 from composia.tools.rustic import Entry
+from composia.tools.wording import FEW
 
 HINT = "Do not rely on this backup: back up again, and look at the disk of the repository."
 #: rustic's words for what a manifest calls otherwise.
@@ -77,7 +78,7 @@ def _refuse_stray(roots: Collection[str], listed: Collection[Entry]) -> None:
         if not _covered(entry.path, roots) and entry.path not in above
     )
     if stray:
-        named = ", ".join(_shown(path) for path in stray[:NAMED])
+        named = ", ".join(_shown(path) for path in stray[:FEW])
         raise Damaged(f"the snapshot holds what was never saved: {named}", hint=HINT)
 
 
@@ -122,7 +123,7 @@ def _compare_listing(copy: Copy, listed: Collection[Entry], wanted: Wanted) -> N
         if is_at_or_below(entry.path, copy.key)
     }
     if wrong := sorted(path for path, seen in told.items() ^ found.items()):
-        named = ", ".join(dict.fromkeys(known_as(_shown(path)) for path in wrong[:NAMED]))
+        named = ", ".join(dict.fromkeys(known_as(_shown(path)) for path in wrong[:FEW]))
         raise Damaged(
             f"{wanted.item} did not come back as its snapshot lists it: {named}", hint=HINT
         )
@@ -142,7 +143,7 @@ async def _compare_content(copies: Collection[Copy], wanted: Wanted, site: Site)
         key = copy.key if whole else _parent(copy.key)
         differing = await site.engine.differences(wanted.snapshot_id, {key: copy.folder})
         if wrong := [path for path in differing if is_at_or_below(path, copy.key)]:
-            named = ", ".join(known_as(_shown(path)) for path in wrong[:NAMED])
+            named = ", ".join(known_as(_shown(path)) for path in wrong[:FEW])
             raise Damaged(
                 f"{wanted.item} came back with other content than was saved: {named}", hint=HINT
             )

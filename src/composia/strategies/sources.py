@@ -19,7 +19,6 @@ from composia.tools.paths import Included, IncludedPath, parse_include
 
 #: Names in which a restore keeps what it stages: never saved.
 OURS = b".composia"
-SAVABLE = ("file", "dir")
 #: How every key begins.
 KEYS = (b"files/", b"volumes/")
 

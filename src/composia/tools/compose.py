@@ -161,10 +161,9 @@ class Compose:
                 self._config = await self._read_config()
         return self._config
 
-    async def up(self, *services: str, wait: bool = False) -> None:
+    async def up(self, *services: str) -> None:
         """`up -d`; containers of services that are no longer in the files are left alone."""
-        options = ("--quiet-pull", *(("--wait",) if wait else ()))
-        await self._do("up", "-d", *options, *services)
+        await self._do("up", "-d", "--quiet-pull", *services)
 
     async def create(self) -> None:
         """Make networks, volumes and containers, and start nothing."""
@@ -201,7 +200,6 @@ class Compose:
         name: str,
         mounts: Mapping[Path, str] | None = None,
         entrypoint: str | None = None,
-        env: Sequence[str] = (),
     ) -> Command:
         """`run --rm --no-deps -T --name NAME -v HOST:TARGET[:ro] SERVICE ARGV`."""
         options = ["--rm", "--no-deps", "-T", "--name", name]
@@ -209,7 +207,7 @@ class Compose:
             options += ["-v", f"{host}:{target}"]
         if entrypoint is not None:
             options += ["--entrypoint", entrypoint]
-        return self.command("run", *options, *_named(env), service, *argv)
+        return self.command("run", *options, service, *argv)
 
     async def _do(self, *arguments: str) -> None:
         finished = await self.shell.run(self.command(*arguments), check=False)
@@ -301,8 +299,3 @@ def _volume(key: str, volume: Mapping[str, Any]) -> ComposeVolume:
         external=bool(volume.get("external")),
         kind=kind_of(volume.get("driver"), volume.get("driver_opts")),
     )
-
-
-def _named(env: Sequence[str]) -> list[str]:
-    """Names alone: the values stay out of every process list."""
-    return [word for name in env for word in ("-e", name)]

@@ -65,10 +65,6 @@ class Entry(NamedTuple):
     ctime: int
 
 
-#: What a copy has in common with its original.
-COPIED = tuple(name for name in Entry._fields if name != "ctime")
-
-
 #: Of what stands at a path now: device and inode.
 Identity = tuple[int, int]
 

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from composia.tools.digests import DIGEST_PATTERN
+
 #: (bytes done, bytes in all where known)
 OnProgress = Callable[[int, int | None], None]
 
@@ -18,7 +20,7 @@ class Snapshot(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    id: str = Field(pattern=r"^[0-9a-f]{64}$")
+    id: str = Field(pattern=DIGEST_PATTERN)
     size: int
     added: int
     files: int
@@ -194,12 +196,6 @@ class Engine(Protocol):
         self, snapshot_id: str, path: str
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The content of one file."""
-        ...
-
-    def read_folder(
-        self, snapshot_id: str, path: str
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """A folder as a tar stream."""
         ...
 
     async def snapshots(self) -> Sequence[SnapshotInfo]:

@@ -35,6 +35,7 @@ from composia.tools.rustic_paths import ROOT, glob, inside, is_special, only, pa
 from composia.tools.rustic_service import ServiceContainer
 from composia.tools.rustic_stream import OpenStream, saved_by
 from composia.tools.shell import Finished, Shell
+from composia.tools.wording import few
 
 PROGRESS = ("--json-progress", "--progress-interval", "1s")
 #: Half of rustic's own size for packs, and so of the memory that a restore needs.
@@ -158,7 +159,7 @@ class ContainerEngine:
         if RESTORED not in output.text(finished.stdout).splitlines():
             raise Failure("restoring: rustic did not say that it is done")
         if left := output.unrestored(output.text(finished.stderr)):
-            raise Failure(f"restoring: not everything came back: {output.few(left)}")
+            raise Failure(f"restoring: not everything came back: {few(left)}")
 
     async def differences(self, snapshot_id: str, targets: Mapping[str, Path]) -> tuple[str, ...]:
         """Paths whose content is not the snapshot's; everything is read."""
@@ -186,14 +187,18 @@ class ContainerEngine:
     @asynccontextmanager
     async def read_file(self, snapshot_id: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The content of one file. Raises Failure before the first byte, or instead of the end."""
-        async with self._dumped(snapshot_id, path, "content") as chunks:
-            yield chunks
-
-    @asynccontextmanager
-    async def read_folder(self, snapshot_id: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """A folder as a tar stream, which has no hard links, sockets and device numbers."""
-        async with self._dumped(snapshot_id, path, "tar") as chunks:
-            yield chunks
+        wanted = inside(path.strip("/"))
+        if not is_utf8(wanted):
+            raise Invalid(
+                "a name that is not UTF-8 cannot be asked for by itself",
+                hint="Download the folder that it is in, or restore to scratch.",
+            )
+        words = ("dump", "--archive", "content", f"{snapshot_id}:{wanted}")
+        async with self._container.start(*words) as working:
+            working.stdin.close()
+            if not (first := await working.stdout.read(CHUNK)):
+                _check(f"reading {path}", await working.wait())
+            yield self._chunks(first, working, path)
 
     async def snapshots(self) -> Sequence[SnapshotInfo]:
         """All of them; Failure where they cannot be listed (never an empty list by mistake)."""
@@ -282,23 +287,6 @@ class ContainerEngine:
         wanted = [*await self._container.globs(), *(glob(path) for path in exclude)]
         return [word for glob in wanted for word in ("--glob", glob)]
 
-    @asynccontextmanager
-    async def _dumped(
-        self, snapshot_id: str, path: str, archive: str
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        wanted = inside(path.strip("/"))
-        if not is_utf8(wanted):
-            raise Invalid(
-                "a name that is not UTF-8 cannot be asked for by itself",
-                hint="Download the folder that it is in, or restore to scratch.",
-            )
-        words = ("dump", "--archive", archive, f"{snapshot_id}:{wanted}")
-        async with self._container.start(*words) as working:
-            working.stdin.close()
-            if not (first := await working.stdout.read(CHUNK)):
-                _check(f"reading {path}", await working.wait())
-            yield self._chunks(first, working, path)
-
     async def _chunks(self, chunk: bytes, working: Working, path: str) -> AsyncIterator[bytes]:
         while chunk:
             yield chunk
@@ -348,7 +336,7 @@ def _check(what: str, finished: Finished) -> None:
     if finished.code != 0:
         raise failure(what, finished)
     if found := output.errors(output.text(finished.stderr)):
-        raise Failure(f"{what}: rustic says: {output.few(found)}")
+        raise Failure(f"{what}: rustic says: {few(found)}")
 
 
 def _refuse_unless_empty(folder: Path) -> None:
@@ -361,7 +349,7 @@ def _refuse_unless_empty(folder: Path) -> None:
         ) from error
     if found:
         raise Failure(
-            f"{folder} holds no repository, and is not empty: {output.few(found)}",
+            f"{folder} holds no repository, and is not empty: {few(found)}",
             hint="Give the repository a folder of its own, or bring back its file `config`.",
         )
 

@@ -15,8 +15,6 @@ MESSAGE = re.compile(
     r"^\[(?P<level>INFO|WARN|ERROR)\] (?P<text>.*?)(?=^\[(?:INFO|WARN|ERROR)\] |\Z)",
     re.DOTALL | re.MULTILINE,
 )
-#: How many of a long list a message names.
-FEW = 5
 IGNORED = "ignoring error: "
 #: Where such a message names the path: between backticks, or before the reason.
 PLACES = (
@@ -51,11 +49,6 @@ LETTERS = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "0": 0}
 def text(said: bytes) -> str:
     """Output as text; bytes that are not UTF-8 as surrogates."""
     return said.decode(errors="surrogateescape")
-
-
-def few(parts: Sequence[str]) -> str:
-    """The first of them, and how many there are."""
-    return ", ".join(parts[:FEW]) + (f" and {len(parts) - FEW} more" if len(parts) > FEW else "")
 
 
 def messages(line: str) -> Iterator[Mapping[str, Any]]:

@@ -10,6 +10,7 @@ from composia.tools.rustic import Snapshot
 from composia.tools.rustic_container import Working
 from composia.tools.rustic_errors import failure
 from composia.tools.shell import Finished
+from composia.tools.wording import few
 
 
 class OpenStream:
@@ -38,7 +39,7 @@ class OpenStream:
         if snapshot.size != self._written:
             raise Failure(f"saving: {self._written} bytes were sent, {snapshot.size} were kept")
         if found := output.unread(output.text(finished.stderr)):
-            raise Failure(f"saving: rustic says: {output.few(found)}")
+            raise Failure(f"saving: rustic says: {few(found)}")
         self.finished = True
         return snapshot
 

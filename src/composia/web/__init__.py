@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -31,7 +30,7 @@ from composia.web import (
     tasks,
 )
 from composia.web.answers import install
-from composia.web.assets import Built
+from composia.web.assets import STATIC, Built
 from composia.web.guard import Guarded
 from composia.web.listings import Listings
 from composia.web.sessions import Attempts
@@ -59,7 +58,6 @@ ROUTERS = (
 )
 #: What belongs to programs, whose errors are problems and never pages.
 OTHERS = ("/api/", "/healthz", "/readyz", "/metrics")
-STATIC = Path(__file__).parent / "static" / "built"
 
 
 def mount(app: FastAPI) -> None:

@@ -16,7 +16,7 @@ from composia.model.shown import Page
 from composia.web.forms import parsed
 from composia.web.visit import AtVisit, Visit
 from composia.workflows.repository import ForgetBackupPlan, plan_forget_backup
-from composia.workflows.verify import VERIFIABLE, plan_verify_backup
+from composia.workflows.verify import plan_verify_backup
 
 router = APIRouter()
 
@@ -94,9 +94,8 @@ async def list_of_service(
 async def show_backup(visit: AtVisit, id: Id) -> Response:  # noqa: A002  # as api.md names it
     """Everything that is known of it."""
     backup = await visit.backup(id)
-    return visit.page(
-        "backup.html", backup=backup, tab="overview", can_verify=_may_be_verified(backup)
-    )
+    can_verify = backup.has_something and not backup.missing
+    return visit.page("backup.html", backup=backup, tab="overview", can_verify=can_verify)
 
 
 @router.post("/backups/{id}/verify")
@@ -137,11 +136,6 @@ async def delete(visit: AtVisit, id: Id, request: Request) -> Response:  # noqa:
 async def _forgetting(visit: Visit, backup: Backup) -> ForgetBackupPlan:
     others = await visit.backups_of(backup.service)
     return plan_forget_backup(await visit.known(), backup, others)
-
-
-def _may_be_verified(backup: Backup) -> bool:
-    there = backup.snapshot_id is not None and not backup.missing
-    return backup.status in VERIFIABLE and there
 
 
 def _offered(visit: Visit, service: str) -> dict[str, list[str]]:

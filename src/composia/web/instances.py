@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 
 from composia.controller.api.desk import NodeId, ServiceName
 from composia.controller.api.streams import event, events, must_be_online
-from composia.errors import ComposiaError
+from composia.errors import ComposiaError, joined
 from composia.model.shown import InstanceView, ServiceView
 from composia.operations.readings import ContainerLogs
 from composia.web.logs import batched, lines_of
@@ -77,5 +77,5 @@ async def _followed(visit: Visit, node: str, wanted: ContainerLogs) -> AsyncIter
                 yield event("log", some)
         except ComposiaError as error:
             # The answer has begun: whoever reads the log reads in it why it ends.
-            yield event("log", " ".join(filter(None, (error.message, error.hint))))
+            yield event("log", joined(error.message, error.hint))
     yield event("end", "")

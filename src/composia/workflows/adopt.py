@@ -10,24 +10,25 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from composia.model.backup import Backup, BackupKind, BackupStatus
+from composia.model.ids import DIGITS, STAMP, TASK_ID, stamp
 from composia.model.names import NAME_PATTERN
 from composia.strategies import dump
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.pgdumpall import PgDumpAll
+from composia.tools.digests import DIGEST_PATTERN
 from composia.tools.rustic import SnapshotInfo
+from composia.tools.wording import names
 from composia.workflows.backup import KIND, LIVE, RECORD, TAKEN_LIVE, backup_id
 from composia.workflows.comparing import Compared, compare
 from composia.workflows.known import Known
-from composia.workflows.plan import Hold, Run
+from composia.workflows.plan import Hold, Run, numbered
 from composia.workflows.repository import RepositoryPlan, holders
-from composia.workflows.sides import names
 
 #: Records that one step keeps.
 CHUNK = 500
 #: How many strangers a result describes.
 DESCRIBED = 100
-TASK = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
-BACKUP = re.compile(r"[0-9A-HJKMNP-TV-Z]{10}[0-9A-V]{16}")
+BACKUP = re.compile(rf"[{DIGITS}]{{{STAMP}}}[0-9A-V]{{16}}")
 REMARK = "found in the repository without a record: unproven, for it may not be whole"
 
 
@@ -38,7 +39,7 @@ class AdoptRequest(BaseModel):
 
     repository_id: str | None = Field(
         default=None,
-        pattern=r"^[0-9a-f]{64}$",
+        pattern=DIGEST_PATTERN,
         description="Its id, where it is to take the place of another one that is known.",
     )
 
@@ -80,7 +81,7 @@ class AdoptPlan(RepositoryPlan):
         records, strangers = _sorted_out(compared, self.items)
         for number, start in enumerate(range(0, len(records), CHUNK), 1):
             part = [one.model_dump(mode="json") for one in records[start : start + CHUNK]]
-            step = "record_backups" if number == 1 else f"record_backups_{number}"
+            step = numbered("record_backups", number)
             await run.control(step, "record_backups", backups=part)
         for stranger in strangers:
             run.log(f"Not ours: {_described(stranger)}")
@@ -138,7 +139,7 @@ def adopted(
     service, item, node = tags.get("service", ""), tags.get("item", ""), snapshot.host
     if not all(_is_name(one) for one in (service, item, node)):
         return None
-    task = tags.get("task") if TASK.fullmatch(tags.get("task", "")) else None
+    task = tags.get("task") if re.fullmatch(TASK_ID, tags.get("task", "")) else None
     known = items.get(f"{service}/{item}")
     live = LIVE in snapshot.tags
     return Backup(
@@ -184,9 +185,7 @@ def _id(
 
 def _stamp(snapshot: SnapshotInfo) -> str:
     """The beginning of an id that sorts by the snapshot's time, as those of tasks do."""
-    number = int(datetime.fromisoformat(snapshot.time).timestamp() * 1000)
-    digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-    return "".join(digits[(number >> (5 * place)) & 31] for place in reversed(range(10)))
+    return stamp(int(datetime.fromisoformat(snapshot.time).timestamp() * 1000))
 
 
 def _strategy(snapshot: SnapshotInfo, known: SavedAs | None) -> str:

@@ -13,24 +13,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from composia.errors import Cancelled, ComposiaError, Told
 from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.model.catalog import Service
+from composia.model.ids import STAMP
 from composia.model.names import Name
-from composia.model.service import RepositoryRef, ServiceRef
+from composia.model.service import RepositoryRef
 from composia.operations.backup import DataSaved, ItemSaved, ItemToSave, SaveData
 from composia.operations.repository import RepositoryOpened
 from composia.strategies import AnyBackupStrategy
 from composia.strategies.base import Saved
+from composia.tools.wording import few, names
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections, Place
 from composia.workflows.opening import open_repository, with_id
-from composia.workflows.plan import Hold, PartlyDone, Plan, Run, instance
-from composia.workflows.sides import errors_of, names
+from composia.workflows.plan import Hold, OnNodes, PartlyDone, Run, instance, numbered
+from composia.workflows.sides import errors_of
 
 #: On a snapshot, as `name=value`: its record's kind, and that of a copy that is not whole.
 KIND = "kind"
 RECORD = "record"
 LIVE = "taken=live"
-#: An error quotes so many paths; the record's warnings have them all.
-QUOTED = 5
 #: Why a move's safety copy of an item that is saved stopped is not whole: it counts for nothing.
 TAKEN_LIVE = (
     "taken while the service ran, for a move stops nothing for its safety copy: the item's own"
@@ -74,26 +74,16 @@ class NamedItem(BaseModel):
     taken_live: bool = False
 
 
-class BackupPlan(Plan):
+class BackupPlan(OnNodes):
     """Every item saved on every node, and a record of each."""
 
     plan: Literal["backup"] = "backup"
-    service: ServiceRef
     repository: RepositoryRef
-    on: tuple[str, ...]
     items: tuple[NamedItem, ...]
     kind: BackupKind = BackupKind.MANUAL
 
     #: What a second attempt saves would take the place of the records of the first.
     may_retry: ClassVar[bool] = False
-
-    @property
-    def service_name(self) -> str:
-        return self.service.name
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        return self.on
 
     @property
     def holds(self) -> tuple[Hold, ...]:
@@ -120,32 +110,32 @@ class BackupPlan(Plan):
         step: str,
         opened: Mapping[str, RepositoryOpened | ComposiaError],
         number: int = 1,
-    ) -> Kept:
+    ) -> Recorded:
         """The same, where the repository has been opened on each node, or could not be.
 
         `number`: how many times this task has done so, for the names of its steps.
         """
         spared, ids = await self._earlier(run, number), await self._ids(run, number)
         saves = self._saves(opened, spared, ids)
-        saved = await run.on_each(_numbered(step, number), saves)
+        saved = await run.on_each(numbered(step, number), saves)
         outcomes = {**errors_of(opened), **saved}
         records = await self._records(run, outcomes, ids, number)
         refused: Mapping[str, str] | None = await run.control(
-            _numbered("record_backups", number),
+            numbered("record_backups", number),
             "record_backups",
             backups=[record.model_dump(mode="json") for record in records],
             task=run.task,
-            saved_in=_numbered(step, number),
+            saved_in=numbered(step, number),
         )
         why = refused or {}
         kept = (one.refused(why[one.id]) if one.id in why else one for one in records)
-        return Kept(tuple(kept), outcomes)
+        return Recorded(tuple(kept), outcomes)
 
     async def _earlier(self, run: Run, number: int) -> tuple[str, ...]:
         """What earlier attempts of the task have saved of the items, and recorded."""
         if run.attempt == 1:
             return ()
-        step = _numbered("read_earlier", number)
+        step = numbered("read_earlier", number)
         return tuple(await run.control(step, "saved_by", task=run.task))
 
     async def _ids(self, run: Run, number: int) -> Ids:
@@ -153,7 +143,7 @@ class BackupPlan(Plan):
         stamp = None
         if run.attempt > 1:
             # What is saved days after its task was made is newer than what was saved meanwhile.
-            stamp = await run.control(_numbered("new_stamp", number), "new_stamp")
+            stamp = await run.control(numbered("new_stamp", number), "new_stamp")
         return {
             (node, item.name): backup_id(run.task, item.name, node, run.attempt, stamp)
             for node in self.on
@@ -199,7 +189,7 @@ class BackupPlan(Plan):
     ) -> list[Backup]:
         records: list[Backup] = []
         failed = bool(errors_of(outcomes))
-        now = await run.control(_numbered("now", number), "now") if failed else None
+        now = await run.control(numbered("now", number), "now") if failed else None
         for node in self.on:
             outcome = outcomes[node]
             if isinstance(outcome, DataSaved):
@@ -248,23 +238,19 @@ class BackupPlan(Plan):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Recorded:
     """What came of it: the records, and what each node answered."""
 
     records: tuple[Backup, ...]
     outcomes: Mapping[str, DataSaved | ComposiaError]
 
-    def without(self, items: Sequence[str]) -> Kept:
+    def without(self, items: Sequence[str]) -> Recorded:
         """The same, with nothing said of some items."""
         return replace(self, records=tuple(r for r in self.records if r.data_item not in items))
 
     def settle(self) -> dict[str, Any]:
         """The task's result. Raises PartlyDone where not all was saved, and Cancelled."""
         return _result(self.records, self.outcomes)
-
-
-def _numbered(step: str, number: int) -> str:
-    return step if number == 1 else f"{step}_{number}"
 
 
 def plan_backup(
@@ -317,7 +303,7 @@ def backup_id(task: str, item: str, node: str, attempt: int = 1, stamp: str | No
     """
     of = f"{task}/{item}/{node}" + (f"/{attempt}" if attempt > 1 else "")
     digest = hashlib.sha256(of.encode()).digest()
-    return (stamp or task[:10]) + base64.b32hexencode(digest)[:16].decode()
+    return (stamp or task[:STAMP]) + base64.b32hexencode(digest)[:16].decode()
 
 
 def _of_snapshot(saved: Saved) -> dict[str, Any]:
@@ -341,18 +327,13 @@ def _of_snapshot(saved: Saved) -> dict[str, Any]:
 def _fault(saved: Saved) -> str | None:
     """Why it is not whole."""
     if saved.unread:
-        return f"could not be read: {_quoted(saved)}"
+        return f"could not be read: {few(saved.unread, saved.more_unread)}"
     return f"{EMPTY}{names(saved.empty)}" if saved.empty else None
 
 
 def _warnings(what: str, paths: Sequence[str], more: int) -> list[str]:
     others = [f"{what}: {more:,} more, which are not named here"] if more else []
     return [*(f"{what}: {path}" for path in paths), *others]
-
-
-def _quoted(saved: Saved) -> str:
-    left = len(saved.unread[QUOTED:]) + saved.more_unread
-    return names(saved.unread[:QUOTED]) + (f" and {left} more" if left else "")
 
 
 def _result(

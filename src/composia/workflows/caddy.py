@@ -8,11 +8,12 @@ from typing import Any, Literal
 from composia.model.service import CaddyRef, ServiceRef
 from composia.operations.caddy import PlaceFragment
 from composia.operations.fragments import Placed
+from composia.tools.wording import names
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
 from composia.workflows.plan import Hold, Plan, Run, instance
 from composia.workflows.service import ServiceRequest
-from composia.workflows.sides import names, settle
+from composia.workflows.sides import settle
 
 
 class CaddySyncPlan(Plan):

@@ -16,7 +16,6 @@ from composia.strategies.pgimport import PgImport
 from composia.tools.paths import overlapping, parse_include
 from composia.workflows.objections import Objections, Place
 
-RESTORABLE = frozenset({BackupStatus.SUCCESS, BackupStatus.PARTIAL, BackupStatus.UNPROVEN})
 TAKE_UNPROVEN = "`--unproven` takes adopted ones too."
 DUMP = PgDumpAll.model_fields["strategy"].default
 
@@ -147,12 +146,14 @@ def _is_unproven(backup: Backup, service: str) -> bool:
     return there and backup.status is BackupStatus.UNPROVEN
 
 
-def object_to_a_bad_one(backup: Backup, loc: Place, wrong: Objections) -> None:
-    """A backup of which nothing was saved, or whose snapshot is gone, cannot be restored."""
-    if backup.status not in RESTORABLE or backup.snapshot_id is None:
+def object_to_a_bad_one(
+    backup: Backup, loc: Place, wrong: Objections, cannot: str = "it cannot be restored"
+) -> None:
+    """A backup of which nothing was saved, or whose snapshot is gone, is of no use."""
+    if not backup.has_something:
         wrong.conflict(
             loc,
-            f"backup {backup.id} is {backup.status}: it cannot be restored",
+            f"backup {backup.id} is {backup.status}: {cannot}",
             f"`composia backups --service {backup.service}` lists the others.",
         )
     elif backup.missing:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from composia.model.service import RepositoryRef
 from composia.operations.repository import CompareRepository, RepositoryCompared
-from composia.workflows.plan import Run
+from composia.workflows.plan import Run, numbered
 
-#: So many records a message names.
-QUOTED = 5
 MISSING_HINT = (
     "Is the right disk mounted, and all of it? If their snapshots were removed on purpose, "
     "`composia repo forget --drop-missing` drops the records."
@@ -64,14 +62,8 @@ async def _all_described(
     while described and len(described) < listed.unknown:
         number += 1
         further = operation.model_copy(update={"after": described[-1]})
-        found = await run.on(node, f"compare_repository_{number}", further)
+        found = await run.on(node, numbered("compare_repository", number), further)
         if not found.described:
             break
         described += found.described
     return listed.model_copy(update={"described": described})
-
-
-def quoted(ids: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
-    more = f" and {len(ids) - QUOTED} more" if len(ids) > QUOTED else ""
-    return ", ".join(ids[:QUOTED]) + more

@@ -10,35 +10,24 @@ from typing import Any, Literal
 from composia.model.catalog import Service
 from composia.model.dns import DnsTarget, DnsUpdated, normal, normals
 from composia.model.meta import HOSTNAME, DnsRecord, RecordType
-from composia.model.service import ServiceRef
+from composia.tools.wording import names
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections, Place
-from composia.workflows.plan import Hold, Plan, Run, placement
+from composia.workflows.plan import Hold, OnNodes, Run, placement
 from composia.workflows.service import ServiceRequest
-from composia.workflows.sides import names
 
 #: Seconds that Cloudflare takes; 1 leaves it to Cloudflare.
 _CLOUDFLARE_TTL = (60, 86400)
 _HOSTNAME = re.compile(HOSTNAME)
 
 
-class DnsUpdatePlan(Plan):
+class DnsUpdatePlan(OnNodes):
     """Records of names, as they should be."""
 
     plan: Literal["dns-update"] = "dns-update"
-    service: ServiceRef
-    on: tuple[str, ...]
     records: tuple[DnsTarget, ...]
     #: The addresses of all nodes: what points there is ours.
     ours: tuple[str, ...]
-
-    @property
-    def service_name(self) -> str:
-        return self.service.name
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        return self.on
 
     @property
     def holds(self) -> tuple[Hold, ...]:

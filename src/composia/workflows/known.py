@@ -16,6 +16,8 @@ from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.model.task import OpenMove
 from composia.workflows.objections import Objections, Place, not_found
 
+NO_HOLDER = "no node holds the repository"
+NO_HOLDER_HINT = "Name some in controller.rustic.main_nodes of config.yaml."
 RUNNING = frozenset({"running", "restarting", "paused"})
 
 
@@ -68,7 +70,7 @@ class Known:
             compose_service=rustic.compose_service,
             profile=rustic.profile,
             repository_id=self.repository_id,
-            main_nodes=() if self.catalog.remote_repository else self._holders(),
+            main_nodes=() if self.catalog.remote_repository else self.holders(),
         )
 
     def copy_off_site(self, name: str) -> RepositoryRef:
@@ -88,8 +90,8 @@ class Known:
         }
         return self.repository().model_copy(update=changes)
 
-    def _holders(self) -> tuple[str, ...]:
-        """The same nodes, the one to go through first."""
+    def holders(self) -> tuple[str, ...]:
+        """The nodes that hold the repository, those that answer first."""
         return tuple(sorted(self.repository_nodes(), key=lambda node: not self.answers(node)))
 
     def answers(self, node: str) -> bool:
@@ -97,7 +99,7 @@ class Known:
         return self.online is None or node in self.online
 
     def repository_nodes(self) -> tuple[str, ...]:
-        """The nodes that hold the repository."""
+        """The same nodes, as they are written down."""
         holder = self.catalog.infra_rustic
         return tuple(self.main_nodes) or (holder.meta.nodes if holder else ())
 
@@ -259,16 +261,12 @@ class Known:
         """A node without the repository needs one with it. `on`: by their place in the request."""
         if self.catalog.remote_repository:
             return
-        holders = self._holders()
+        holders = self.holders()
         for place, node in on.items():
             if node not in self.nodes or node in holders:
                 continue
             if not holders:
-                wrong.conflict(
-                    place,
-                    "no node holds the repository",
-                    "Name some in controller.rustic.main_nodes of config.yaml.",
-                )
+                wrong.conflict(place, NO_HOLDER, NO_HOLDER_HINT)
             elif not self.answers(holders[0]):
                 wrong.conflict(
                     place,

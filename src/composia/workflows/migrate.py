@@ -131,28 +131,18 @@ class MigratePlan(Plan):
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Migrate", under the same numbers."""
-        begun = await self._begin(run, "0_begin")
+        service, source, target = self.service, self.source, self.target
+        begun = await begin_move(run, "0_begin", service, source, target)
         if begun["half_done"]:
             # An earlier attempt was cut off, and nobody knows where: nothing goes on from there.
             await self._undo(run, _Reached.unknown(), Interrupted("an attempt was cut off"))
-            begun = await self._begin(run, "0_begin_anew")
+            begun = await begin_move(run, "0_begin_anew", service, source, target)
         facts = begun["facts"] if begun["answered"] else await self._until_it_answers(run)
         try:
             return await self._settle(run, facts)
         except Exception as error:
             # Whatever it is, the service runs on the target now, and a person is to decide.
             raise self._left_open(told(error).as_error(), facts) from error
-
-    async def _begin(self, run: Run, step: str) -> dict[str, Any]:
-        begun: dict[str, Any] = await run.control(
-            step,
-            "begin_move",
-            task=run.task,
-            service=self.service.name,
-            source=self.source,
-            target=self.target,
-        )
-        return begun
 
     async def _until_it_answers(self, run: Run) -> dict[str, Any]:
         reached = _Reached()
@@ -203,7 +193,7 @@ class MigratePlan(Plan):
             rehearsed = forward.model_copy(update={"rehearse": True})
             await run.on(self.source, "0_check_forward", rehearsed)
         else:
-            nothing = self.caddy_on_source.model_copy(update={"source": None})
+            nothing = self.caddy_on_source.without_fragment
             removal = PlaceFragment(service=self.service, caddy=nothing, rehearse=True)
             await run.on(self.source, "0_check_caddy", removal)
             checked = checked.warning(self._why_nothing_forwards())
@@ -336,12 +326,7 @@ class MigratePlan(Plan):
                 f"`composia task retry {run.task}` tries that again first. Nobody else may start it"
                 f" before `composia task abandon {run.task}`."
             )
-            raise LeftOpen(
-                message,
-                keeps=placement(self.service.name),
-                result={},
-                hint=" ".join(filter(None, (second.hint, hint))),
-            ) from problem
+            raise LeftOpen.of(second, self.service, hint, message=message) from problem
         if reached.prepared and not gone:
             await self._clear(run)
         await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
@@ -370,12 +355,17 @@ class MigratePlan(Plan):
     def _left_open(self, error: ComposiaError, facts: dict[str, Any]) -> LeftOpen:
         where = f"{self.service} runs on {self.target}" if facts else "nothing has changed"
         hint = f"{where}. Retry goes on from here, rollback goes back, abandon leaves it so."
-        return LeftOpen(
-            error.message,
-            keeps=placement(self.service.name),
-            result=_shown(facts),
-            hint=" ".join(filter(None, (error.hint, hint))),
-        )
+        return LeftOpen.of(error, self.service, hint, result=_shown(facts))
+
+
+async def begin_move(
+    run: Run, step: str, service: ServiceRef, source: str, target: str
+) -> dict[str, Any]:
+    """The step that notes that a move begins; see `Control.begin_move`."""
+    begun: dict[str, Any] = await run.control(
+        step, "begin_move", task=run.task, service=service.name, source=source, target=target
+    )
+    return begun
 
 
 _SHOWN = (

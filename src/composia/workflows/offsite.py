@@ -12,14 +12,12 @@ from composia.model.backup import Backup
 from composia.model.names import Name
 from composia.model.service import RepositoryRef
 from composia.operations.offsite import CopySnapshots, SnapshotsCopied
+from composia.tools.wording import few, names
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
 from composia.workflows.plan import Hold, PartlyDone, Run
 from composia.workflows.repository import RepositoryPlan, holders, made
-from composia.workflows.sides import names
 
-#: So many snapshots a message names.
-QUOTED = 5
 LOST = (
     "Something has deleted data there, and what is listed is not copied again: mend its index with"
     " rustic's `repair index`, `forget` there what `check` finds damaged, and copy again."
@@ -98,8 +96,7 @@ def _problem(done: SnapshotsCopied) -> ComposiaError | None:
     """What keeps the copy from being complete: only its own listing counts, and its own check."""
     if not done.missing:
         return _of_fault(done.fault) if done.fault else None
-    more = f" and {len(done.missing) - QUOTED} more" if len(done.missing) > QUOTED else ""
-    which = ", ".join(id_[:12] for id_ in done.missing[:QUOTED]) + more
+    which = few([id_[:12] for id_ in done.missing])
     why = f": {done.problem.message}" if done.problem else ""
     return Conflict(
         f"{len(done.missing)} snapshots are not there ({which}){why}",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import ComposiaError
+from composia.errors import ComposiaError, Told, joined
 from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
 from composia.model.service import ServiceRef
@@ -83,6 +83,11 @@ class Run(Protocol):
     def log(self, line: str) -> None:
         """Add a line to the task's log."""
         ...
+
+
+def numbered(step: str, often: int) -> str:
+    """A step's name by how often it has come in an attempt: `save_data`, then `save_data_2`."""
+    return step if often == 1 else f"{step}_{often}"
 
 
 class Control(Protocol):
@@ -328,6 +333,21 @@ class OnOneNode(Plan, ABC):
         return (self.node,)
 
 
+class OnNodes(Plan, ABC):
+    """A plan that is about one service and works on several nodes."""
+
+    service: ServiceRef
+    on: tuple[str, ...]
+
+    @property
+    def service_name(self) -> str:
+        return self.service.name
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return self.on
+
+
 class LeftOpen(ComposiaError):  # named as all of the tree
     """The task has failed half-way on purpose: it keeps a hold until a person decides.
 
@@ -347,6 +367,29 @@ class LeftOpen(ComposiaError):  # named as all of the tree
         self.keeps = keeps
         self.result = dict(result)
         self.holder = holder
+
+    @classmethod
+    def of(
+        cls,
+        error: ComposiaError | Told,
+        service: ServiceRef,
+        then: str,
+        *,
+        message: str | None = None,
+        result: Mapping[str, Any] | None = None,
+        holder: str | None = None,
+    ) -> LeftOpen:
+        """A move of the service that an error has ended half-way, and what a person does `then`.
+
+        `message`: where there is more to tell than the error's own.
+        """
+        return cls(
+            message or error.message,
+            keeps=placement(service.name),
+            result=result or {},
+            hint=joined(error.hint, then),
+            holder=holder,
+        )
 
 
 class PartlyDone(ComposiaError):  # named as all of the tree

@@ -7,11 +7,11 @@ from typing import Any, Literal
 from composia.errors import Conflict
 from composia.operations.repository import CheckRepository
 from composia.operations.tidying import PruneRepository
-from composia.workflows.comparing import MISSING_HINT, Compared, compare, quoted
+from composia.tools.wording import few, names
+from composia.workflows.comparing import MISSING_HINT, Compared, compare
 from composia.workflows.known import Known
 from composia.workflows.plan import Hold, Run
 from composia.workflows.repository import RepositoryPlan, holders, made
-from composia.workflows.sides import names
 
 #: The step that looks at what the prune has left.
 CHECK = "check_repository"
@@ -53,7 +53,7 @@ def _refuse_missing(compared: Compared) -> None:
     # What a snapshot that is not listed needs is garbage to rustic, and gone a day later.
     if compared.missing:
         raise Conflict(
-            f"not pruned: the repository has no snapshot of {quoted(compared.missing)}",
+            f"not pruned: the repository has no snapshot of {few(compared.missing)}",
             hint=MISSING_HINT + " What a forget that broke off has left, `composia repo forget` "
             "settles.",
         )

@@ -20,11 +20,12 @@ from composia.operations.repository import (
     TagOfOurs,
 )
 from composia.tools.rustic import Part
-from composia.workflows.comparing import MISSING_HINT, compare, quoted
-from composia.workflows.known import Known
+from composia.tools.wording import few, names
+from composia.workflows.comparing import MISSING_HINT, compare
+from composia.workflows.known import NO_HOLDER, NO_HOLDER_HINT, Known
 from composia.workflows.opening import open_repository
 from composia.workflows.plan import Hold, PartlyDone, Plan, Run
-from composia.workflows.sides import names, settle
+from composia.workflows.sides import settle
 
 
 def _whole(number: object) -> object:
@@ -132,7 +133,7 @@ class CheckRepositoryPlan(RepositoryPlan):
             raise PartlyDone(damage.message, result=result, hint=damage.hint)
         if compared.missing:
             raise PartlyDone(
-                f"rustic finds no fault, but has no snapshot of {quoted(compared.missing)}",
+                f"rustic finds no fault, but has no snapshot of {few(compared.missing)}",
                 result=result,
                 hint=MISSING_HINT,
             )
@@ -235,10 +236,6 @@ def made(known: Known) -> RepositoryRef:
 
 def holders(known: Known) -> tuple[str, ...]:
     """The nodes that hold it, those that answer first. Raises Conflict where there are none."""
-    found = known.repository_nodes()
-    if not found:
-        raise Conflict(
-            "no node holds the repository",
-            hint="Name some in controller.rustic.main_nodes of config.yaml.",
-        )
-    return tuple(sorted(found, key=lambda node: not known.answers(node)))
+    if found := known.holders():
+        return found
+    raise Conflict(NO_HOLDER, hint=NO_HOLDER_HINT)

@@ -13,7 +13,7 @@ from composia.operations.leaving import ResumeSource, StopStale
 from composia.operations.surveying import SourceSeen, SurveyTarget
 from composia.workflows.check import check
 from composia.workflows.dns import update_dns
-from composia.workflows.migrate import PATIENCE
+from composia.workflows.migrate import PATIENCE, begin_move
 from composia.workflows.nodes import write_back
 from composia.workflows.plan import Hold, LeftOpen, OnOneNode, Plan, Run, instance, placement
 from composia.workflows.restore import RestorePlan
@@ -72,39 +72,28 @@ class RescuePlan(Plan):
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Migrate", without those of the source."""
-        begun = await run.control(
-            "0_begin",
-            "begin_move",
-            task=run.task,
-            service=self.service.name,
-            source=self.gone,
-            target=self.target,
-        )
+        begun = await begin_move(run, "0_begin", self.service, self.gone, self.target)
         # From here on the source is stopped as soon as it comes back.
         facts = begun["facts"]
         if not begun["answered"]:
-            facts = await self._until_it_answers(run, prepared=begun["half_done"])
+            facts = await self._until_it_answers(run, half_done=begun["half_done"])
         try:
             return await self._settle(run, tuple(facts.get("warnings", ())))
         except Exception as error:
-            wrong = told(error)
             hint = f"{self.service} runs on {self.target}: retry goes on, abandon leaves it so."
-            raise LeftOpen(
-                wrong.message,
-                keeps=placement(self.service.name),
-                result={},
-                hint=" ".join(filter(None, (wrong.hint, hint))),
-            ) from error
+            raise LeftOpen.of(told(error), self.service, hint) from error
 
-    async def _until_it_answers(self, run: Run, *, prepared: bool) -> dict[str, Any]:
+    async def _until_it_answers(self, run: Run, *, half_done: bool) -> dict[str, Any]:
         service, target, warnings = self.service, self.target, [*self.remarks]
+        # Whether there may be something on the target that an undo has to clear.
+        reached = half_done
         for remark in self.remarks:
             run.log(f"Warning: {remark}")
         try:
             await run.control("0_gone", "refuse_connected", task=run.task, node=self.gone)
             found = await run.on(target, "0_check", SurveyTarget(service=service))
             check(service, self.gone, target, SourceSeen(running=("gone",)), found)
-            prepared = True
+            reached = True
             await run.on(target, "0_prepare", PrepareTarget(service=service, images={}))
             if self.caddy_on_target:
                 # A Caddy that does not run yet is no reason to leave the service down.
@@ -117,7 +106,7 @@ class RescuePlan(Plan):
                 warnings += brought["warnings"]
             await run.on(target, "5_start_on_target", StartOnTarget(service=service))
         except Exception as error:
-            if prepared:
+            if reached:
                 await self._clear(run, told(error).as_error())
             await self._resume(run, told(error).as_error())
             await run.control("undone", "note_move", task=run.task, stage="undone", facts={})
@@ -162,35 +151,22 @@ class RescuePlan(Plan):
 
     def _down(self, message: str, error: ComposiaError) -> LeftOpen:
         hint = f"Nothing runs now: retry brings it to {self.target} after all."
-        return LeftOpen(
-            message,
-            keeps=placement(self.service.name),
-            result={},
-            hint=" ".join(filter(None, (error.hint, hint))),
-        )
+        return LeftOpen.of(error, self.service, hint, message=message)
 
     def _given_back(self, error: ComposiaError, of_task: str) -> LeftOpen:
         """It was undone: the move whose hold it took over is open as it was before."""
         hint = f"Task {of_task} is open as before: see `composia task show {of_task}`."
-        return LeftOpen(
-            error.message,
-            keeps=placement(self.service.name),
-            result={},
-            hint=" ".join(filter(None, (error.hint, hint))),
-            holder=of_task,
-        )
+        return LeftOpen.of(error, self.service, hint, holder=of_task)
 
     async def _clear(self, run: Run, error: ComposiaError) -> None:
         try:
             clear = ClearTarget(service=self.service)
             await run.on(self.target, "undo_target", clear, insist=True)
-        except Exception as second:
-            raise LeftOpen(
-                f"{error.message}; and it could not be undone: {told(second).message}",
-                keeps=placement(self.service.name),
-                result={},
-                hint=f"It may run on {self.target}: retry clears it there first.",
-            ) from second
+        except Exception as problem:
+            second = told(problem)
+            message = f"{error.message}; and it could not be undone: {second.message}"
+            hint = f"It may run on {self.target}: retry clears it there first."
+            raise LeftOpen.of(second, self.service, hint, message=message) from problem
 
     async def _settle(self, run: Run, warnings: tuple[str, ...]) -> dict[str, Any]:
         if self.caddy_on_target:
@@ -247,7 +223,7 @@ class StopStalePlan(OnOneNode):
         """Whoever has the old address still would be sent to what does not run."""
         if self.caddy is None:
             return ()
-        nothing = self.caddy.model_copy(update={"source": None})
+        nothing = self.caddy.without_fragment
         place = PlaceFragment(service=self.service, caddy=nothing, must_run=False)
         try:
             return (await run.on(self.node, "reload_caddy", place)).warnings

@@ -17,6 +17,7 @@ from composia.model.task import Status, Task
 from composia.operations.repository import OpenRepository, RepositoryOpened
 from composia.operations.restore import ExchangeBack, ExchangeData, FetchData, ItemToRestore
 from composia.tools.paths import relative_path
+from composia.tools.wording import names
 from composia.workflows import choice
 from composia.workflows.backup import BackupPlan
 from composia.workflows.known import Known
@@ -26,7 +27,6 @@ from composia.workflows.opening import with_id
 from composia.workflows.plan import Hold, OnOneNode, Plan, Run, instance, placement
 from composia.workflows.repository import made
 from composia.workflows.safety import plan_safety_copy, save_before
-from composia.workflows.sides import names
 
 To = Literal["in_place", "scratch"]
 #: The step of a restore that replaces data.

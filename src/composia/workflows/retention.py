@@ -11,13 +11,14 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from composia.errors import Told
-from composia.model.backup import Backup, BackupStatus
+from composia.model.backup import Backup, BackupStatus, place_of
 from composia.model.meta import Keep
 from composia.model.names import Name
 from composia.model.retention import BEGUN, DROPPED, NO_POLICY, Verdict, states_of, verdicts
 from composia.operations.repository import TagOfOurs
 from composia.operations.tidying import ForgetSnapshots
-from composia.workflows.comparing import MISSING_HINT, Compared, compare, quoted
+from composia.tools.wording import few
+from composia.workflows.comparing import MISSING_HINT, Compared, compare
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
 from composia.workflows.plan import Hold, PartlyDone, Run
@@ -79,7 +80,7 @@ class JudgedItem(BaseModel):
     @property
     def of(self) -> str:
         """As `states_of` names it."""
-        return f"{self.service}/{self.data_item}@{self.node}"
+        return place_of(self.service, self.data_item, self.node)
 
 
 class ForgetPlan(RepositoryPlan):
@@ -175,7 +176,8 @@ def _judged(
     known: Known, request: ForgetRequest, backups: Iterable[Backup], now: datetime
 ) -> Iterator[JudgedItem]:
     zone = ZoneInfo(known.timezone)
-    for (service, item, node), grouped in groupby(sorted(backups, key=_place), key=_place):
+    in_order = sorted(backups, key=lambda one: one.item_on_node)
+    for (service, item, node), grouped in groupby(in_order, key=lambda one: one.item_on_node):
         records = {one.id: one for one in grouped}
         keep, otherwise = _policy(known, service, item)
         found = verdicts(
@@ -192,7 +194,7 @@ def _judged(
             node=node,
             keep=keep,
             backups=tuple(_of(records[one.backup_id], one) for one in found),
-            state=states_of(records.values())[f"{service}/{item}@{node}"],
+            state=states_of(records.values())[place_of(service, item, node)],
         )
 
 
@@ -217,10 +219,6 @@ def _of(backup: Backup, verdict: Verdict) -> Judged:
         keeps=verdict.keeps,
         why=verdict.why,
     )
-
-
-def _place(backup: Backup) -> tuple[str, str, str]:
-    return backup.service, backup.data_item, backup.node
 
 
 def _is_wanted(backup: Backup, request: ForgetRequest) -> bool:
@@ -280,7 +278,7 @@ def _tell(
     if lost:
         raise PartlyDone(
             "; ".join(
-                f"nothing of {item} was forgotten: the repository has no snapshot of {quoted(ids)}"
+                f"nothing of {item} was forgotten: the repository has no snapshot of {few(ids)}"
                 for item, ids in lost.items()
             ),
             result=result,

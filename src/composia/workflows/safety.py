@@ -13,7 +13,7 @@ from composia.operations.restore import ItemToRestore, Moved
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.files_tar_after_stop import FilesTarAfterStop
 from composia.strategies.pgimport import PgImport
-from composia.workflows.backup import BackupPlan, Kept, NamedItem
+from composia.workflows.backup import BackupPlan, NamedItem, Recorded
 from composia.workflows.known import Known
 from composia.workflows.plan import PartlyDone, Run
 
@@ -97,7 +97,7 @@ def _cold(include: tuple[str, ...], exclude: tuple[str, ...]) -> FilesTarAfterSt
     return FilesTarAfterStop(strategy="files.tar_after_stop", include=include, exclude=exclude)
 
 
-def _settled(kept: Kept) -> list[str]:
+def _settled(kept: Recorded) -> list[str]:
     try:
         kept.settle()
     except PartlyDone as error:

@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from composia.errors import ComposiaError
 from composia.model.names import Name
-from composia.model.service import CaddyRef, ServiceRef
+from composia.model.service import CaddyRef
 from composia.operations.service import Deploy, Deployed, Restart, Stop
+from composia.tools.wording import names
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
-from composia.workflows.plan import Hold, Plan, Run, instance, placement
-from composia.workflows.sides import names, settle
+from composia.workflows.plan import Hold, OnNodes, Run, instance, placement
+from composia.workflows.sides import settle
 
 
 class ServiceRequest(BaseModel):
@@ -27,18 +28,7 @@ class ServiceRequest(BaseModel):
     )
 
 
-class _ServicePlan(Plan):
-    service: ServiceRef
-    on: tuple[str, ...]
-
-    @property
-    def service_name(self) -> str:
-        return self.service.name
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        return self.on
-
+class _ServicePlan(OnNodes):
     @property
     def holds(self) -> tuple[Hold, ...]:
         return (

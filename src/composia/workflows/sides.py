@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -35,8 +35,3 @@ def settle(
 def errors_of(outcomes: Mapping[str, BaseModel | ComposiaError]) -> dict[str, ComposiaError]:
     """The nodes that failed, with their errors."""
     return {node: out for node, out in outcomes.items() if isinstance(out, ComposiaError)}
-
-
-def names(several: Sequence[str]) -> str:
-    """Names as a sentence has them."""
-    return ", ".join(several)

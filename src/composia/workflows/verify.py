@@ -26,7 +26,6 @@ from composia.workflows.repository import holders, made
 
 #: Backups that one run of the schedule tries to prove, those first whose item waits longest.
 PER_RUN = 10
-VERIFIABLE = frozenset({BackupStatus.SUCCESS, BackupStatus.PARTIAL, BackupStatus.UNPROVEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ def _says_of_the_backup(error: ComposiaError) -> bool | None:
 def plan_verify_backup(known: Known, backup: Backup) -> VerifyPlan:
     """One record. Raises ComposiaError, with all that stands in the way."""
     wrong = Objections()
-    _object_to_what_is_not_there(backup, wrong)
+    choice.object_to_a_bad_one(backup, (), wrong, "there is nothing to verify")
     wrong.settle()
     if backup.strategy in dump.SAVED_BY:
         return _of_a_dump(known, backup)
@@ -136,12 +135,12 @@ def plan_verify(
     says nothing of any more cannot be imported by anybody, and one of a service that is deployed
     nowhere by nobody yet: nobody waits for them.
     """
-    served = {_of(one) for one in backups if one.id in begun}
+    served = {one.item_on_node for one in backups if one.id in begun}
     plans, left, without = list[VerifyPlan](), list[str](), list[str]()
     for backup in due(backups, tried):
         if len(plans) + len(served) >= limit:
             return Proofs(tuple(plans), None, _in_short(without))
-        if _of(backup) in served or _is_of_nobody(known, backup):
+        if backup.item_on_node in served or _is_of_nobody(known, backup):
             continue
         what = f"{backup.data_item} of {backup.service} on {backup.node}"
         if _is_deployed_nowhere(known, backup):
@@ -179,10 +178,6 @@ def _is_of_nobody(known: Known, backup: Backup) -> bool:
     return _compose_service(service, backup) is None
 
 
-def _of(backup: Backup) -> tuple[str, str, str]:
-    return backup.service, backup.data_item, backup.node
-
-
 def due(
     backups: Sequence[Backup], tried: Mapping[str, datetime] = MappingProxyType({})
 ) -> list[Backup]:
@@ -193,7 +188,7 @@ def due(
     """
     by_item: dict[tuple[str, str, str], list[Backup]] = {}
     for backup in backups:
-        by_item.setdefault(_of(backup), []).append(backup)
+        by_item.setdefault(backup.item_on_node, []).append(backup)
     waiting = [
         (max(_last_proof(several), _seconds(tried.get(newest.place))), newest)
         for several in by_item.values()
@@ -221,17 +216,6 @@ def _last_proof(several: Sequence[Backup]) -> float:
 
 def _seconds(time: datetime | None) -> float:
     return time.timestamp() if time else 0.0
-
-
-def _object_to_what_is_not_there(backup: Backup, wrong: Objections) -> None:
-    if backup.status not in VERIFIABLE or backup.snapshot_id is None:
-        wrong.conflict(
-            (),
-            f"backup {backup.id} is {backup.status}: there is nothing to verify",
-            f"`composia backups --service {backup.service}` lists the others.",
-        )
-    elif backup.missing:
-        wrong.conflict((), f"the snapshot of backup {backup.id} is not in the repository any more")
 
 
 def _of_files(known: Known, backup: Backup) -> VerifyPlan:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from composia.controller.events import UNREAD, Event, Events
-from composia.controller.run import Parts
+from composia.controller.parts import Parts
 
 
 async def test_everybody_who_listens_hears_it() -> None:

@@ -81,11 +81,6 @@ def test_an_error_of_a_restore_is_not_passed_over() -> None:
     assert output.unrestored(said) == ("restore files/a: setting the owner failed.",)
 
 
-def test_a_long_list_is_cut() -> None:
-    assert output.few(["a", "b"]) == "a, b"
-    assert output.few([str(number) for number in range(7)]) == "0, 1, 2, 3, 4 and 2 more"
-
-
 def test_the_repositorys_id_is_read() -> None:
     assert output.repository_id('{"version":2,"id":"66","chunker_polynomial":"3"}\n') == "66"
 

@@ -14,7 +14,6 @@ from composia.workflows import PLANS
 from composia.workflows.again import refuse_outdated
 from composia.workflows.dns import plan_dns_update
 from composia.workflows.service import ServiceRequest
-from tests.twins.control import MemoryControl
 from tests.twins.office import MY_APP
 from tests.twins.run import MemoryRun
 from tests.unit.workflows.conftest import World
@@ -159,13 +158,6 @@ async def test_the_step_says_what_was_there_and_how_long_it_is_remembered(world:
     assert result["records"][0]["before"] == ["203.0.113.10"]
     assert DnsTarget.model_validate(run.told["update_dns"]["records"][0]) == plan.records[0]
     assert run.told["update_dns"]["ours"] == ["203.0.113.10", "203.0.113.20", "2001:db8::10"]
-
-
-async def test_the_control_in_memory_takes_what_the_step_sends(world: World) -> None:
-    control = MemoryControl()
-    plan = planned(world, {}, nodes=("main",))
-    await control.update_dns([one.model_dump(mode="json") for one in plan.records], plan.ours)
-    assert control.records == list(plan.records)
 
 
 class _Answering(MemoryRun):

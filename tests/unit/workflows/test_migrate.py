@@ -33,8 +33,9 @@ from composia.tools.rustic import Snapshot
 from composia.workflows.again import refuse_outdated
 from composia.workflows.check import check
 from composia.workflows.migrate import MigratePlan
-from composia.workflows.move import MigrateRequest, begin, plan_migrate, plan_move_back
+from composia.workflows.move import MigrateRequest, begin
 from composia.workflows.plan import LeftOpen
+from composia.workflows.plan_moves import plan_migrate, plan_move_back
 from tests.twins.office import (
     INFRA,
     MY_APP,

@@ -18,8 +18,9 @@ from composia.operations.fragments import Placed
 from composia.operations.leaving import StaleStopped
 from composia.operations.surveying import TargetSeen
 from composia.workflows.again import refuse_outdated
-from composia.workflows.move import MigrateRequest, begin, plan_migrate, plan_rescue
+from composia.workflows.move import MigrateRequest, begin
 from composia.workflows.plan import LeftOpen
+from composia.workflows.plan_moves import plan_migrate, plan_rescue
 from composia.workflows.rescue import RescuePlan, StopStalePlan
 from tests.twins.office import INFRA, MY_APP
 from tests.twins.run import Answer, MemoryRun
@@ -208,12 +209,15 @@ async def test_what_cannot_be_cleared_stays_open(world: World) -> None:
     answer = run._answer
 
     def both(node: str, operation: Operation[Any]) -> Answer:
-        return NodeLost("away") if operation.op == "clear_target" else answer(node, operation)
+        lost = NodeLost("away", hint="Start its agent.")
+        return lost if operation.op == "clear_target" else answer(node, operation)
 
     run._answer = both
     with pytest.raises(LeftOpen, match="could not be undone") as left:
         await plan_without_data(world).carry_out(run)
     assert left.value.keeps == "my-app: placement"
+    # Why it could not, and what a person does then.
+    assert left.value.hint == ("Start its agent. It may run on main: retry clears it there first.")
     assert "undone" not in done(run)
 
 

@@ -18,7 +18,7 @@ from composia.errors import ComposiaError, Conflict, Denied, Invalid, NotFound, 
 from composia.model.backup import Backup
 from composia.model.catalog import META_FILE
 from composia.model.config import Scope
-from composia.model.names import NAME_PATTERN
+from composia.model.names import FOLDER_PATTERN, NAME_PATTERN
 from composia.model.service import ServiceRef
 from composia.model.task import Key, Status, Task
 from composia.tools import yaml
@@ -31,9 +31,7 @@ from composia.workflows.restore import RollbackPlan
 _bearer = HTTPBearer(auto_error=False, description="An access token of config.yaml.")
 _ID = r"^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$"
 
-ServiceName = Annotated[
-    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="A service's name.")
-]
+ServiceName = Annotated[str, Path(pattern=FOLDER_PATTERN, description="A service's name.")]
 NodeId = Annotated[str, Path(pattern=NAME_PATTERN, description="A node's id.")]
 Id = Annotated[str, Path(pattern=_ID, description="An id.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]

@@ -15,21 +15,16 @@ from composia.controller.api.routes import hands_in
 from composia.controller.api.streams import read_all
 from composia.errors import ComposiaError
 from composia.model.config import Scope
+from composia.model.node import ask_its_agent
 from composia.model.service import ServiceRef
 from composia.model.task import Task
 from composia.operations.cargo import Cargo
 from composia.operations.readings import Reading
 from composia.operations.surveying import SourceSeen, SurveySource, SurveyTarget, TargetSeen
 from composia.workflows.migrate import MigratePlan
-from composia.workflows.move import (
-    Data,
-    MigrateRequest,
-    begin,
-    plan_migrate,
-    plan_move_back,
-    plan_rescue,
-)
+from composia.workflows.move import Data, MigrateRequest, begin
 from composia.workflows.objections import Objections
+from composia.workflows.plan_moves import plan_migrate, plan_move_back, plan_rescue
 from composia.workflows.rescue import RescuePlan
 
 router = api_router("services", "/services")
@@ -117,8 +112,7 @@ async def _seen(
     away = [node for node in (source, target) if node in there]
     away = [node for node in away if not desk.office.nodes.online(node)]
     for node in away:
-        hint = f"See what its agent says: `journalctl -u composia-agent` on {node}."
-        wrong.conflict((), f"node {node} is offline", hint)
+        wrong.conflict((), f"node {node} is offline", ask_its_agent(node))
     if away or source not in there or target not in there:
         return None
     asked = SurveySource(service=service, cargo=cargo)

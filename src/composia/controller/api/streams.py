@@ -14,6 +14,7 @@ from composia.controller.api.desk import Desk
 from composia.controller.api.office import Event, Office
 from composia.controller.auth import Caller
 from composia.errors import Conflict, Denied, Failure
+from composia.model.node import ask_its_agent
 from composia.operations.readings import Reading
 
 EVENT_STREAM = "text/event-stream"
@@ -74,10 +75,7 @@ async def read_all(office: Office, node: str, wanted: Reading) -> bytes:
 def must_be_online(office: Office, node: str) -> None:
     """Raises Conflict where nobody would answer."""
     if not office.nodes.online(node):
-        raise Conflict(
-            f"node {node} is offline",
-            hint=f"See what its agent says: `journalctl -u composia-agent` on {node}.",
-        )
+        raise Conflict(f"node {node} is offline", hint=ask_its_agent(node))
 
 
 async def _piped(

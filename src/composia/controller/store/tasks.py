@@ -8,18 +8,19 @@ from typing import Any
 
 import pydantic_core
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import Row, Select, delete, func, insert, select, union_all, update
+from sqlalchemy import Row, Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from composia.controller.actions import actions_of
+from composia.controller.store import holds, keys
 from composia.controller.store.database import Database
 from composia.controller.store.moves import superseded
-from composia.controller.store.schema import BACKUPS, ENDED_TASKS, HOLDS, KEYS, STEPS, TASKS
+from composia.controller.store.schema import BACKUPS, ENDED_TASKS, HOLDS, STEPS, TASKS
 from composia.controller.store.times import now
 from composia.errors import Conflict
 from composia.model.task import Key, Status, Step, Task, TaskError, Waiting
 from composia.workflows import PLANS, AnyPlan
-from composia.workflows.plan import Hold, Plan
+from composia.workflows.plan import Plan
 from composia.workflows.restore import EXCHANGE
 
 NOT_ENDED = (Status.PENDING, Status.RUNNING)
@@ -35,58 +36,31 @@ class NewTask(BaseModel):
     request_hash: str | None = None
 
 
-class KeyTaken(Conflict):
-    """Something was done under this idempotency key already."""
-
-
-class Holder(BaseModel):
-    """The task that holds a word."""
-
-    word: str
-    task: str
-    type: str
-    since: str
-    #: It has ended half-way, and holds on until a person decides.
-    ended: bool = False
-
-    def conflict(self) -> Conflict:
-        """The error for whoever wants it too."""
-        if self.ended:
-            return Conflict(
-                f"{self.word} is held by task {self.task} ({self.type}), which has ended half-way",
-                hint=f"`composia task retry|rollback|abandon {self.task}` settles it.",
-            )
-        return Conflict(
-            f"{self.word} is held by task {self.task} ({self.type}), which runs since {self.since}",
-            hint=f"Wait until it has ended, or cancel it: `composia task cancel {self.task}`.",
-        )
-
-
 class Tasks:
     """The table of tasks."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def admit(self, new: NewTask, plan: Plan) -> Holder | None:
+    async def admit(self, new: NewTask, plan: Plan) -> holds.Holder | None:
         """Store the task with its holds, or tell who holds one of them. Raises KeyTaken."""
         async with self._db.write() as db:
-            await _refuse_taken(db, new.created_by, new.idempotency_key)
-            if holder := await _take_over(db, plan):
+            await keys.refuse_taken(db, new.created_by, new.idempotency_key)
+            if holder := await holds.take_over(db, plan):
                 return holder
             await db.execute(insert(TASKS).values(_values(new, plan)))
-            await _take(db, new.id, plan.holds)
+            await holds.take(db, new.id, plan.holds)
         return None
 
-    async def readmit(self, task: str, plan: Plan, key: Key | None = None) -> Holder | None:
+    async def readmit(self, task: str, plan: Plan, key: Key | None = None) -> holds.Holder | None:
         """Give a task that has ended one attempt more, or tell who holds what it needs.
 
         Raises KeyTaken.
         """
         async with self._db.write() as db:
-            if holder := await _take_over(db, plan, task):
+            if holder := await holds.take_over(db, plan, task):
                 return holder
-            await _keep(db, task, key)
+            await keys.keep(db, task, key)
             blank: dict[str, Any] = dict.fromkeys(("finished_at", "error", "result", "waiting"))
             changes = {"status": Status.PENDING, "cancel_asked": False, **blank}
             await db.execute(
@@ -94,7 +68,7 @@ class Tasks:
                 .where(TASKS.c.id == task, TASKS.c.status.not_in(NOT_ENDED))
                 .values(attempt=TASKS.c.attempt + 1, **changes)
             )
-            await _take(db, task, plan.holds)
+            await holds.take(db, task, plan.holds)
         return None
 
     async def begin(self, task: str) -> None:
@@ -135,28 +109,20 @@ class Tasks:
                 )
             )
             if ended.rowcount:
-                await db.execute(
-                    update(STEPS)
-                    .where(STEPS.c.task == task, STEPS.c.status.in_(NOT_ENDED))
-                    .values(
-                        status=Status.CANCELLED, finished_at=_not_before(stamp, STEPS.c.started_at)
-                    )
-                )
-                await db.execute(delete(HOLDS).where(HOLDS.c.task == task, HOLDS.c.name != keeps))
-                if holder:
-                    await db.execute(update(HOLDS).where(HOLDS.c.task == task).values(task=holder))
+                await _cancel_open_steps(db, task, stamp)
+                await holds.free(db, task, but=keeps, holder=holder)
                 await db.execute(insert(ENDED_TASKS).values(task=task))
 
     async def let_go(self, task: str, key: Key | None = None) -> None:
         """What a task that has ended still holds is free. Raises KeyTaken."""
         async with self._db.write() as db:
-            await _keep(db, task, key)
-            await db.execute(delete(HOLDS).where(HOLDS.c.task == task))
+            await keys.keep(db, task, key)
+            await holds.free(db, task)
 
     async def ask_to_cancel(self, task: str, key: Key | None = None) -> None:
         """Write down that somebody asked for it. Raises KeyTaken."""
         async with self._db.write() as db:
-            await _keep(db, task, key)
+            await keys.keep(db, task, key)
             await db.execute(update(TASKS).where(TASKS.c.id == task).values(cancel_asked=True))
 
     async def set_waiting(self, task: str, waiting: Waiting | None) -> None:
@@ -235,12 +201,12 @@ class Tasks:
     async def first_of(self, created_by: str, key: str) -> tuple[str, str] | None:
         """The task of an idempotency key, and the hash of what was asked for."""
         async with self._db.read() as db:
-            return await _first_of(db, created_by, key)
+            return await keys.first_of(db, created_by, key)
 
     async def keep(self, task: str, key: Key | None) -> None:
         """Something was asked of a task under this key. Raises KeyTaken."""
         async with self._db.write() as db:
-            await _keep(db, task, key)
+            await keys.keep(db, task, key)
 
     async def tasks_of(self, created_by: str, prefix: str) -> Mapping[str, str]:
         """The tasks whose idempotency keys begin so, by what follows."""
@@ -310,72 +276,12 @@ class Tasks:
         ]
 
 
-async def _first_of(db: AsyncConnection, created_by: str, key: str) -> tuple[str, str] | None:
-    begun, asked = (
-        select(task, table.c.request_hash).where(
-            table.c.created_by == created_by, table.c.idempotency_key == key
-        )
-        for table, task in ((TASKS, TASKS.c.id), (KEYS, KEYS.c.task))
+async def _cancel_open_steps(db: AsyncConnection, task: str, stamp: str) -> None:
+    await db.execute(
+        update(STEPS)
+        .where(STEPS.c.task == task, STEPS.c.status.in_(NOT_ENDED))
+        .values(status=Status.CANCELLED, finished_at=_not_before(stamp, STEPS.c.started_at))
     )
-    row = (await db.execute(union_all(begun, asked))).first()
-    return (row[0], row[1]) if row else None
-
-
-async def _refuse_taken(db: AsyncConnection, created_by: str, key: str | None) -> None:
-    found = await _first_of(db, created_by, key) if key else None
-    if found:
-        raise KeyTaken(f"this Idempotency-Key belongs to task {found[0]}")
-
-
-async def _keep(db: AsyncConnection, task: str, key: Key | None) -> None:
-    if key:
-        await _refuse_taken(db, key.created_by, key.idempotency_key)
-        await db.execute(insert(KEYS).values(task=task, **key.model_dump()))
-
-
-async def _take_over(db: AsyncConnection, plan: Plan, task: str | None = None) -> Holder | None:
-    """Free what the task itself has, and what its plan takes over; or tell who else holds it."""
-    own = [task] if task else []
-    # From one that is at work nobody takes anything.
-    if plan.takes_over and await _has_ended(db, plan.takes_over):
-        own.append(plan.takes_over)
-    if holder := await _holder(db, plan.holds, own):
-        return holder
-    await db.execute(delete(HOLDS).where(HOLDS.c.task.in_(own)))
-    return None
-
-
-async def _holder(
-    db: AsyncConnection, holds: Sequence[Hold], but: Collection[str]
-) -> Holder | None:
-    """Who holds one of them, other than the tasks `but`."""
-    for hold in holds:
-        query = (
-            select(HOLDS.c.task, TASKS.c.type, TASKS.c.created_at, TASKS.c.status)
-            .join(TASKS, TASKS.c.id == HOLDS.c.task)
-            .where(HOLDS.c.name == hold.name, HOLDS.c.task.not_in(but))
-        )
-        if hold.shared:
-            query = query.where(HOLDS.c.shared.is_(False))
-        if row := (await db.execute(query.limit(1))).first():
-            return Holder(
-                word=hold.name,
-                task=row.task,
-                type=row.type,
-                since=row.created_at,
-                ended=Status(row.status).ended,
-            )
-    return None
-
-
-async def _has_ended(db: AsyncConnection, task: str) -> bool:
-    status = await db.scalar(select(TASKS.c.status).where(TASKS.c.id == task))
-    return status is not None and Status(status).ended
-
-
-async def _take(db: AsyncConnection, task: str, holds: Sequence[Hold]) -> None:
-    for hold in dict.fromkeys(holds):
-        await db.execute(insert(HOLDS).values(name=hold.name, task=task, shared=hold.shared))
 
 
 def _values(new: NewTask, plan: Plan) -> dict[str, Any]:

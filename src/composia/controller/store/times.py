@@ -6,9 +6,9 @@ import secrets
 import time
 from datetime import UTC, datetime
 
-_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_LENGTH = 26
-_RANDOM_BITS = 80
+from composia.model.ids import DIGITS, LENGTH, STAMP, written
+
+_RANDOM_BITS = 5 * (LENGTH - STAMP)
 
 
 def now() -> str:
@@ -22,10 +22,6 @@ def stored(time: datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
-#: So many characters of an id tell when it was given; records take them over from their task.
-STAMP = 10
-
-
 class Ids:
     """26 characters that grow with the time, also while the clock stands still or goes back.
 
@@ -35,12 +31,10 @@ class Ids:
     def __init__(self, last: str | None = None) -> None:
         self._last = 0
         for digit in last or "":
-            self._last = self._last * 32 + max(_DIGITS.find(digit), 0)
+            self._last = self._last * 32 + max(DIGITS.find(digit), 0)
 
     def next(self) -> str:
         """A new id."""
         moment = max(int(time.time() * 1000), (self._last >> _RANDOM_BITS) + 1)
         self._last = (moment << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
-        return "".join(
-            _DIGITS[(self._last >> (5 * place)) & 31] for place in reversed(range(_LENGTH))
-        )
+        return written(self._last, LENGTH)

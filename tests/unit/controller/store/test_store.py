@@ -12,10 +12,11 @@ from alembic.migration import MigrationContext
 from composia.controller.store import audit, steps, tasks
 from composia.controller.store.audit import Use
 from composia.controller.store.database import FILE
+from composia.controller.store.keys import KeyTaken
 from composia.controller.store.schema import METADATA
 from composia.controller.store.steps import Place
 from composia.controller.store.store import Store, open_store
-from composia.controller.store.tasks import KeyTaken, NewTask
+from composia.controller.store.tasks import NewTask
 from composia.controller.store.times import Ids, now, stored
 from composia.model.backup import Backup, BackupStatus
 from composia.model.task import Key, Status, TaskError
