@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+from structlog import get_logger
+
 from composia.controller.asking import Question
 from composia.controller.failure_points import kill_at
 from composia.controller.parts import Parts
@@ -17,6 +20,8 @@ from composia.operations.base import Operation
 MIDDLE = 0.5
 #: Seconds between two records of a step's progress.
 PACE = 0.5
+
+_log = get_logger("composia.progress")
 
 
 class StepQuestion(Question):
@@ -80,9 +85,14 @@ class StepQuestion(Question):
             kill_at(self.place.name, "middle")
 
     async def _record(self) -> None:
-        while self._latest:
-            latest, self._latest = self._latest, None
-            await self._parts.store.step_progress(self.place, latest)
-            await self._parts.show(self.place.task)
-            await asyncio.sleep(PACE)
-        self._recording = None
+        try:
+            while self._latest:
+                latest, self._latest = self._latest, None
+                await self._parts.store.step_progress(self.place, latest)
+                await self._parts.show(self.place.task)
+                await asyncio.sleep(PACE)
+        except SQLAlchemyError as error:
+            # The next one is tried again.
+            _log.warning("progress not written", task=self.place.task, why=type(error).__name__)
+        finally:
+            self._recording = None
