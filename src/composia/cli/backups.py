@@ -87,10 +87,10 @@ def backups(ctx: click.Context, /, *, json_: bool, limit: int, **filters: str | 
         tables.show_json(found)
         return
     tables.show_table(
-        ("BACKUP", "SERVICE", "ITEM", "NODE", "STATUS", "TIME", "SIZE", "ADDED"),
+        ("BACKUP", "SERVICE", "ITEM", "NODE", "STATUS", "KIND", "TIME", "SIZE", "ADDED"),
         [
-            (one.id, one.service, one.data_item, one.node, _status(one), tables.when(one.time),
-             tables.size(one.size), tables.size(one.added))
+            (one.id, one.service, one.data_item, one.node, _status(one), str(one.kind),
+             tables.when(one.time), tables.size(one.size), tables.size(one.added))
             for one in found
         ],
         empty=tables.NONE_SUCH
@@ -100,7 +100,10 @@ def backups(ctx: click.Context, /, *, json_: bool, limit: int, **filters: str | 
 
 
 def _status(backup: Backup) -> str:
-    return "missing in the repository" if backup.missing else str(backup.status)
+    """What has become of it since goes before how it ended."""
+    if backup.missing:
+        return "missing in the repository"
+    return "damaged" if backup.damaged else str(backup.status)
 
 
 @backups.command()
@@ -121,6 +124,7 @@ def show(backup: str, *, json_: bool) -> None:
         ("backup", found.id),
         ("of", f"{found.data_item} of {found.service} on {found.node}"),
         ("status", _status(found)),
+        ("kind", str(found.kind)),
         ("time", tables.when(found.time)),
         ("size", f"{tables.size(found.size)} in {found.files} files"),
         ("added", tables.size(found.added)),

@@ -23,7 +23,7 @@ COLOURS = {
     "partly": "yellow", "partial": "yellow", "pending": "yellow", "unknown": "yellow",
     "unproven": "yellow", "stopped": "yellow", "cancelled": "yellow",
     "failed": "red", "broken": "red", "offline": "red", "absent": "red", "unhealthy": "red",
-    "missing": "red",
+    "missing": "red", "damaged": "red",
 }  # fmt: skip
 
 #: What a terminal obeys: whole sequences, titles and clipboards among them, then what is left.

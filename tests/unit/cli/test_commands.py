@@ -15,9 +15,10 @@ from click.testing import CliRunner
 import composia.main  # noqa: F401  # adds the processes to the commands
 from composia.cli import COMMANDS, cli
 from composia.controller.worktree import CatalogState
+from composia.model.backup import BackupKind
 from composia.model.schedule import Overdue
 from composia.model.task import Status, TaskError
-from tests.twins.office import NOW, MemoryOffice, node_state
+from tests.twins.office import NOW, MemoryOffice, backup, node_state
 from tests.unit.cli.conftest import Composia
 
 
@@ -206,6 +207,30 @@ def test_backups_are_listed_and_looked_into(composia: Composia) -> None:
     assert "01B1" in composia("backups", "--service", "my-app").stdout
     assert "5" * 64 in composia("backups", "show", "01B1").stdout
     assert "files/data" in composia("backups", "files", "01B1", "files").stdout
+
+
+def test_what_has_become_of_a_backup_goes_before_how_it_ended(
+    composia: Composia, office: MemoryOffice
+) -> None:
+    office.store.records = [
+        backup("01B1"),
+        backup("01B2", damaged=True),
+        backup("01B3", damaged=True, missing=True),
+    ]
+    words = {line[:4]: line.split() for line in composia("backups").stdout.splitlines()[2:]}
+    assert {id_: row[4] for id_, row in words.items()} == {
+        "01B1": "success", "01B2": "damaged", "01B3": "missing",
+    }  # fmt: skip
+    assert "status    damaged\n" in composia("backups", "show", "01B2").stdout
+
+
+def test_a_copy_of_what_was_about_to_be_replaced_is_told_from_a_backup(
+    composia: Composia, office: MemoryOffice
+) -> None:
+    office.store.records = [backup("01B1", kind=BackupKind.BEFORE_RESTORE)]
+    header, _, row = composia("backups").stdout.splitlines()
+    assert (header.split()[5], row.split()[5]) == ("KIND", "before_restore")
+    assert "kind      before_restore\n" in composia("backups", "show", "01B1").stdout
 
 
 def test_a_file_is_downloaded_and_never_over_another(composia: Composia, tmp_path: Path) -> None:
