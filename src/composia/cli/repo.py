@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from composia.model.shown import CopyView, RepositoryView
 
+#: A controller that has lost its database is the likelier one to ask.
+NONE_KNOWN = (
+    "none known: `composia repo adopt` takes the one that is there; the first backup makes one"
+)
+
 
 @click.group()
 def repo() -> None:
@@ -47,7 +52,7 @@ def status(*, json_: bool) -> None:
         return
     tables.show_fields(
         [
-            ("repository", found.repository_id or "none yet: `composia repo init` makes it"),
+            ("repository", found.repository_id or NONE_KNOWN),
             ("service", found.service or "none has `infra.rustic`"),
             ("nodes", ", ".join(found.nodes) or "-"),
             ("snapshots", _counted(found)),

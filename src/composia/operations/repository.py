@@ -21,6 +21,7 @@ LOCK = "repository.lock"
 #: Snapshots that one answer describes, each in half a KiB.
 DESCRIBED = 5000
 MOUNT_HINT = "Is the right disk mounted, and does the rustic profile name the right place?"
+NEVER_HINT = f"{MOUNT_HINT} Where there was never one: back something up, or `composia repo init`."
 
 
 class RepositoryOpened(BaseModel):
@@ -206,7 +207,7 @@ def recognised(found: str | None, recorded: str | None) -> str:
     """The id, where it is the one we know. An unmounted disk looks like an empty place: Failure."""
     if found is None:
         missing = "the repository is gone: its place is empty" if recorded else "no repository yet"
-        hint = MOUNT_HINT if recorded else "Back something up, or: composia repo init."
+        hint = MOUNT_HINT if recorded else NEVER_HINT
         raise Failure(missing, hint=hint)
     if recorded not in (None, found):
         raise Failure(

@@ -230,7 +230,11 @@ def made(known: Known) -> RepositoryRef:
     """The repository. Raises Conflict where there is none yet."""
     repository = known.repository()
     if repository.repository_id is None:
-        raise Conflict("there is no repository yet", hint="`composia repo init` makes it.")
+        raise Conflict(
+            "there is no repository yet",
+            hint="A new controller over an old repository: `composia repo adopt`. "
+            "Where there was never one: `composia repo init`.",
+        )
     return repository
 
 

@@ -67,6 +67,15 @@ def test_the_status_names_what_is_missing_and_unproven(
     assert "(1 unproven, 1 missing)" in composia("repo", "status").stdout
 
 
+def test_where_no_repository_is_known_the_old_one_is_thought_of_first(
+    composia: Composia, office: MemoryOffice
+) -> None:
+    office.store.repository = None
+    assert "none known: `composia repo adopt` takes" in composia("repo", "status").stdout
+    refused = composia("restore", "my-app", "--yes")
+    assert (refused.exit_code, "composia repo adopt" in refused.stderr) == (3, True)
+
+
 def test_an_unproven_backup_is_restored_by_a_word(composia: Composia, office: MemoryOffice) -> None:
     office.store.records = [backup("01B8", status=BackupStatus.UNPROVEN)]
     refused = composia("restore", "my-app", "--dry-run")

@@ -152,7 +152,9 @@ async def test_none_yet_cannot_be_described(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="no repository yet") as caught:
         await operation.perform(site(tmp_path, a_repository()))
 
-    assert caught.value.hint
+    # A disk that is not mounted looks so to a controller whose database is lost.
+    assert str(caught.value.hint).startswith("Is the right disk mounted")
+    assert "composia repo init" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("read_data", [False, True])

@@ -117,8 +117,11 @@ async def test_a_check_is_done_on_a_node_that_answers(world: World) -> None:
 
 
 def test_without_a_repository_there_is_nothing_to_check(world: World) -> None:
-    with pytest.raises(Conflict, match="no repository yet"):
+    with pytest.raises(Conflict, match="no repository yet") as caught:
         plan_check_repository(world.change(repository_id=None), CheckRequest())
+
+    # A controller whose database is lost asks this too: it is not to make a second one.
+    assert "repo adopt" in str(caught.value.hint).partition("repo init")[0]
 
 
 async def test_the_snapshot_is_forgotten_before_the_record(world: World) -> None:
