@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 #: A task's id; anything else that `logs` is given is a service.
 TASK_ID = re.compile(ids.TASK_ID, re.IGNORECASE | re.ASCII)
 
+#: What is asked before a task is abandoned: one that was left open, or one that waits.
+AS_IT_STANDS = "Leave everything as it stands, and ask nobody any more?"
+GONE_FOR_GOOD = (
+    "Is the node gone for good? What it still does is not known; the undo of a move starts the"
+    " service again where it was."
+)
+
 
 def _as_written(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     return value.upper()
@@ -68,13 +75,14 @@ def tasks(*, json_: bool, limit: int, type_: str | None, **filters: str | None) 
 
 @click.group(cls=Nouns)
 def task() -> None:
-    """Look at one task, cancel it, or try it again.
+    """Look at one task, cancel it, try it again, or abandon it.
 
     \b
     Examples:
       composia task show ID
       composia task cancel ID
       composia task retry ID
+      composia task abandon ID
     """
 
 
@@ -140,7 +148,7 @@ def retry(task: str, *, json_: bool, wait: bool) -> None:
 @asks_first
 @as_json
 def abandon(task: str, *, yes: bool, json_: bool) -> None:
-    """Give up waiting for a node that will never answer again.
+    """Give up waiting for a node, or leave a half-done move as it stands.
 
     Where the undo of a move waits for its target (undo_stop_target), this is your word that nothing
     runs there any more: the service starts again on the source.
@@ -149,11 +157,9 @@ def abandon(task: str, *, yes: bool, json_: bool) -> None:
     Example:
       composia task abandon ID
     """
-    sure(
-        "Is the node gone for good? What it still does is not known; the undo of a move starts the"
-        " service again where it was.",
-        yes=yes,
-    )
+    if not yes:
+        ended = call(lambda client: client.task(task)).status.ended
+        sure(AS_IT_STANDS if ended else GONE_FOR_GOOD, yes=yes)
     hand_in(lambda client: client.ask(f"/tasks/{task}/abandon"), wait=True, json_=json_)
 
 

@@ -193,6 +193,23 @@ def test_what_replaces_or_drops_data_asks_first(
     assert office.store.admitted == {}
 
 
+@pytest.mark.parametrize(
+    ("status", "question"),
+    [
+        (Status.RUNNING, "Is the node gone for good?"),
+        (Status.FAILED, "Leave everything as it stands, and ask nobody any more?"),
+    ],
+)
+def test_whoever_abandons_is_asked_what_that_means_for_the_task(
+    composia: Composia, office: MemoryOffice, status: Status, question: str
+) -> None:
+    office.admit.status = status
+    task = json.loads(composia("backup", "my-app", "--no-wait", "--json").stdout)["id"]
+    ended = composia("task", "abandon", task)
+    assert (ended.exit_code, question in ended.stderr) == (2, True)
+    assert composia("task", "abandon", task, "--yes").exit_code == 3, "it waits for nobody"
+
+
 def test_yes_is_an_answer(composia: Composia, office: MemoryOffice) -> None:
     office.admit.status = Status.SUCCEEDED
     assert composia("restore", "my-app", "--yes", "--item", "uploads").exit_code == 0
