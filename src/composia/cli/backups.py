@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 
 from composia.cli import tables
 from composia.cli.connect import call
+from composia.cli.filters import narrowed
 from composia.cli.options import (
     as_json,
     asks_first,
@@ -82,7 +84,7 @@ def backups(ctx: click.Context, /, *, json_: bool, limit: int, **filters: str | 
     if ctx.invoked_subcommand:
         return
     filters["data_item"] = filters.pop("item")
-    found = call(lambda client: client.backups(limit, **filters))
+    found = call(lambda client: narrowed(client, partial(client.backups, limit), filters))
     if json_:
         tables.show_json(found)
         return

@@ -8,6 +8,7 @@ import click
 
 from composia.cli import tables
 from composia.cli.connect import call
+from composia.cli.filters import refuse_unknown
 from composia.cli.options import as_json, names_of
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def notifications(
     if ctx.invoked_subcommand:
         return
     filters = {"service": service, "state": state, "event": event}
-    _show(call(lambda client: _found(client, limit, all_=all_, **filters)), json_=json_)
+    _show(call(lambda client: _narrowed(client, limit, all_=all_, **filters)), json_=json_)
 
 
 @notifications.command("list")
@@ -74,6 +75,15 @@ def list_(*, json_: bool) -> None:
       composia notifications list
     """
     _show(call(lambda client: _found(client, 50)), json_=json_)
+
+
+async def _narrowed(
+    client: Client, limit: int, *, all_: bool, **filters: str | None
+) -> list[Notification]:
+    found = await _found(client, limit, all_=all_, **filters)
+    if not found:
+        await refuse_unknown(client, client.notifications, filters)
+    return found
 
 
 async def _found(

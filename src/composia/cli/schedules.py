@@ -8,6 +8,7 @@ import click
 
 from composia.cli import tables
 from composia.cli.connect import call
+from composia.cli.filters import narrowed
 from composia.cli.options import as_json, names_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def schedules(*, json_: bool, **filters: str | None) -> None:
       composia schedules
       composia schedules --service my-app --json
     """
-    found = call(lambda client: client.schedules(**filters))
+    found = call(lambda client: narrowed(client, client.schedules, filters))
     if json_:
         tables.show_json(found)
         return

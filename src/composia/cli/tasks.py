@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from composia.cli import tables, watch
 from composia.cli.connect import call
+from composia.cli.filters import narrowed
 from composia.cli.options import as_json, asks_first, at_most, names_of, sure, waits
 from composia.cli.watch import hand_in
 from composia.cli.words import Nouns, Plural
@@ -56,7 +58,8 @@ def tasks(*, json_: bool, limit: int, type_: str | None, **filters: str | None) 
       composia tasks --status running
       composia tasks --service my-app --type backup
     """
-    found = call(lambda client: client.tasks(limit, type=type_, **filters))
+    filters["type"] = type_
+    found = call(lambda client: narrowed(client, partial(client.tasks, limit), filters))
     if json_:
         tables.show_json(found)
         return
@@ -68,7 +71,7 @@ def tasks(*, json_: bool, limit: int, type_: str | None, **filters: str | None) 
             for one in found
         ],
         empty=tables.NONE_SUCH
-        if type_ or any(filters.values())
+        if any(filters.values())
         else "No tasks yet. `composia deploy SERVICE` makes the first.",
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field, TypeAdapter
 
@@ -47,6 +47,11 @@ AnyPlan = Annotated[
     | CopyPlan,
     Field(discriminator="plan"),
 ]
+
+#: What tasks can be: `type` of a task is `plan` of its plan.
+KINDS: tuple[str, ...] = tuple(
+    get_args(plan.model_fields["plan"].annotation)[0] for plan in get_args(get_args(AnyPlan)[0])
+)
 
 #: Reads a stored plan: `PLANS.validate_json(text)`.
 PLANS: TypeAdapter[AnyPlan] = TypeAdapter(AnyPlan)

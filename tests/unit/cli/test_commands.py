@@ -266,7 +266,7 @@ def test_an_empty_list_names_the_next_step(composia: Composia, office: MemoryOff
 
 @pytest.mark.parametrize(
     "words",
-    [("tasks", "--type", "prune"), ("tasks", "--service", "other"), ("backups", "--item", "none"),
+    [("tasks", "--type", "prune"), ("tasks", "--service", "other"), ("backups", "--item", "legacy"),
      ("schedules", "--service", "other", "--kind", "prune")],
 )  # fmt: skip
 def test_an_empty_list_of_a_kind_does_not_say_that_there_is_nothing(
