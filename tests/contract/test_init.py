@@ -14,7 +14,7 @@ from composia.cli.init import RUSTIC_IMAGE, init
 from composia.controller.catalog import Catalog
 from composia.errors import Conflict
 from composia.model.config import load_config
-from composia.tools.shell import LocalShell
+from composia.tools.shell import Command, LocalShell
 from tests.contract.git_world import git
 
 
@@ -44,6 +44,44 @@ def test_the_work_tree_is_clean_and_committed(tmp_path: Path) -> None:
     run(tmp_path / "new")
     assert git(tmp_path / "new/catalog", "status", "--porcelain") == ""
     assert git(tmp_path / "new/catalog", "symbolic-ref", "--short", "HEAD") == "main"
+
+
+NOBODY = "[user]\nuseConfigOnly = true\n"
+EMAIL = "[user]\nuseConfigOnly = true\nemail = ada@example.com\n"
+ADA = f"{EMAIL}name = Ada\n"
+
+
+@pytest.mark.parametrize(
+    ("known", "author"),
+    [
+        (NOBODY, "grace grace@localhost"),
+        (EMAIL, "grace ada@example.com"),
+        (ADA, "Ada ada@example.com"),
+    ],
+    ids=["nobody", "an address", "a person"],
+)
+async def test_a_first_commit_by_hand_has_an_author_and_composias_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: str, author: str
+) -> None:
+    (tmp_path / "gitconfig").write_text(known)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+    monkeypatch.setenv("LOGNAME", "grace")
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+    await asyncio.to_thread(run, tmp_path / "new")
+    catalog = tmp_path / "new/catalog"
+    (catalog / "hello/mine").write_text("x")
+
+    by_hand = LocalShell()
+    await by_hand.run(Command(("git", "add", "-A"), cwd=catalog))
+    await by_hand.run(Command(("git", "commit", "-qm", "Mine"), cwd=catalog))
+    await (await opened(tmp_path / "new")).write("hello/theirs", b"x", if_match="*")
+
+    authors = git(catalog, "log", "--format=%an %ae").splitlines()
+    assert authors == ["Composia composia@localhost", author, "Composia composia@localhost"]
+    config = (catalog / ".git/config").read_text()
+    assert ("user" in config) == (known is not ADA)
 
 
 def test_the_config_is_its_owners_alone_and_every_run_has_other_tokens(tmp_path: Path) -> None:

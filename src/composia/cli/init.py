@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 import secrets
 import shlex
@@ -183,6 +184,17 @@ async def _commit(catalog: Path, files: dict[str, str]) -> None:
         message="Begin the catalog",
     )
     await git.check_out("main", made)
+    if not await git.knows_a_person():
+        await git.set_person(_whoever())
+
+
+def _whoever() -> Person:
+    """This user, as far as the machine has a name for one."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"user-{os.getuid()}"
+    return Person(name, f"{name}@localhost")
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -120,6 +120,16 @@ class Git:
         """Make an empty repository."""
         await self._run("init", "-q", "-b", branch, "--", str(self._folder))
 
+    async def knows_a_person(self) -> bool:
+        """Whether somebody who commits here by hand has a name."""
+        return (await self._run("var", "GIT_AUTHOR_IDENT", check=False)).code == 0
+
+    async def set_person(self, person: Person) -> None:
+        """Name who commits here by hand, where nothing else does."""
+        for key, value in (("user.name", person.name), ("user.email", person.email)):
+            if (await self._run("config", "--get", key, check=False)).code != 0:
+                await self._run("config", key, value)
+
     async def set_remote(self, url: str) -> None:
         """Name the remote; an older name of ours is replaced."""
         await self._run("config", f"remote.{REMOTE}.url", url)
