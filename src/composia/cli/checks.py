@@ -26,7 +26,9 @@ from composia.model.config import (
     load_config,
 )
 from composia.tools.docker import Docker
+from composia.tools.secrets import files_of
 from composia.tools.shell import Command, Shell
+from composia.tools.yaml import load
 
 OLDEST_COMPOSE = (2, 26)
 OLDEST_GIT = (2, 34)
@@ -204,10 +206,12 @@ def _folder(key: str, folder: Path) -> Check:
 
 def secrecy(path: Path, config: Config) -> Iterator[Check]:
     """Tokens, and who can read them."""
-    if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        yield warn("secrecy", f"others can read {path}", f"chmod 600 {path}")
-    else:
-        yield ok("secrecy", f"only its owner can read {path}")
+    files = (path, *files_of(load(path.read_bytes(), str(path)), Config))
+    open_ = [file for file in files if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)]
+    for file in open_:
+        yield warn("secrecy", f"others can read {file}", f"chmod 600 {file}")
+    if not open_:
+        yield ok("secrecy", f"only its owner can read {_listed(files)}")
     weak = [name for name, token in _tokens(config) if len(token) < SHORT]
     if weak:
         yield warn("tokens", f"easy to guess: {', '.join(weak)}", "Make one: openssl rand -hex 32")

@@ -31,12 +31,20 @@ def resolved(
     return Document(document.file, data, document.keys, document.values), work.problems
 
 
+def files_of(document: Document, model: type[BaseModel]) -> tuple[Path, ...]:
+    """The files in which secrets of the document are."""
+    work = _Resolving(document, schema.of(model), {})
+    work.value(document.data, schema.of(model), ())
+    return tuple(dict.fromkeys(work.files))
+
+
 @dataclass(slots=True)
 class _Resolving:
     document: Document
     root: schema.Schema
     env: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
 
     def value(self, value: Any, node: schema.Schema, loc: Loc) -> Any:
         if isinstance(value, dict):
@@ -82,6 +90,7 @@ class _Resolving:
 
     def _read(self, path: str, loc: Loc) -> str:
         file = Path(self.document.file).parent / path
+        self.files.append(file)
         try:
             with file.open("rb") as opened:
                 content = opened.read(MAX_BYTES + 1)

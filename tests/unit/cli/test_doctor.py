@@ -57,6 +57,36 @@ def test_a_config_that_others_can_read_is_told(tmp_path: Path) -> None:
     assert (first.level, first.hint) == (Level.WARN, f"chmod 600 {file}")
 
 
+def test_a_file_with_a_secret_that_others_can_read_is_told(tmp_path: Path) -> None:
+    node, agent, key = (tmp_path / name for name in ("node-token", "agent-token", "age.key"))
+    for file in (node, agent):
+        file.write_text("0123456789abcdef-agent\n")
+    key.write_text(new_identity()[0])
+    node.chmod(0o640)
+    agent.chmod(0o644)
+    key.chmod(0o600)
+    text = (
+        GOOD.replace("main, token: 0123456789abcdef-agent", "main, token_file: node-token")
+        .replace("token: 0123456789abcdef-agent", "token_file: {folder}/agent-token")
+        .replace("  nodes: ", "  secrets: {{identity_file: age.key}}\n  nodes: ")
+    )
+    file = tmp_path / "config.yaml"
+    file.write_text(text.format(folder=tmp_path))
+    file.chmod(0o600)
+
+    def said() -> list[tuple[str, str | None]]:
+        found = checks.secrecy(file, load_config(file, {}))
+        return [(one.message, one.hint) for one in found if one.name == "secrecy"]
+
+    assert said() == [
+        (f"others can read {node}", f"chmod 600 {node}"),
+        (f"others can read {agent}", f"chmod 600 {agent}"),
+    ]
+    node.chmod(0o600)
+    agent.chmod(0o400)
+    assert said() == [(f"only its owner can read {file}, {key}, {node}, {agent}", None)]
+
+
 def test_a_token_that_is_easy_to_guess_is_named_and_not_shown(tmp_path: Path) -> None:
     (message,) = worst(tmp_path, "0123456789abcdef-admin", "change-me")
     assert message == "easy to guess: access token admin"
