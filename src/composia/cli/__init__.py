@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 from composia.cli.exits import EXITS, told_to_people
+from composia.cli.words import written
 
 #: Where each command is, and what it is for: imported when it is called, so that the rest is quick.
 COMMANDS = {
@@ -63,8 +64,8 @@ class _Commands(click.Group):
         except click.NoSuchCommand as error:
             # click looks for what was meant among those that were imported already.
             name = error.command_name
-            if name in LISTINGS:
-                ctx.fail(f"No such command {name!r}. Did you mean `composia services`?")
+            if meant := _meant(name, args[1:]):
+                ctx.fail(f"No such command {name!r}. Did you mean `composia {meant}`?")
             raise click.NoSuchCommand(name, None, self.list_commands(ctx), ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -75,7 +76,30 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         with told_to_people():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except click.NoSuchOption as error:
+                raise self._placed(error) or error from None
+
+    def _placed(self, error: click.NoSuchOption) -> click.UsageError | None:
+        """What is said of an option of ours that was given to a command."""
+        given = {name: one for one in self.params for name in one.opts}.get(error.option_name)
+        if not isinstance(given, click.Option) or error.ctx is None:
+            return None
+        command = written(error.ctx).removeprefix("composia ")
+        line = error.option_name if given.is_flag else f"{error.option_name} … {command}"
+        return click.UsageError(
+            f"{error.message} It goes before the command: `composia {line}`.", error.ctx
+        )
+
+
+def _meant(name: str, more: list[str]) -> str | None:
+    """What other tools call something that is here by another name."""
+    if name == "help":
+        return " ".join([*more, "--help"])
+    if name == "version":
+        return "--version"
+    return "services" if name in LISTINGS else None
 
 
 @click.group(cls=_Commands, epilog=EXITS, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -24,8 +25,11 @@ from composia.cli.options import (
     waits,
 )
 from composia.cli.watch import hand_in
+from composia.cli.words import Verbs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from composia.model.backup import Backup
 
 
@@ -60,7 +64,13 @@ def backup(
     )
 
 
-@click.group(invoke_without_command=True)
+def _meant(words: Sequence[str]) -> str:
+    """An id of ours begins with a digit; anything else is a service."""
+    name = shlex.quote(words[0])
+    return f"show {name}" if words[0][:1].isdigit() else f"--service {name}"
+
+
+@click.group(cls=Verbs, invoke_without_command=True, lists="", meant=_meant)
 @click.option("--service", "-s", shell_complete=names_of("services"), help="Only of this service.")
 @click.option("--item", "-i", help="Only of this data item.")
 @click.option("--node", "-n", shell_complete=names_of("nodes"), help="Only of this node.")

@@ -16,6 +16,7 @@ import click
 from composia.cli import exits, tables
 from composia.cli.connect import call
 from composia.cli.options import as_json
+from composia.cli.words import Verbs
 from composia.errors import Conflict, Invalid
 from composia.tools.bundle import ENCRYPTED
 
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
     from composia.model.shown import Committed
 
 
-@click.group()
+def _meant(words: Sequence[str]) -> str | None:
+    return f"show {shlex.quote(words[0])}" if "/" in words[0] else None
+
+
+@click.group(cls=Verbs, lists="files", meant=_meant)
 def catalog() -> None:
     """Read and write the files of the catalog.
 

@@ -9,9 +9,10 @@ import click
 
 from composia.cli import connect, tables
 from composia.cli.options import as_json
+from composia.cli.words import Verbs
 
 
-@click.group()
+@click.group(cls=Verbs)
 def config() -> None:
     """Tell the controller about a changed config.yaml.
 

@@ -9,7 +9,8 @@ import click
 from composia.cli import tables
 from composia.cli.connect import call
 from composia.cli.filters import refuse_unknown
-from composia.cli.options import as_json, names_of
+from composia.cli.options import as_json, at_most, names_of
+from composia.cli.words import Verbs
 
 if TYPE_CHECKING:
     from composia.client import Client
@@ -27,7 +28,7 @@ def _event(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
     return value
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True)
 @click.option("--service", "-s", shell_complete=names_of("services"), help="Only of this service.")
 @click.option(
     "--state",
@@ -36,7 +37,7 @@ def _event(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
 )
 @click.option("--event", callback=_event, help="Only of this: backup_failed, node_offline, ...")
 @click.option("--all", "all_", is_flag=True, help="Those that are settled too.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@at_most(50)
 @as_json
 @click.pass_context
 def notifications(

@@ -41,7 +41,7 @@ def at_most(usual: int) -> Callable[[Command], Command]:
     """--limit, of a list."""
     return click.option(
         "--limit",
-        type=click.IntRange(1),
+        type=click.IntRange(1, 1000),
         default=usual,
         show_default=True,
         help="At most so many.",

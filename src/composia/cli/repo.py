@@ -10,8 +10,10 @@ from composia.cli import tables
 from composia.cli.connect import call
 from composia.cli.options import as_json, asks_first, item_options, names_of, sure, waits
 from composia.cli.watch import hand_in
+from composia.cli.words import LIST, Verbs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from composia.model.shown import CopyView, RepositoryView
@@ -22,7 +24,11 @@ NONE_KNOWN = (
 )
 
 
-@click.group()
+def _meant(words: Sequence[str]) -> str | None:
+    return "status" if words[0] in LIST else None
+
+
+@click.group(cls=Verbs, meant=_meant)
 def repo() -> None:
     """Look at the rustic repository, make it, check it, and tidy it.
 

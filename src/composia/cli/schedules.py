@@ -10,12 +10,13 @@ from composia.cli import tables
 from composia.cli.connect import call
 from composia.cli.filters import narrowed
 from composia.cli.options import as_json, names_of
+from composia.cli.words import Plural
 
 if TYPE_CHECKING:
     from composia.model.shown import LastRunView, ScheduleView
 
 
-@click.command()
+@click.command(cls=Plural, one="schedules --service")
 @click.option("--service", "-s", shell_complete=names_of("services"), help="Only of this service.")
 @click.option(
     "--kind",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import click
 
@@ -26,21 +26,70 @@ class Nouns(click.Group):
             _refuse(ctx, args)
 
 
+class Verbs(click.Group):
+    """`composia repo`: what it does not know is answered by what it has.
+
+    `lists` is its command that lists (the group itself: ""), `meant` the rest of a command line
+    for words that are none of its commands, as far as one can tell.
+    """
+
+    def __init__(
+        self,
+        *given: Any,
+        lists: str | None = None,
+        meant: Callable[[Sequence[str]], str | None] = lambda words: None,
+        **more: Any,
+    ) -> None:
+        super().__init__(*given, **more)
+        self._lists = lists
+        self._meant = meant
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            if error.possibilities:
+                raise
+            ctx.fail(f"No such command {args[0]!r}. {self._answer(ctx, args)}")
+
+    def _answer(self, ctx: click.Context, words: Sequence[str]) -> str:
+        if words[0] in LIST and self._lists is not None:
+            return f"`{f'{written(ctx)} {self._lists}'.strip()}` lists them."
+        if meant := self._meant(words):
+            return f"Did you mean `{written(ctx)} {meant}`?"
+        return f"There are: {', '.join(self.list_commands(ctx))}."
+
+
 class Plural(click.Command):
-    """`composia tasks`: lists them, and names the command for one."""
+    """`composia tasks`: lists them, and names the command for one.
+
+    `one` is that command, where it is not `show` of the singular.
+    """
 
     allow_extra_args = True
+
+    def __init__(self, *given: Any, one: str | None = None, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._one = one
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
-            _refuse(ctx, rest)
+            _refuse(ctx, rest, self._one)
         return rest
 
 
-def _refuse(ctx: click.Context, words: Sequence[str]) -> NoReturn:
-    one = str(ctx.info_name).removesuffix("s")
+def written(ctx: click.Context) -> str:
+    """The command, as one writes it."""
+    return f"{written(ctx.parent)} {ctx.info_name}" if ctx.parent else "composia"
+
+
+def _refuse(ctx: click.Context, words: Sequence[str], one: str | None = None) -> NoReturn:
+    singular = str(ctx.info_name).removesuffix("s")
     if words[0] in LIST:
-        ctx.fail(f"No such command {words[0]!r}. `composia {one}s` lists them.")
+        ctx.fail(f"No such command {words[0]!r}. `composia {singular}s` lists them.")
     meant = words if len(words) > 1 else ["show", *words]
-    ctx.fail(f"No such command {words[0]!r}. Did you mean `composia {one} {shlex.join(meant)}`?")
+    line = f"{one} {shlex.quote(words[-1])}" if one else f"{singular} {shlex.join(meant)}"
+    ctx.fail(f"No such command {words[0]!r}. Did you mean `composia {line}`?")

@@ -123,6 +123,21 @@ def test_an_address_without_http_is_told(composia: Composia, words: tuple[str, .
         ("tasks cancel X", "`composia task cancel X`"),
         ("task cancle X", "'cancel'"),
         ("task list", "`composia tasks` lists them"),
+        ("backups list", "`composia backups` lists them"),
+        ("backups 01B1", "`composia backups show 01B1`"),
+        ("backups my-app", "`composia backups --service my-app`"),
+        ("schedules list", "`composia schedules` lists them"),
+        ("schedules my-app", "`composia schedules --service my-app`"),
+        ("repo list", "`composia repo status`"),
+        ("repo nonsense", "There are: adopt, check, copy,"),
+        ("catalog ls", "`composia catalog files` lists them"),
+        ("catalog my-app/.env", "`composia catalog show my-app/.env`"),
+        ("catalog history", "There are: edit, encrypt, files,"),
+        ("config show", "There are: reload."),
+        ("notifications nonsense", "There are: ack, list, test."),
+        ("help", "`composia --help`"),
+        ("help repo forget", "`composia repo forget --help`"),
+        ("version", "`composia --version`"),
     ],
 )
 def test_a_word_that_is_no_command_is_answered_by_what_was_meant(
@@ -130,6 +145,26 @@ def test_a_word_that_is_no_command_is_answered_by_what_was_meant(
 ) -> None:
     ended = composia(*line.split())
     assert (ended.exit_code, meant in ended.stderr) == (2, True), ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("services --url http://x", "`composia --url … services`"),
+        ("backups show 01B1 --token-file x", "`composia --token-file … backups show`"),
+        ("services --version", "`composia --version`"),
+    ],
+)
+def test_an_option_that_goes_before_the_command_is_told_so(
+    composia: Composia, line: str, meant: str
+) -> None:
+    ended = composia(*line.split())
+    assert (ended.exit_code, f"before the command: {meant}" in ended.stderr) == (2, True)
+
+
+def test_an_option_that_there_is_nowhere_is_only_told(composia: Composia) -> None:
+    ended = composia("services", "--nonsense")
+    assert (ended.exit_code, "before the command" in ended.stderr) == (2, False)
 
 
 def test_a_controller_that_does_not_answer_ends_with_four(tmp_path: Path) -> None:
