@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-from composia.cli.exits import EXITS, told_to_people
+from composia.cli.exits import EXITS, WHERE, told_to_people
 from composia.cli.words import written
 
 #: Where each command is, and what it is for: imported when it is called, so that the rest is quick.
@@ -54,6 +54,7 @@ class _Commands(click.Group):
             return super().get_command(ctx, cmd_name)
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(f"composia.cli.{module}"), name)
+        command.epilog = WHERE
         return command
 
     def resolve_command(

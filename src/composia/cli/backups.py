@@ -314,7 +314,13 @@ def _utc(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str
     shell_complete=names_of("backups"),
     help="This backup, instead of the newest good one; several times.",
 )
-@click.option("--at", callback=_utc, help="As it was at this time; default: latest.")
+@click.option(
+    "--at",
+    callback=_utc,
+    metavar="TIME",
+    help="As it was at this time, as in 2026-11-20T10:00:00Z (without a zone: this machine's); "
+    "default: latest.",
+)
 @click.option(
     "--unproven",
     is_flag=True,

@@ -166,9 +166,10 @@ def edit(path: str) -> None:
 def encrypt(
     files: tuple[Path, ...], recipients: tuple[str, ...], config: Path, *, force: bool
 ) -> None:
-    """Write FILE.age beside each FILE of this machine, encrypted with age.
+    """Write FILE.age beside each FILE, encrypted with age.
 
-    Nothing is committed. Nodes get it decrypted, under its name without .age.
+    They are files of this machine, and nothing is committed. Nodes get them decrypted, under their
+    names without .age.
 
     \b
     Examples:
@@ -199,7 +200,9 @@ def encrypt(
 @catalog.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def new_identity(file: Path) -> None:
-    """Make an age identity, and keep it in FILE: the key to all that is encrypted for it.
+    """Make an age identity, and keep it in FILE.
+
+    It is the key to all that is encrypted for it.
 
     \b
     Example:

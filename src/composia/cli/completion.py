@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 from click.shell_completion import CompletionItem, get_completion_class
+
+if TYPE_CHECKING:
+    from composia.client import Client
 
 #: Seconds that a person waits for a Tab.
 PATIENCE = 2.0
@@ -26,7 +32,7 @@ def completion(shell: str) -> None:
     click.echo(kind(root, {}, "composia", "_COMPOSIA_COMPLETE").source())
 
 
-def known(ctx: click.Context, kind: str, incomplete: str) -> list[CompletionItem]:
+def known(ctx: click.Context, kinds: Sequence[str], incomplete: str) -> list[CompletionItem]:
     """Names that begin so, from the controller; none when it does not answer in time."""
     import asyncio
 
@@ -34,7 +40,7 @@ def known(ctx: click.Context, kind: str, incomplete: str) -> list[CompletionItem
 
     with ctx.scope():
         try:
-            found = asyncio.run(asyncio.wait_for(_names(ctx, kind), PATIENCE))
+            found = asyncio.run(asyncio.wait_for(_all_names(ctx, kinds), PATIENCE))
         except (ComposiaError, click.UsageError, TimeoutError, OSError):
             return []
     return [
@@ -42,20 +48,27 @@ def known(ctx: click.Context, kind: str, incomplete: str) -> list[CompletionItem
     ]
 
 
-async def _names(ctx: click.Context, kind: str) -> list[tuple[str, str]]:
+async def _all_names(ctx: click.Context, kinds: Sequence[str]) -> list[tuple[str, str]]:
     from composia.cli.connect import access
     from composia.client import Client
 
-    # Nothing has been invoked yet that would have put it there.
-    ctx.find_root().obj = {"url": ctx.find_root().params.get("url")}
-    async with Client(*access()) as client:
-        if kind == "services":
-            return [(one.name, ", ".join(one.nodes)) for one in await client.services()]
-        if kind == "nodes":
-            return [(one.id, one.display_name) for one in await client.nodes()]
-        if kind == "tasks":
-            return [(one.id, one.title) for one in await client.tasks()]
-        return [
-            (one.id, f"{one.service} {one.data_item} {one.time:%Y-%m-%d %H:%M}")
-            for one in await client.backups()
-        ]
+    root = ctx.find_root()
+    # Nothing has been invoked yet that would have put them there.
+    given = {name: root.params.get(name) for name in ("url", "token_file")}
+    root.obj = {**(root.obj or {}), **given}
+    # Only tests have a transport.
+    async with Client(*access(), transport=root.obj.get("transport")) as client:
+        return [name for kind in kinds for name in await _names(client, kind)]
+
+
+async def _names(client: Client, kind: str) -> list[tuple[str, str]]:
+    if kind == "services":
+        return [(one.name, ", ".join(one.nodes)) for one in await client.services()]
+    if kind == "nodes":
+        return [(one.id, one.display_name) for one in await client.nodes()]
+    if kind == "tasks":
+        return [(one.id, one.title) for one in await client.tasks()]
+    return [
+        (one.id, f"{one.service} {one.data_item} {one.time:%Y-%m-%d %H:%M}")
+        for one in await client.backups()
+    ]

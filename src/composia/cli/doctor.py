@@ -12,6 +12,7 @@ import click
 
 from composia.cli.check import Check, Level
 from composia.cli.checks import all_checks
+from composia.cli.options import as_json
 from composia.tools.shell import LocalShell
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -25,19 +26,20 @@ _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
     default="config.yaml",
     show_default=True,
     envvar="COMPOSIA_CONFIG",
-    help="The config.yaml to look at.",
+    help="The config.yaml to look at.  [COMPOSIA_CONFIG]",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def doctor(path: Path, as_json: bool) -> None:
+@as_json
+def doctor(path: Path, *, json_: bool) -> None:
     """Check Docker, compose, Git, rustic, folders, ports, clock and tokens of this machine.
 
     Exits with 1 when something must be mended first; warnings alone exit with 0.
 
     \b
-    composia doctor --config /srv/composia/config.yaml
+    Example:
+      composia doctor --config /srv/composia/config.yaml
     """
     checks = asyncio.run(looked_at(path))
-    if as_json:
+    if json_:
         click.echo(
             json.dumps({"ok": not failed(checks), "checks": [asdict(one) for one in checks]})
         )

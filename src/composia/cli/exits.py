@@ -35,6 +35,9 @@ Exit codes:
   4  the controller cannot be reached
 """
 
+#: The last line of a command's help.
+WHERE = "Exit codes: composia --help"
+
 
 @contextmanager
 def told_to_people() -> Iterator[None]:

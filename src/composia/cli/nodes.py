@@ -29,10 +29,10 @@ def nodes(*, json_: bool) -> None:
         tables.show_json(found)
         return
     tables.show_table(
-        ("NODE", "STATE", "DOCKER", "DISK FREE", "SERVICES", "LAST SEEN"),
+        ("NODE", "STATE", "AGENT", "DOCKER", "DISK FREE", "SERVICES", "LAST SEEN"),
         [
-            (one.id, _state(one), _docker(one), _disk(one), ", ".join(one.services) or "-",
-             tables.when(one.last_seen))
+            (one.id, _state(one), _agent(one), _docker(one), _disk(one),
+             ", ".join(one.services) or "-", tables.when(one.last_seen))
             for one in found
         ],
         empty="No nodes. Name them under controller.nodes in config.yaml, then "
@@ -69,6 +69,7 @@ def show(node: str, *, json_: bool) -> None:
             ("node", f"{found.id} ({found.display_name})"),
             ("state", _state(found)),
             ("last seen", tables.when(found.last_seen)),
+            ("agent", _agent(found)),
             ("docker", _docker(found)),
             ("repository", "yes" if found.repository else "no"),
             ("disks", _disk(found)),
@@ -87,6 +88,10 @@ def _state(node: NodeView) -> str:
     if node.needs_update:
         return "needs update"
     return "online" if node.online else "offline"
+
+
+def _agent(node: NodeView) -> str:
+    return node.versions.composia if node.versions else "-"
 
 
 def _docker(node: NodeView) -> str:

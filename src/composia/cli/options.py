@@ -82,7 +82,7 @@ def sure(question: str, *, yes: bool) -> None:
 
 
 def names_of(
-    kind: str,
+    *kinds: str,
 ) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
     """Completes what the controller knows; silent when it does not answer."""
 
@@ -91,6 +91,6 @@ def names_of(
     ) -> list[CompletionItem]:
         from composia.cli.completion import known
 
-        return known(ctx, kind, incomplete)
+        return known(ctx, kinds, incomplete)
 
     return complete

@@ -131,9 +131,10 @@ def check(*, read_data: bool, parts: int | None, json_: bool, wait: bool, dry_ru
 @click.argument("names", nargs=-1)
 @waits
 def copy_(names: tuple[str, ...], *, json_: bool, wait: bool, dry_run: bool) -> None:
-    """Copy all backups off site, to the places that config.yaml names or to these of them.
+    """Copy all backups off site.
 
-    Afterwards each place is listed: only what is there counts.
+    To the places that config.yaml names, or to these of them. Afterwards each place is listed: only
+    what is there counts.
 
     \b
     Examples:

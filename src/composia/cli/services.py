@@ -77,9 +77,10 @@ def _remarks(service: ServiceView) -> str:
 def caddy_sync(
     service: str, nodes: tuple[str, ...], *, json_: bool, wait: bool, dry_run: bool
 ) -> None:
-    """Bring a service's fragment on its nodes' Caddy to what the catalog has.
+    """Bring a service's fragment on Caddy to what the catalog has.
 
-    Caddy validates it first: what it refuses changes nothing.
+    On all of its nodes, or on those that are named. Caddy validates it first: what it refuses
+    changes nothing.
 
     \b
     Example:

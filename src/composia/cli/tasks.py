@@ -196,7 +196,7 @@ def rollback(
 
 
 @click.command()
-@click.argument("what", metavar="TASK|SERVICE", shell_complete=names_of("tasks"))
+@click.argument("what", metavar="TASK|SERVICE", shell_complete=names_of("tasks", "services"))
 @click.option("--follow", "-f", is_flag=True, help="Go on, until the task ends or you do.")
 @click.option("--node", "-n", shell_complete=names_of("nodes"), help="Of a service: which node.")
 @click.option("--container", "-c", help="Of a service: only this container.")

@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import click
+import httpx2
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
+from fastapi import FastAPI
 
 import composia.main  # noqa: F401  # adds the processes to the commands
 from composia.cli import COMMANDS, cli
@@ -367,7 +370,8 @@ def test_a_task_is_shown_with_what_can_be_done(composia: Composia) -> None:
 
 
 def test_nodes_repository_and_catalog_are_shown(composia: Composia) -> None:
-    assert "26.1, compose 2.26" in composia("nodes").stdout
+    assert "0.1.0   26.1, compose 2.26" in composia("nodes").stdout
+    assert "agent       0.1.0\n" in composia("node", "show", "main").stdout
     assert "my-app-web-1" in composia("node", "show", "main").stdout
     assert "infra-backup" in composia("repo", "status").stdout
     assert composia("catalog", "show", "my-app/composia-meta.yaml").stdout == "name: my-app\n"
@@ -443,6 +447,28 @@ def test_every_shell_has_a_completion_script(composia: Composia, shell: str) -> 
     assert "_COMPOSIA_COMPLETE" in composia("completion", shell).stdout
 
 
+def completed(app: FastAPI, *words: str) -> list[str]:
+    """What a Tab after these words offers."""
+    with_app = {"obj": {"transport": httpx2.ASGITransport(app=app)}}
+    found = ShellComplete(cli, with_app, "composia", "_COMPOSIA_COMPLETE")
+    return [one.value for one in found.get_completions([*words[:-1]], words[-1])]
+
+
+def test_names_are_completed_with_the_token_of_a_file(
+    app: FastAPI, composia: Composia, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = json.loads(composia("backup", "my-app", "--no-wait", "--json").stdout)["id"]
+    monkeypatch.delenv("COMPOSIA_TOKEN", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    (home / "token").write_text("admin-token\n")
+    given = ("--url", "http://composia", "--token-file", str(home / "token"))
+
+    assert completed(app, *given, "deploy", "my") == ["my-app"]
+    assert completed(app, *given, "logs", "my") == ["my-app"]
+    assert completed(app, *given, "logs", "0") == [task]
+    assert completed(app, *given[:2], "deploy", "my") == [], "no token, no names"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_where_the_table_says_and_explains_itself(
     composia: Composia, name: str
@@ -462,7 +488,24 @@ def _every(group: click.Group, *words: str) -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize("words", [*_every(cli)], ids=" ".join)
 def test_every_command_has_an_example(composia: Composia, words: tuple[str, ...]) -> None:
-    assert f"  composia {' '.join(words)}" in composia(*words, "--help").stdout
+    shown = composia(*words, "--help").stdout
+    assert re.search(rf"  Examples?:\n(.+\n)*    (.+: +)?composia {' '.join(words)}", shown)
+
+
+@pytest.mark.parametrize("words", [(), *_every(cli)], ids=" ".join)
+def test_no_line_of_a_help_breaks_off_and_every_option_says_what_it_does(
+    composia: Composia, words: tuple[str, ...]
+) -> None:
+    shown = composia(*words, "--help").stdout
+    options, _, commands = shown.partition("Options:\n")[2].partition("\nCommands:\n")
+    assert "...\n" not in commands
+    for option in re.split(r"\n(?=  -)", options.partition("\n\n")[0]):
+        assert re.search(r"  \S.*  +\[?[A-Z-]", option.replace("\n", " ")), option
+
+
+def test_a_command_says_where_the_exit_codes_are(composia: Composia) -> None:
+    assert "  Exit codes: composia --help\n" in composia("backup", "--help").stdout
+    assert "  Exit codes: composia --help\n" in composia("repo", "--help").stdout
 
 
 def test_a_task_may_be_named_in_small_letters(composia: Composia) -> None:
