@@ -103,7 +103,7 @@ def _show(found: list[Notification], *, json_: bool) -> None:
         tables.show_json(found)
         return
     tables.show_table(
-        ["id", "state", "since", "what", "told"],
+        ("NOTIFICATION", "STATE", "SINCE", "WHAT", "TOLD"),
         [[one.id, one.state, tables.when(one.since), _what(one), _delivered(one)] for one in found],
         empty="Nothing is open. `--all` shows what is over.",
     )
@@ -123,7 +123,7 @@ def test(*, json_: bool) -> None:
         tables.show_json(tried)
     else:
         tables.show_table(
-            ["target", "arrived", "why not"],
+            ("TARGET", "ARRIVED", "WHY NOT"),
             [[one.target, "yes" if one.ok else "failed", one.error or "-"] for one in tried],
             empty="No target is configured: name some under `controller.notifications.urls`.",
         )

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 #: Where a list is empty because of what was asked for.
 NONE_SUCH = "None is like that. Without options all are listed."
 
+#: Columns between two columns of a table.
+GAP = 2
+#: A column of so many is never folded, and no word of so many broken: an id has as many.
+SHORT, UNBROKEN = 12, 26
+
 #: Colours of words that say how something is.
 COLOURS = {
     "running": "green", "succeeded": "green", "success": "green", "online": "green",
@@ -61,14 +66,43 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: 
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(_coloured(cell) for cell in row))
+    shown = [[_coloured(cell) for cell in row] for row in rows]
+    texts = [[str(cell) for cell in column] for column in zip(columns, *shown, strict=True)]
     # A pipe has no width: nothing is folded there, so that grep finds what is on one line.
-    wide = None if sys.stdout.isatty() else 10_000
-    Console(width=wide, highlight=False).print(table)
+    room = Console().width if sys.stdout.isatty() else None
+    widths, fits = fitted(texts, room)
+    # Where the terminal is too narrow it breaks the lines itself, at least not each id.
+    table = (
+        Table(box=SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
+        if fits
+        else Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
+    )
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, width=width, overflow="fold")
+    for row in shown:
+        table.add_row(*row)
+    Console(width=sum(widths) + GAP * len(widths), highlight=False, soft_wrap=True).print(table)
+
+
+def fitted(columns: Sequence[Sequence[str]], room: int | None) -> tuple[list[int], bool]:
+    """How wide each column is, and whether they fit into the room with no id broken."""
+    from rich.cells import cell_len
+
+    widths = [
+        max(cell_len(line) for text in column for line in text.split("\n")) for column in columns
+    ]
+    words = [max(map(cell_len, " ".join(column).split()), default=0) for column in columns]
+    least = [
+        width if width <= SHORT else min(UNBROKEN, word)
+        for width, word in zip(widths, words, strict=True)
+    ]
+    over = sum(widths) + GAP * (len(widths) - 1) - room if room is not None else 0
+    if sum(widths) - sum(least) < over:
+        return widths, False
+    for _ in range(over):
+        foldable = [at for at, width in enumerate(widths) if width > least[at]]
+        widths[max(foldable, key=widths.__getitem__)] -= 1
+    return widths, True
 
 
 def show_fields(fields: Sequence[tuple[str, str]]) -> None:

@@ -370,7 +370,7 @@ def test_a_task_is_shown_with_what_can_be_done(composia: Composia) -> None:
 
 
 def test_nodes_repository_and_catalog_are_shown(composia: Composia) -> None:
-    assert "0.1.0   26.1, compose 2.26" in composia("nodes").stdout
+    assert "0.1.0  26.1, compose 2.26" in composia("nodes").stdout
     assert "agent       0.1.0\n" in composia("node", "show", "main").stdout
     assert "my-app-web-1" in composia("node", "show", "main").stdout
     assert "infra-backup" in composia("repo", "status").stdout

@@ -1,10 +1,45 @@
-"""What a container says does nothing to the terminal on which it is shown."""
+"""Tables, and that a terminal obeys nothing of what a container says."""
 
 from __future__ import annotations
 
+import sys
+
+import click
 import pytest
 
-from composia.cli.tables import harmless
+from composia.cli.tables import harmless, show_table
+
+ID = "01KB8Z3N0QW6V5T4S3R2Q1P0N6"
+ROW = (ID, "my-app", "missing in the repository", "2026-11-24 04:00:00Z (6 d ago)", "117.7 MiB")
+
+
+def shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> list[str]:
+    """A table on a terminal of this width."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    show_table(("BACKUP", "SERVICE", "STATUS", "TIME", "SIZE"), [ROW], empty="")
+    return [click.unstyle(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("width", [90, 80])
+def test_a_table_that_has_too_little_room_is_folded_between_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    lines = shown(monkeypatch, capsys, width)
+    assert {len(line) for line in lines} == {width}
+    words = {word for line in lines[2:] for word in line.split()}
+    assert words == {word for cell in ROW for word in cell.split()}
+    assert lines[2].endswith("117.7 MiB")
+
+
+def test_what_no_folding_can_make_fit_is_left_to_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, row = shown(monkeypatch, capsys, 60)
+    assert row.rstrip() == "  ".join([ID, "my-app ", *ROW[2:]])
 
 
 @pytest.mark.parametrize(
