@@ -30,7 +30,7 @@ COMMANDS = {
     "nodes": ("nodes:nodes", "List the nodes."),
     "node": ("nodes:node", "Look at one node."),
     "catalog": ("catalog:catalog", "Read and write the files of the catalog."),
-    "repo": ("repo:repo", "Look at the rustic repository, make it, check it, and tidy it."),
+    "repo": ("repo:repo", "Look at the rustic repository; make, check and tidy it."),
     "notifications": ("notifications:notifications", "List what people are told, or try it out."),
     "config": ("config:config", "Tell the controller about a changed config.yaml."),
     "login": ("config:login", "Keep address and access token for this user."),
@@ -65,9 +65,19 @@ class _Commands(click.Group):
         except click.NoSuchCommand as error:
             # click looks for what was meant among those that were imported already.
             name = error.command_name
-            if meant := _meant(name, args[1:]):
+            if meant := _meant(name, args[1:]) or self._below(ctx, name):
                 ctx.fail(f"No such command {name!r}. Did you mean `composia {meant}`?")
             raise click.NoSuchCommand(name, None, self.list_commands(ctx), ctx) from None
+
+    def _below(self, ctx: click.Context, name: str) -> str:
+        """The commands of that name that are parts of others."""
+        groups = [(one, self.get_command(ctx, one)) for one in COMMANDS]
+        found = [
+            f"{one} {name}"
+            for one, group in groups
+            if isinstance(group, click.Group) and name in group.commands
+        ]
+        return "` or `composia ".join(found)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         added = {name: command.get_short_help_str(80) for name, command in self.commands.items()}

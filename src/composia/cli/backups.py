@@ -231,7 +231,7 @@ where_to = click.option(
     type=click.Choice(["in_place", "scratch"]),
     default="in_place",
     show_default=True,
-    help="In the place of the live data, or into a folder beside it.",
+    help="In the place of the live data, or into a folder beside it that is kept for 7 days.",
 )
 
 

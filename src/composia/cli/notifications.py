@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 #: The exit code when a test message did not arrive, or there is nowhere to send it.
 NOT_ARRIVED = 1
+NOTHING_OPEN = "Nothing is open. `--all` shows what is over."
 
 
 def _event(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -63,7 +64,9 @@ def notifications(
     if ctx.invoked_subcommand:
         return
     filters = {"service": service, "state": state, "event": event}
-    _show(call(lambda client: _narrowed(client, limit, all_=all_, **filters)), json_=json_)
+    found = call(lambda client: _narrowed(client, limit, all_=all_, **filters))
+    none = tables.NONE_SUCH if any(filters.values()) else "No notifications yet."
+    _show(found, json_=json_, empty=none if all_ or state else NOTHING_OPEN)
 
 
 @notifications.command("list")
@@ -75,7 +78,7 @@ def list_(*, json_: bool) -> None:
     Example:
       composia notifications list
     """
-    _show(call(lambda client: _found(client, 50)), json_=json_)
+    _show(call(lambda client: _found(client, 50)), json_=json_, empty=NOTHING_OPEN)
 
 
 async def _narrowed(
@@ -98,14 +101,14 @@ async def _found(
     return sorted([*found[0], *found[1]], key=lambda one: one.id, reverse=True)
 
 
-def _show(found: list[Notification], *, json_: bool) -> None:
+def _show(found: list[Notification], *, json_: bool, empty: str) -> None:
     if json_:
         tables.show_json(found)
         return
     tables.show_table(
         ("NOTIFICATION", "STATE", "SINCE", "WHAT", "TOLD"),
         [[one.id, one.state, tables.when(one.since), _what(one), _delivered(one)] for one in found],
-        empty="Nothing is open. `--all` shows what is over.",
+        empty=empty,
     )
 
 

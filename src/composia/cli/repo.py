@@ -30,7 +30,7 @@ def _meant(words: Sequence[str]) -> str | None:
 
 @click.group(cls=Verbs, meant=_meant)
 def repo() -> None:
-    """Look at the rustic repository, make it, check it, and tidy it.
+    """Look at the rustic repository; make, check and tidy it.
 
     \b
     Examples:

@@ -71,7 +71,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: 
     # A pipe has no width: nothing is folded there, so that grep finds what is on one line.
     room = Console().width if sys.stdout.isatty() else None
     widths, fits = fitted(texts, room)
-    # Where the terminal is too narrow it breaks the lines itself, at least not each id.
+    # Where even that has no room, the terminal breaks the lines itself.
     table = (
         Table(box=SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
         if fits

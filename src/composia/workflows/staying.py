@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,8 +34,8 @@ class Places:
                     ("leave_behind",),
                     f"`{mount.source}` of {self.service.name} would not move: no data item covers"
                     " it",
-                    f"Add an item for it under `migrate.data`, or leave it: leave_behind "
-                    f'["{mount.source}"].',
+                    "Add an item for it under `migrate.data`, or leave it: `leave_behind`, as in"
+                    f" --leave-behind {shlex.quote(mount.source)}.",
                 )
         known = [mount.source for mount in self.mounts]
         for place, one in enumerate(self.leave_behind):

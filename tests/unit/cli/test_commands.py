@@ -21,6 +21,7 @@ from composia.controller.worktree import CatalogState
 from composia.model.backup import BackupKind
 from composia.model.schedule import Overdue
 from composia.model.task import Status, TaskError
+from composia.operations.kept import SCRATCH_KEPT
 from tests.twins.office import NOW, MemoryOffice, backup, node_state
 from tests.unit.cli.conftest import Composia
 
@@ -141,6 +142,9 @@ def test_an_address_without_http_is_told(composia: Composia, words: tuple[str, .
         ("help", "`composia --help`"),
         ("help repo forget", "`composia repo forget --help`"),
         ("version", "`composia --version`"),
+        ("prune", "`composia repo prune`"),
+        ("cancel 01T", "`composia task cancel`"),
+        ("forget 01B1", "`composia backups forget` or `composia repo forget`"),
     ],
 )
 def test_a_word_that_is_no_command_is_answered_by_what_was_meant(
@@ -251,6 +255,22 @@ def test_whoever_abandons_is_asked_what_that_means_for_the_task(
 def test_yes_is_an_answer(composia: Composia, office: MemoryOffice) -> None:
     office.admit.status = Status.SUCCEEDED
     assert composia("restore", "my-app", "--yes", "--item", "uploads").exit_code == 0
+
+
+@pytest.mark.parametrize("words", [("restore",), ("backups", "restore")])
+def test_the_help_says_how_long_scratch_is_kept(composia: Composia, words: tuple[str, ...]) -> None:
+    shown = " ".join(composia(*words, "--help").stdout.split())
+    assert f"a folder beside it that is kept for {SCRATCH_KEPT.days} days." in shown
+
+
+def test_what_would_not_move_is_left_behind_by_an_option_that_there_is(
+    composia: Composia, office: MemoryOffice
+) -> None:
+    office.nodes.known["edge"] = node_state()
+    words = ("migrate", "my-app", "--to", "edge", "--dry-run")
+    refused = composia(*words)
+    assert (refused.exit_code, "--leave-behind cache" in refused.stderr) == (3, True)
+    assert composia(*words, "--leave-behind", "cache").exit_code == 0
 
 
 def test_a_restore_to_scratch_asks_nothing(composia: Composia, office: MemoryOffice) -> None:

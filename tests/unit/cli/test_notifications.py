@@ -25,6 +25,14 @@ def test_what_is_open_is_listed_with_who_was_not_told(
     assert "over" in composia("notifications", "--all").output
 
 
+def test_an_empty_list_says_of_what_it_is_empty(composia: Composia, office: MemoryOffice) -> None:
+    office.store.notices = {"01N1": notification(state=NotificationState.SETTLED)}
+    assert "`--all` shows what is over" in composia("notifications").stdout
+    assert "None is like that" in composia("notifications", "--state", "open").stdout
+    office.store.notices = {}
+    assert composia("notifications", "--all").stdout == "No notifications yet.\n"
+
+
 def test_a_target_that_is_down_makes_the_test_fail(
     composia: Composia, office: MemoryOffice
 ) -> None:
