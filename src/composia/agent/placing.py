@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from composia.agent.bundle import Bundle, Member
 from composia.errors import Conflict, Failure
+from composia.tools import plain_file
 from composia.tools.exchange import Place, flush
 
 log = structlog.get_logger()
@@ -116,9 +117,7 @@ class Placing:
         if stat.S_IMODE(found.st_mode) == mode:
             return False
         with self._place(path).parent() as parent:
-            opened = os.open(
-                os.path.basename(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent
-            )
+            opened = plain_file.opened(os.path.basename(path), folder=parent)
             try:
                 os.fchmod(opened, mode)
             finally:
@@ -194,8 +193,7 @@ def _sha256(folder: Path, path: str) -> str | None:
         if stat.S_ISLNK(found.st_mode):
             return hashlib.sha256(os.fsencode(os.readlink(name, dir_fd=parent))).hexdigest()
         if stat.S_ISREG(found.st_mode):
-            opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-            with os.fdopen(opened, "rb") as file:
+            with os.fdopen(plain_file.opened(name, folder=parent), "rb") as file:
                 return _digest(file)
     return None
 

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import secrets
-import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import IO
 
 from composia.agent.uploads import Differs, Upload, WrongName
 from composia.operations.messages import RESTIC_V2, ObjectCall
+from composia.tools import plain_file
 
 #: Bytes read at once: few enough that they stay in the processor's cache on their way out.
 CHUNK = 256 * 1024
@@ -109,16 +109,17 @@ def refused(why: str) -> Answer:
 
 
 def _opened(path: Path, folder: Path) -> IO[bytes] | None:
-    """A plain file of the folder; None for anything else that may have that name."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        if not path.parent.resolve(strict=True).is_relative_to(folder) or path.is_symlink():
+    """A plain file of the folder; None for anything else that may have that name.
+
+    Raises OSError where the disk cannot tell: whoever asks must not take it for gone.
+    """
+    try:
+        above = Path(os.path.realpath(path.parent, strict=True))
+    except OSError as error:
+        if plain_file.is_not_there(error):
             return None
-        # Not waiting for a pipe that somebody has put there.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            return os.fdopen(handle, "rb", buffering=0)
-        os.close(handle)
-    return None
+        raise
+    return plain_file.to_read(path) if above.is_relative_to(folder) else None
 
 
 def _content(file: IO[bytes], call: ObjectCall) -> Answer:

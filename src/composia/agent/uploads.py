@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
 
+from composia.tools import plain_file
 from composia.tools.threads import in_thread
 
 #: Bytes written at once, and the most that one object may have: rustic's are far smaller.
@@ -116,9 +117,10 @@ class Upload:
 
 
 def _is_whole(path: Path) -> bool:
-    if path.is_symlink() or not path.is_file():
+    file = plain_file.to_read(path)
+    if file is None:
         return False
-    with path.open("rb") as file:
+    with file:
         return hashlib.file_digest(file, "sha256").hexdigest() == path.name
 
 

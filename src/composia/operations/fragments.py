@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import stat
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -22,7 +21,7 @@ from composia.model.service import CaddyRef
 from composia.operations import forwarded
 from composia.operations.forwarded import Forward
 from composia.strategies.base import Site
-from composia.tools import durable
+from composia.tools import durable, plain_file
 from composia.tools.caddy import Caddy
 from composia.tools.exchange import Place
 
@@ -90,18 +89,16 @@ def source(site: Site, ref: CaddyRef) -> bytes | None:
         return _read(Place(below=site.folder, path=site.folder / ref.source))
     except FileNotFoundError as error:
         raise missing(ref.source, site) from error
-    except (OSError, Failure) as error:
+    except OSError as error:
+        raise unreadable(ref.source, site, error.strerror or str(error)) from error
+    except Failure as error:
         raise unreadable(ref.source, site, str(error)) from error
 
 
 def _read(place: Place) -> bytes:
-    # Not waiting for a pipe that somebody has put there.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with place.parent() as folder:
-        opened = os.open(place.path.name, flags, dir_fd=folder)
+        opened = plain_file.opened(place.path.name, folder=folder)
     with os.fdopen(opened, "rb") as file:
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
-            raise Failure("it is no file")
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise Failure(f"it is too large, more than {LARGEST >> 10} KiB")

@@ -9,6 +9,7 @@ from pathlib import Path
 from composia.strategies.base import Site
 from composia.strategies.sources import Source
 from composia.strategies.volumes import meet
+from composia.tools import plain_file
 from composia.tools.manifest import Manifest, as_text
 
 SQLITE = b"SQLite format 3\x00"
@@ -66,15 +67,10 @@ def _may_be_sqlite(name: bytes, path: bytes, seen: Manifest) -> bool:
 def _is_sqlite(root: Path, path: bytes) -> bool:
     whole = os.path.join(os.fsencode(root), path) if path else os.fsencode(root)
     try:
-        opened = os.open(whole, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(plain_file.opened(whole), "rb", buffering=0) as file:
+            return file.read(len(SQLITE)) == SQLITE
     except OSError:
         return False
-    try:
-        return os.read(opened, len(SQLITE)) == SQLITE
-    except OSError:
-        return False
-    finally:
-        os.close(opened)
 
 
 async def _in_use(site: Site) -> list[Path]:

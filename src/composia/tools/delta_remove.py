@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from typing import NamedTuple
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from composia.tools import plain_file
 
 
 class _Level(NamedTuple):
@@ -44,7 +44,7 @@ def _remove_folder(name: bytes, folder: int) -> None:
 
 def _entered(name: bytes, above: int) -> _Level:
     """Open a folder and remove what is no folder in it."""
-    opened = os.open(name, _FOLDER, dir_fd=above)
+    opened = os.open(name, plain_file.FOLDER, dir_fd=above)
     below = []
     with os.scandir(opened) as found:
         for entry in list(found):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
 
+from composia.tools import plain_file
 from composia.tools.delta import parent
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: At once: to open a FIFO would wait for somebody who writes.
-_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: Folders that are kept open.
 _KEPT = 128
 
@@ -65,11 +61,7 @@ class Tree:
     def file(self, path: bytes, access: int) -> int:
         """A file, opened. Raises OSError at anything else: a device would be read or written."""
         name, folder = self.at(path)
-        opened = os.open(name, access | _FILE, dir_fd=folder)
-        if stat.S_ISREG(os.fstat(opened).st_mode):
-            return opened
-        os.close(opened)
-        raise OSError(errno.EINVAL, "it is no file")
+        return plain_file.opened(name, access, folder=folder)
 
     def forget(self) -> None:
         """Close all folders: some of them may have gone."""
@@ -83,7 +75,7 @@ class Tree:
 
     def _enter(self, path: bytes) -> None:
         name, above = (self._name, self._above) if not path else self.at(path)
-        self._open[path] = os.open(name, _FOLDER, dir_fd=above)
+        self._open[path] = os.open(name, plain_file.FOLDER, dir_fd=above)
 
     def _trim(self, keep: bytes) -> None:
         while len(self._open) > _KEPT:

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from pydantic import BaseModel, ConfigDict
 
+from composia.tools import plain_file
 from composia.tools.exchange import Place
 
 
@@ -55,8 +56,7 @@ def wear(place: Place, look: Look) -> None:
 
 class _opened:  # noqa: N801  # reads like a function
     def __init__(self, place: Place, above: int) -> None:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.number = os.open(place.path.name, flags, dir_fd=above)
+        self.number = os.open(place.path.name, plain_file.FOLDER, dir_fd=above)
 
     def __enter__(self) -> _opened:
         return self

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from composia.tools import plain_file
+
 VERSION = 1
 #: Quick, and still a tenth of the size.
 _LEVEL = 3
@@ -35,7 +37,6 @@ _ENCODING = sys.getfilesystemencoding()
 _new = tuple.__new__
 #: Entries on a line.
 _ROWS = 500
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TYPES = {
     stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket", stat.S_IFCHR: "char", stat.S_IFBLK: "block",
@@ -302,7 +303,7 @@ class _Walk:
 
     def _open(self, name: bytes, parent: int | None, path: bytes) -> _Folder | None:
         try:
-            descriptor = os.open(name, _FOLDER, dir_fd=parent)
+            descriptor = os.open(name, plain_file.FOLDER, dir_fd=parent)
         except OSError:
             self.unread.append(path)
             return None

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import chdir
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -74,3 +77,39 @@ async def test_a_file_that_shrinks_meanwhile_does_not_pass_for_whole(
     os.truncate(pack, CHUNK)
     with pytest.raises(EOFError, match="shorter"):
         await anext(answer.content)
+
+
+def a_socket(path: Path) -> None:
+    with chdir(path.parent), socket.socket(socket.AF_UNIX) as one:
+        one.bind(path.name)
+
+
+def a_link(path: Path) -> None:
+    path.symlink_to(__file__)
+
+
+@pytest.mark.parametrize("make", [a_socket, a_link, os.mkfifo, os.mkdir])
+async def test_what_is_no_plain_file_is_not_there(
+    tmp_path: Path, pack: Path, make: Callable[[Path], None]
+) -> None:
+    pack.unlink()
+    make(pack)
+    assert (await asked(tmp_path)).status == HTTPStatus.NOT_FOUND
+
+
+async def test_a_folder_that_leads_to_itself_is_not_there(tmp_path: Path, pack: Path) -> None:
+    pack.unlink()
+    pack.parent.rmdir()
+    pack.parent.symlink_to(pack.parent)
+    assert (await asked(tmp_path)).status == HTTPStatus.NOT_FOUND
+
+
+async def test_a_disk_that_fails_says_nothing_of_what_is_there(
+    tmp_path: Path, pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "open", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        await asked(tmp_path)

@@ -410,10 +410,12 @@ async def test_what_is_no_file_or_too_large_is_no_fragment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(tmp_path)
-    os.mkfifo(world.twins.folder / "Caddyfile.fragment")
-    with pytest.raises(Failure, match="it is no file"):
-        await PlaceFragment(service=REF, caddy=CADDY).perform(world.site)
-    (world.twins.folder / "Caddyfile.fragment").unlink()
+    place = world.twins.folder / "Caddyfile.fragment"
+    for make, remove in ((os.mkfifo, os.unlink), (os.mkdir, os.rmdir)):
+        make(place)
+        with pytest.raises(Failure, match="for Caddy: it is no file"):
+            await PlaceFragment(service=REF, caddy=CADDY).perform(world.site)
+        remove(place)
     monkeypatch.setattr(fragments, "LARGEST", 5)
     await world.place("12345")
     with pytest.raises(Failure, match="too large"):
