@@ -71,12 +71,8 @@ class Checkouts:
     def manifest(self, service: ServiceRef) -> Manifest | None:
         """What is checked out of a service; None where nothing ever was."""
         folder = self.folder(service)
-        try:
-            kept = (self._manifests / f"{folder.name}.json").read_bytes()
-        except FileNotFoundError:
-            return None
-        found = Manifest.model_validate_json(kept)
-        if found.service.name != service.name:
+        found = durable.read(self._manifests / f"{folder.name}.json", Manifest)
+        if found and found.service.name != service.name:
             raise Conflict(
                 f"{folder} holds service {found.service.name} on this node",
                 hint=f"Move its data away and remove {folder.name}.json from "
@@ -183,7 +179,7 @@ class Checkouts:
     def _keep(self, manifest: Manifest) -> None:
         path = self._manifests / f"{manifest.service.folder}.json"
         try:
-            durable.write(path, manifest.model_dump_json().encode())
+            durable.keep(path, manifest)
         except OSError as error:
             raise Failure(
                 f"{path} cannot be written: {error.strerror}", hint="Is the disk full?"

@@ -76,7 +76,7 @@ class Declared:
         if kept != self._read(name):
             # A full disk must not blind the agent: it is asked again after the next start.
             with contextlib.suppress(OSError):
-                durable.write(self._file(name), kept.model_dump_json().encode())
+                durable.keep(self._file(name), kept)
         return config
 
     def _read(self, service: str) -> _Kept | None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
 
-from composia.tools import plain_file
+from composia.tools import durable, plain_file
 from composia.tools.threads import in_thread
 
 #: Bytes written at once, and the most that one object may have: rustic's are far smaller.
@@ -107,7 +107,7 @@ class Upload:
             os.chown(self._scratch, owner.st_uid, owner.st_gid)
         # Whatever may have come there meanwhile has this name, and so this content.
         self._scratch.rename(self._target)
-        _flush(above)
+        durable.sync(above)
 
     def _cleared(self) -> None:
         if self._file:
@@ -134,14 +134,6 @@ def _made(above: Path, folder: Path) -> None:
                 owner = path.parent.stat()
                 with suppress(PermissionError):
                     os.chown(path, owner.st_uid, owner.st_gid)
-                _flush(path.parent)
+                durable.sync(path.parent)
         if not path.resolve().is_relative_to(folder):
             raise Differs
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -77,15 +77,12 @@ class Fence(BaseModel):
 
 def read(state: Path) -> Fence | None:
     """The fence around a service, from what the agent remembers of it; None where there is none."""
-    try:
-        return Fence.model_validate_json((state / FILE).read_bytes())
-    except FileNotFoundError:
-        return None
+    return durable.read(state / FILE, Fence)
 
 
 def put_up(state: Path, fence: Fence) -> None:
     """Write it down; on the disk when this returns."""
-    durable.write(state / FILE, fence.model_dump_json().encode())
+    durable.keep(state / FILE, fence)
 
 
 def take_down(state: Path) -> None:

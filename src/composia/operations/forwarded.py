@@ -30,15 +30,12 @@ class Forward(BaseModel):
 
 def read(state: Path) -> Forward | None:
     """The forward of a service; None where there is none."""
-    try:
-        return Forward.model_validate_json((state / FILE).read_bytes())
-    except FileNotFoundError:
-        return None
+    return durable.read(state / FILE, Forward)
 
 
 def keep(state: Path, forward: Forward) -> None:
     """Write it down, on the disk when this returns."""
-    durable.write(state / FILE, forward.model_dump_json().encode())
+    durable.keep(state / FILE, forward)
 
 
 def forget(state: Path) -> None:

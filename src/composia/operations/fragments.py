@@ -212,15 +212,12 @@ def down(site: Site) -> Failure:
 
 def read(state: Path) -> Loaded:
     """What is known of a service."""
-    try:
-        return Loaded.model_validate_json((state / FILE).read_bytes())
-    except FileNotFoundError:
-        return Loaded()
+    return durable.read(state / FILE, Loaded) or Loaded()
 
 
 def keep(state: Path, loaded: Loaded) -> None:
     """Write it down, on the disk when this returns."""
-    durable.write(state / FILE, loaded.model_dump_json().encode())
+    durable.keep(state / FILE, loaded)
 
 
 def digest(content: bytes | None) -> str | None:

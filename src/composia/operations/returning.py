@@ -29,7 +29,7 @@ from composia.tools.threads import in_thread
 def remember(since: int, landed: Mapping[str, Manifest], site: Site) -> None:
     """Keep that by then the data that came was the same as on the node that it came from."""
     forked = Copied.of(copy_left_by(site.task), since, landed)
-    durable.write(site.state / FORKED, forked.model_dump_json().encode())
+    durable.keep(site.state / FORKED, forked)
 
 
 async def start_from(left: Left, cargo: Sequence[Cargo], site: Site) -> None:

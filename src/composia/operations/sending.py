@@ -18,7 +18,7 @@ from composia.operations.cargo import Root, look
 from composia.operations.peer import Peer
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site
-from composia.tools import delta, exchange, manifest
+from composia.tools import delta, durable, exchange, manifest
 from composia.tools import delta_frames as frames
 from composia.tools.delta_send import Original
 from composia.tools.manifest import Identity, Manifest
@@ -297,10 +297,7 @@ async def talking(sender: Sender, wire: Wire) -> AsyncIterator[Talk]:
 
 def forked(state: Path) -> Copied | None:
     """Since when a service that has come here differs from what was left; None: not known."""
-    try:
-        return Copied.model_validate_json((state / FORKED).read_bytes())
-    except FileNotFoundError:
-        return None
+    return durable.read(state / FORKED, Copied)
 
 
 def boot_id() -> str:

@@ -99,15 +99,12 @@ def _as_it_is(container: ContainerInfo) -> StoppedContainer:
 
 def read_stopped(state: Path) -> Stopped | None:
     """What is stopped of a service; None where no stop of ours holds."""
-    try:
-        return Stopped.model_validate_json((state / FILE).read_bytes())
-    except FileNotFoundError:
-        return None
+    return durable.read(state / FILE, Stopped)
 
 
 def keep_stopped(state: Path, stopped: Stopped) -> None:
     """Write it down, on the disk when this returns."""
-    durable.write(state / FILE, stopped.model_dump_json().encode())
+    durable.keep(state / FILE, stopped)
 
 
 def forget_stopped(state: Path) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from composia.tools import durable
 from composia.tools.docker import Docker, Volume
+from composia.tools.durable import Kept
 from composia.tools.exchange import AnyPath, existing
 from composia.tools.mounts import is_mount_point, mount_of, remove
 from composia.tools.threads import in_thread
@@ -22,8 +23,6 @@ from composia.tools.threads import in_thread
 LABEL = "io.composia.task"
 #: Bytes of the longest name that Linux knows.
 NAME_MAX = 255
-
-Kept = TypeVar("Kept", bound=BaseModel)
 
 
 class Staging(BaseModel):
@@ -50,27 +49,18 @@ class Aside:
 
     def read(self, name: str, kind: type[Kept]) -> Kept | None:
         """A file of ours; None where it is not there."""
-        try:
-            return kind.model_validate_json((self.folder / name).read_bytes())
-        except FileNotFoundError:
-            return None
+        return durable.read(self.folder / name, kind)
 
     def write(self, name: str, value: BaseModel) -> None:
         """Keep a file, whole or not at all, and on the disk when this returns."""
         self._make()
-        scratch = self.folder / f".{name}.new"
-        with scratch.open("wb") as file:
-            file.write(value.model_dump_json(indent=1).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(self.folder / name)
-        _sync(self.folder)
+        durable.keep(self.folder / name, value, indent=1)
 
     def remove(self, name: str) -> None:
         """Remove a file of ours; harmless when it is not there."""
         (self.folder / name).unlink(missing_ok=True)
         if self.folder.is_dir():
-            _sync(self.folder)
+            durable.sync(self.folder)
 
     def beside(self, live: Path, name: str) -> Path:
         """A place that can be exchanged with `live`: its parent is there, it is not.
@@ -125,11 +115,3 @@ def _short(name: str) -> str:
     while written[at] & 0xC0 == 0x80:
         at -= 1
     return os.fsdecode(written[:at]) + end
-
-
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -92,7 +92,7 @@ class Caddy:
         durable.write(scratch, content)
         scratch.chmod(0o644)
         scratch.replace(self.generated / name)
-        _sync(self.generated)
+        durable.sync(self.generated)
 
     def picture(self, changes: Changes) -> str:
         """A digest of the Caddyfile and all fragments as they would be after the changes."""
@@ -295,11 +295,3 @@ def _folder(scratch: Path, files: Mapping[str, bytes]) -> Iterator[Path]:
         yield folder
     finally:
         try_to_remove(folder)
-
-
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -4,6 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+Kept = TypeVar("Kept", bound=BaseModel)
+
+
+def read(path: Path, kind: type[Kept]) -> Kept | None:
+    """What was kept in a file; None where it is not there. Raises ValidationError at rubbish."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def keep(path: Path, value: BaseModel, *, indent: int | None = None) -> None:
+    """Write a value down, on the disk when this returns."""
+    write(path, value.model_dump_json(indent=indent).encode())
 
 
 def write(path: Path, content: bytes) -> None:
@@ -15,14 +33,23 @@ def write(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     scratch.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def remove(path: Path) -> None:
     """Remove a file; harmless when it is not there."""
     if path.exists():
         path.unlink()
-        _sync(path.parent)
+        sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """Have on the disk which names are in a folder."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def make_private(path: Path) -> None:
@@ -41,11 +68,3 @@ def make_database_private(path: Path) -> None:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
