@@ -155,11 +155,6 @@ async def test_a_volume_in_use_is_not_removed(docker: Docker, project: Compose) 
         await docker.remove_volume(f"{project.project}_cache")
 
 
-async def test_an_images_entry_point_is_told(docker: Docker) -> None:
-    assert await docker.image_entrypoint("rustic:entrypoint") == ["/usr/local/bin/rustic"]
-    assert await docker.image_entrypoint("rustic:latest") is None
-
-
 async def test_an_image_that_is_not_here_is_not_found(docker: Docker) -> None:
     with pytest.raises(NotFound, match="image nowhere/none:1 is not on this node") as caught:
         await docker.image_config("nowhere/none:1")

@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from composia.errors import CommandFailed, Failure
-from composia.tools.docker import ContainerInfo, ContainerMount, Docker, Volume
+from composia.tools.containers import ContainerInfo, ContainerMount, Volume
+from composia.tools.docker import Docker
 from composia.tools.volumes import PLAIN, VolumeKind
-
-AT_WORK = ("running", "restarting", "paused")
 
 
 class MemoryDocker(Docker):
@@ -83,7 +82,7 @@ class MemoryDocker(Docker):
         self.change(name, state="exited")
 
     def running(self) -> set[str]:
-        return {one.name for one in self.there.values() if one.state in AT_WORK}
+        return {one.name for one in self.there.values() if one.at_work}
 
     def policies(self) -> dict[str, str]:
         return {one.name: one.restart_policy for one in self.there.values()}

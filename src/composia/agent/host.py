@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,9 +20,8 @@ from composia.errors import ComposiaError
 from composia.model.node import Container, Disk, Instance, NodeState, Versions
 from composia.operations import fence
 from composia.operations.messages import StateChanged
-from composia.operations.project import SERVICE, WORKING_DIR, is_one_off
 from composia.operations.stopped import read_stopped
-from composia.tools.docker import PROJECT_LABEL, ContainerInfo
+from composia.tools.containers import ContainerInfo
 
 log = structlog.get_logger()
 
@@ -75,7 +74,7 @@ class Host:
             self.state = self._state(docker=False, containers=(), instances=self._without_engine())
             return self.state
         instances = [await self._instance(one, containers) for one in self._checked_out()]
-        shown = tuple(_container(one) for one in containers if PROJECT_LABEL in one.labels)
+        shown = tuple(_container(one) for one in containers if one.project)
         self.state = self._state(docker=True, containers=shown, instances=tuple(instances))
         return self.state
 
@@ -144,8 +143,8 @@ class Host:
 
     async def _instance(self, manifest: Manifest, containers: Sequence[ContainerInfo]) -> Instance:
         service = manifest.service
-        theirs = [one for one in containers if one.labels.get(PROJECT_LABEL) == service.project]
-        mounted = [one for one in theirs if not is_one_off(one)]
+        theirs = [one for one in containers if one.project == service.project]
+        mounted = [one for one in theirs if not one.is_one_off]
         folder = self._sites.checkouts.folder(service)
         mounts = mounts_of(folder, await self._declared.config(manifest), mounted)
         return self._bare(manifest).model_copy(update={"mounts": mounts})
@@ -186,12 +185,11 @@ def _disks(*paths: Path | None) -> tuple[Disk, ...]:
 
 
 def _container(info: ContainerInfo) -> Container:
-    labels: Mapping[str, str] = info.labels
     return Container(
         id=info.id,
         name=info.name,
-        project=labels.get(PROJECT_LABEL, ""),
-        compose_service=labels.get(SERVICE, ""),
+        project=info.project,
+        compose_service=info.compose_service,
         image=info.image,
         state=info.state,
         health=info.health,
@@ -199,7 +197,7 @@ def _container(info: ContainerInfo) -> Container:
         started_at=None
         if info.started_at == NEVER
         else datetime.fromisoformat(_short(info.started_at)),
-        working_dir=labels.get(WORKING_DIR),
+        working_dir=info.working_dir,
     )
 
 

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from composia.model.node import Mount
-from composia.operations.project import SERVICE
 from composia.tools.compose import ComposeConfig
-from composia.tools.docker import ContainerInfo
+from composia.tools.containers import ContainerInfo
 
 #: (kind, source)
 Source = tuple[str, str]
@@ -26,7 +25,7 @@ def mounts_of(
         users[source].add(service)
     keys = {volume.name: key for key, volume in config.volumes.items()} if config else {}
     for container in containers:
-        service = container.labels.get(SERVICE, "")
+        service = container.compose_service
         for source in _of_container(folder, keys, service, container):
             users[source].add(service)
     return tuple(

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from composia.tools.containers import AT_WORK
+
 
 class Container(BaseModel):
     """One container of a compose project."""
@@ -26,6 +28,11 @@ class Container(BaseModel):
     started_at: datetime | None = None
     #: The folder compose was started in, from the container's labels.
     working_dir: str | None = None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it may write."""
+        return self.state in AT_WORK
 
 
 class Mount(BaseModel):

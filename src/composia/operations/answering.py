@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from composia.errors import Failure
-from composia.operations.project import containers_of, is_one_off
+from composia.operations.project import containers_of
 from composia.strategies.base import Site
-from composia.tools.docker import ContainerInfo
+from composia.tools.containers import ContainerInfo
 from composia.tools.shell import Command
 
 #: Seconds between two questions, and for one answer.
@@ -53,7 +53,7 @@ async def wait_until_it_answers(site: Site) -> float:
 
 
 async def _all(site: Site) -> list[ContainerInfo]:
-    return [one for one in await containers_of(site) if not is_one_off(one)]
+    return [one for one in await containers_of(site) if not one.is_one_off]
 
 
 async def _to_ask(site: Site) -> list[ContainerInfo]:

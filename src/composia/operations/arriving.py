@@ -17,7 +17,7 @@ from composia.operations.cargo import Cargo, dump_of
 from composia.operations.carrying import compare_received
 from composia.operations.fence import Fence
 from composia.operations.kept import Replaced
-from composia.operations.project import AT_WORK, containers_of, is_one_off, stop_for_good
+from composia.operations.project import containers_of, stop_for_good
 from composia.operations.replacing import Replacing
 from composia.operations.restore import Ready
 from composia.operations.stopped import forget_stopped, read_stopped
@@ -41,7 +41,7 @@ class PrepareTarget(Operation[Nothing]):
 
     async def perform(self, site: Site) -> Nothing:
         there = await containers_of(site)
-        if up := [one.name for one in there if one.state in AT_WORK and not is_one_off(one)]:
+        if up := [one.name for one in there if one.at_work and not one.is_one_off]:
             raise Conflict(
                 f"{', '.join(up)} of {site.service} runs on {site.node} already",
                 hint=f"Stop it there first: composia stop {site.service} --node {site.node}",

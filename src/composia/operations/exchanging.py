@@ -18,7 +18,7 @@ from composia.strategies.base import Site, Swap
 from composia.strategies.sources import OURS
 from composia.tools import exchange, looks
 from composia.tools.compose import explained
-from composia.tools.docker import PROJECT_LABEL, ContainerInfo, ContainerMount
+from composia.tools.containers import ContainerInfo, ContainerMount
 from composia.tools.exchange import Move, Place
 from composia.tools.identity import Identity
 from composia.tools.looks import Look
@@ -299,7 +299,7 @@ def _sees(
     container: ContainerInfo, mount: ContainerMount, swaps: Collection[Swap], site: Site
 ) -> bool:
     source = _source(mount)
-    ours = container.labels.get(PROJECT_LABEL) == site.compose.project
+    ours = container.project == site.compose.project
     for swap in swaps:
         if swap.volume is not None and mount.name == swap.volume:
             return ours or mount.writable or mount.shared

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict
-from composia.operations.project import AT_WORK, SERVICE, is_one_off
 from composia.strategies.base import Site
-from composia.tools.docker import ContainerInfo
+from composia.tools.containers import ContainerInfo
 
 DEPENDS_ON = "com.docker.compose.depends_on"
 
@@ -49,14 +48,14 @@ class Held(BaseModel):
 
 def to_keep(there: Iterable[ContainerInfo], site: Site) -> tuple[Kept, ...]:
     """What is at work. Raises Conflict for what could not be stopped and started again."""
-    at_work = [container for container in there if container.state in AT_WORK]
+    at_work = [container for container in there if container.at_work]
     for container in at_work:
         if container.state == "paused":
             raise Conflict(
                 f"container {container.name} of {site.service} is paused, so it cannot be stopped",
                 hint=f"Wake it up (docker unpause {container.name}) or stop it, then try again.",
             )
-        if is_one_off(container):
+        if container.is_one_off:
             raise Conflict(
                 f"container {container.name} was started by `docker compose run`, and a stop would"
                 " end it for good",
@@ -73,8 +72,8 @@ def idle(there: Iterable[ContainerInfo]) -> tuple[Kept, ...]:
 
 def as_it_is(there: Iterable[ContainerInfo]) -> Held:
     """What a stop is about that nothing may keep from it, paused or not."""
-    own = [one for one in there if not is_one_off(one)]
-    running = tuple(_kept(one) for one in own if one.state in AT_WORK)
+    own = [one for one in there if not one.is_one_off]
+    running = tuple(_kept(one) for one in own if one.at_work)
     return Held(hold=secrets.token_hex(8), containers=running, idle=idle(own))
 
 
@@ -84,8 +83,8 @@ def _kept(container: ContainerInfo) -> Kept:
     return Kept(
         id=container.id,
         name=container.name,
-        project=container.labels.get("com.docker.compose.project", ""),
-        compose_service=container.labels.get(SERVICE, ""),
+        project=container.project,
+        compose_service=container.compose_service,
         policy=container.restart_policy,
         after=tuple(words[0] for words in told),
         healthy=tuple(words[0] for words in told if "service_healthy" in words[1:]),

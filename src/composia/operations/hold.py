@@ -19,10 +19,10 @@ from typing import Any
 
 from composia.errors import Failure
 from composia.operations.held import Held, Kept, idle, in_order, to_keep
-from composia.operations.project import AT_WORK, containers_of, is_one_off
+from composia.operations.project import containers_of
 from composia.strategies.base import Site
 from composia.tools.cancelling import to_the_end
-from composia.tools.docker import ContainerInfo
+from composia.tools.containers import ContainerInfo
 
 #: Seconds between two looks at something that takes its time.
 POLL = 0.1
@@ -130,7 +130,7 @@ async def _there(site: Site, chosen: Collection[str] | None) -> Sequence[Contain
 
 def _is_ours(container: ContainerInfo) -> bool:
     # The repository's own service is backed up by a container of that service.
-    return is_one_off(container) and container.name.startswith("composia-")
+    return container.is_one_off and container.name.startswith("composia-")
 
 
 async def _stop(note: Held, site: Site) -> None:
@@ -144,7 +144,7 @@ async def _stop(note: Held, site: Site) -> None:
 
 
 def _refuse_at_work(there: Iterable[ContainerInfo], site: Site) -> None:
-    up = [one.name for one in there if one.state in AT_WORK]
+    up = [one.name for one in there if one.at_work]
     if up:
         raise Failure(
             f"{', '.join(up)} of {site.service} did not stop",

@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import Invalid, NotFound
 from composia.model.service import RepositoryRef, ServiceRef
 from composia.operations.base import Files
-from composia.operations.project import SERVICE, containers_of
+from composia.operations.project import containers_of
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site
 from composia.tools import archive
 from composia.tools.cancelling import to_the_end
-from composia.tools.docker import ContainerInfo
+from composia.tools.containers import ContainerInfo
 
 
 class Reading(BaseModel, ABC):
@@ -138,9 +138,7 @@ class ContainerLogs(Reading):
     def _chosen(self, there: Sequence[ContainerInfo], site: Site) -> list[ContainerInfo]:
         """Only of this project, whatever the name is."""
         found = [
-            one
-            for one in there
-            if self.container in (None, one.name, one.id, one.labels.get(SERVICE))
+            one for one in there if self.container in (None, one.name, one.id, one.compose_service)
         ]
         if not found:
             names = ", ".join(sorted(one.name for one in there)) or "none"

@@ -16,11 +16,11 @@ from composia.operations import exchanging, hold, kept
 from composia.operations.exchanging import Exchange
 from composia.operations.hold import NotPutBack, NotStartedAgain
 from composia.operations.kept import Exchanging, Replaced
-from composia.operations.project import AT_WORK, containers_of
+from composia.operations.project import containers_of
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
 from composia.tools.cancelling import to_the_end
-from composia.tools.docker import ContainerInfo
+from composia.tools.containers import ContainerInfo
 
 
 class Facts(BaseModel):
@@ -67,7 +67,7 @@ class Replacing:
         await exchanging.make_places(self.site, self.swaps)
         self.looking = await exchanging.mounting(self.site, self.swaps)
         self.seeing = tuple(container.id for container in self.looking)
-        self.ran = tuple(one.id for one in self.looking if one.state in AT_WORK)
+        self.ran = tuple(one.id for one in self.looking if one.at_work)
         self.began = time.time()
         try:
             async with hold.held(self.site, self.seeing):
@@ -120,7 +120,7 @@ class Replacing:
 
     async def _refuse_newcomers(self) -> None:
         now = await exchanging.mounting(self.site, self.swaps)
-        up = [one.name for one in now if one.state in AT_WORK]
+        up = [one.name for one in now if one.at_work]
         if up:
             raise Failure(
                 f"{', '.join(up)} of {self.site.service} started while its data was exchanged",

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import Conflict, Failure
 from composia.operations import fence, fragments
 from composia.operations.base import Files, Nothing, Operation
-from composia.operations.project import AT_WORK, SERVICE, containers_of, is_one_off
+from composia.operations.project import containers_of
 from composia.operations.stopped import (
     Stopped,
     ending_stop,
@@ -23,7 +23,7 @@ from composia.operations.stopped import (
 from composia.strategies.base import Site
 from composia.tools.cancelling import to_the_end
 from composia.tools.compose import explained
-from composia.tools.docker import ContainerInfo
+from composia.tools.containers import ContainerInfo
 
 #: Seconds in which a container that was started shows that it cannot run.
 FIRST_MOMENT = 0.5
@@ -125,7 +125,7 @@ class Restart(Operation[Nothing]):
                 f"{site.service} has no containers on {site.node} to restart",
                 hint=f"Deploy it: composia deploy {site.service}",
             )
-        ran = [one.id for one in again if one.state in AT_WORK]
+        ran = [one.id for one in again if one.at_work]
         await site.notes.note("restarting", containers=ran)
         await self._restart(again, ran, site)
         await _refuse_what_died(_started(before, await containers_of(site)), site)
@@ -142,7 +142,7 @@ class Restart(Operation[Nothing]):
     ) -> None:
         async with ending_stop(site):
             try:
-                await site.compose.restart(*sorted({one.labels.get(SERVICE, "") for one in again}))
+                await site.compose.restart(*sorted({one.compose_service for one in again}))
             except BaseException:
                 await to_the_end(_start_again(ran, site))
                 raise
@@ -150,9 +150,9 @@ class Restart(Operation[Nothing]):
 
 def _to_restart(there: Iterable[ContainerInfo], stopped: Stopped | None) -> list[ContainerInfo]:
     """What runs, or else what ran when it was stopped: not what has done its work and ended."""
-    own = [one for one in there if not is_one_off(one) and one.state != "created"]
+    own = [one for one in there if not one.is_one_off and one.state != "created"]
     ran = {one.id for one in stopped.containers if one.ran} if stopped else set()
-    return [one for one in own if one.state in AT_WORK or one.id in ran] or own
+    return [one for one in own if one.at_work or one.id in ran] or own
 
 
 async def _stop(stopped: Stopped, site: Site) -> None:
@@ -161,11 +161,7 @@ async def _stop(stopped: Stopped, site: Site) -> None:
     present = {one.id for one in await containers_of(site)}
     await site.docker.set_restart_policy([one for one in armed if one in present], "no")
     await site.compose.stop()
-    up = [
-        one.name
-        for one in await containers_of(site)
-        if one.state in AT_WORK and not is_one_off(one)
-    ]
+    up = [one.name for one in await containers_of(site) if one.at_work and not one.is_one_off]
     if up:
         raise Failure(
             f"{', '.join(up)} of {site.service} did not stop",
@@ -181,7 +177,7 @@ async def _undo(stopped: Stopped, site: Site) -> None:
 
 
 async def _start_again(ids: Iterable[str], site: Site) -> None:
-    down = {one.id for one in await containers_of(site) if one.state not in AT_WORK}
+    down = {one.id for one in await containers_of(site) if not one.at_work}
     await site.docker.start([one for one in ids if one in down])
 
 
@@ -196,7 +192,7 @@ async def _services(site: Site) -> list[str]:
 
 
 def _made(containers: Iterable[ContainerInfo]) -> set[str]:
-    return {one.id for one in containers if not is_one_off(one)}
+    return {one.id for one in containers if not one.is_one_off}
 
 
 def _started(
@@ -207,7 +203,7 @@ def _started(
     return [
         one
         for one in after
-        if not is_one_off(one) and one.state != "created" and then.get(one.id) != one.started_at
+        if not one.is_one_off and one.state != "created" and then.get(one.id) != one.started_at
     ]
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import ComposiaError
-from composia.operations.project import AT_WORK, containers_of, is_one_off
+from composia.operations.project import containers_of
 from composia.strategies.base import Site
 from composia.tools import durable
 from composia.tools.cancelling import to_the_end
-from composia.tools.docker import ContainerInfo
+from composia.tools.containers import ContainerInfo
 
 FILE = "stopped.json"
 
@@ -40,7 +40,7 @@ class Stopped(BaseModel):
     def joined_by(self, there: Iterable[ContainerInfo]) -> Stopped:
         """The same with what is there now; what was known keeps its policy of then."""
         known = {one.id: one for one in self.containers}
-        now = [known.get(one.id) or _as_it_is(one) for one in there if not is_one_off(one)]
+        now = [known.get(one.id) or _as_it_is(one) for one in there if not one.is_one_off]
         return Stopped(containers=tuple(now))
 
     async def give_back_policies(self, site: Site, there: Sequence[ContainerInfo]) -> None:
@@ -82,7 +82,7 @@ async def _hold_on(stopped: Stopped, site: Site) -> None:
     known = {one.id for one in stopped.containers}
     try:
         there = await containers_of(site)
-        down = [one.id for one in there if one.id in known and one.state not in AT_WORK]
+        down = [one.id for one in there if one.id in known and not one.at_work]
         await site.docker.set_restart_policy(down, "no")
     except ComposiaError as error:
         site.notes.log(f"{site.service} may start by itself: {error.message}")
@@ -93,7 +93,7 @@ def _as_it_is(container: ContainerInfo) -> StoppedContainer:
         id=container.id,
         name=container.name,
         policy=container.restart_policy,
-        ran=container.state in AT_WORK,
+        ran=container.at_work,
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import ComposiaError, joined
 from composia.operations.base import Files, Operation
 from composia.operations.cargo import Cargo
-from composia.operations.project import AT_WORK, containers_of, is_one_off
+from composia.operations.project import containers_of
 from composia.operations.readings import Reading
 from composia.strategies import sources
 from composia.strategies.base import Site
@@ -80,7 +80,7 @@ class SurveySource(Reading, Operation[SourceSeen]):
         yield (await self.perform(site)).model_dump_json().encode()
 
     async def perform(self, site: Site) -> SourceSeen:
-        own = [one for one in await containers_of(site) if not is_one_off(one)]
+        own = [one for one in await containers_of(site) if not one.is_one_off]
         problems = [
             f"container {one.name} is paused: wake it up (docker unpause {one.name})"
             for one in own
@@ -96,7 +96,7 @@ class SurveySource(Reading, Operation[SourceSeen]):
         return SourceSeen(
             images={one.image: one.image_id for one in own},
             published=tuple(sorted({port for one in own for port in one.published})),
-            running=tuple(sorted(one.name for one in own if one.state in AT_WORK)),
+            running=tuple(sorted(one.name for one in own if one.at_work)),
             sizes=sizes,
             bound=bound,
             problems=tuple(problems),
@@ -120,7 +120,7 @@ class SurveyTarget(Reading, Operation[TargetSeen]):
         yield (await self.perform(site)).model_dump_json().encode()
 
     async def perform(self, site: Site) -> TargetSeen:
-        own = [one for one in await containers_of(site) if not is_one_off(one)]
+        own = [one for one in await containers_of(site) if not one.is_one_off]
         here = {name: await site.docker.image_id(name) for name in self.images}
         root = await site.docker.root()
         return TargetSeen(
@@ -129,7 +129,7 @@ class SurveyTarget(Reading, Operation[TargetSeen]):
             free=shutil.disk_usage(existing(site.folder)).free,
             free_for_volumes=shutil.disk_usage(existing(root)).free,
             free_at=await asyncio.to_thread(_free_at, self.folders, (site.folder, root)),
-            running=tuple(sorted(one.name for one in own if one.state in AT_WORK)),
+            running=tuple(sorted(one.name for one in own if one.at_work)),
         )
 
 

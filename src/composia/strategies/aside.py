@@ -13,7 +13,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from composia.tools import durable
-from composia.tools.docker import Docker, Volume
+from composia.tools.containers import Volume
+from composia.tools.docker import Docker
 from composia.tools.durable import Kept
 from composia.tools.exchange import AnyPath, existing
 from composia.tools.mounts import is_mount_point, mount_of, remove

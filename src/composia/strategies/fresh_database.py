@@ -181,8 +181,7 @@ async def _anonymous(service: ComposeService, site: Site) -> list[ServiceMount]:
             type="volume", source=f"={mount.name}", target=mount.destination, read_only=False
         )
         for container in await site.docker.containers(project=site.compose.project)
-        if container.labels.get("com.docker.compose.service") == service.name
-        and container.labels.get("com.docker.compose.oneoff") != "True"
+        if container.compose_service == service.name and not container.is_one_off
         for mount in container.mounts
         if mount.type == "volume"
         and mount.destination not in {named.target for named in service.mounts}

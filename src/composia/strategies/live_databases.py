@@ -77,7 +77,7 @@ async def _in_use(site: Site) -> list[Path]:
     return [
         Path(os.path.realpath(mount.source))
         for container in await site.docker.containers()
-        if container.state in ("running", "paused", "restarting")
+        if container.at_work
         for mount in container.mounts
         if mount.source and mount.writable
     ]

@@ -15,12 +15,10 @@ from composia.errors import CommandFailed, Failure
 from composia.strategies import dump, fresh_database
 from composia.strategies.base import BackupStrategy, Needs, Saved, Site
 from composia.strategies.postgres import CONNECT
-from composia.tools.docker import ContainerInfo
+from composia.tools.containers import ContainerInfo
 from composia.tools.shell import QUOTED, Command, Finished, Running
 
 CHUNK = 1 << 20
-_SERVICE = "com.docker.compose.service"
-_ONE_OFF = "com.docker.compose.oneoff"
 
 # A first start answers on the socket while it is still being filled: TCP says that it is done. A
 # server without TCP is believed after a while.
@@ -218,8 +216,7 @@ def _refuse_stopped(service: str, containers: Iterable[ContainerInfo], site: Sit
     mine = [
         container
         for container in containers
-        if container.labels.get(_SERVICE) == service
-        and container.labels.get(_ONE_OFF, "False") != "True"
+        if container.compose_service == service and not container.is_one_off
     ]
     if any(container.state == "running" for container in mine):
         return

@@ -17,12 +17,11 @@ from composia.errors import CommandFailed, ComposiaError, Failure, Invalid
 from composia.tools import durable
 from composia.tools.cancelling import to_the_end
 from composia.tools.compose import Compose, explained
-from composia.tools.docker import ContainerInfo, Docker
+from composia.tools.containers import ContainerInfo
+from composia.tools.docker import Docker
 from composia.tools.mounts import try_to_remove
 from composia.tools.shell import Command, Finished
 
-SERVICE = "com.docker.compose.service"
-ONE_OFF = "com.docker.compose.oneoff"
 #: Caddy's admin endpoint answers this long after its start, in seconds.
 PATIENCE = 5.0
 #: Seconds in which an engine that has just started brings back what ran.
@@ -163,7 +162,7 @@ class Caddy:
     async def container(self) -> ContainerInfo | None:
         """Its container, in whatever state."""
         for one in await self._docker.containers(project=self._compose.project):
-            if one.labels.get(SERVICE) == self._service and one.labels.get(ONE_OFF) != "True":
+            if one.compose_service == self._service and not one.is_one_off:
                 return one
         return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from composia.agent.mounts import mounts_of
 from composia.model.node import Mount
 from composia.tools.compose import parse_config
-from composia.tools.docker import ContainerInfo, ContainerMount
+from composia.tools.containers import ContainerInfo, ContainerMount
 
 FOLDER = Path("/srv/services/my-app")
 

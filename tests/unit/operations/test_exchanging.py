@@ -10,7 +10,7 @@ from composia.operations import exchanging
 from composia.operations.exchanging import Exchange
 from composia.operations.hold import NotPutBack
 from composia.strategies.base import Swap
-from composia.tools.docker import ContainerMount
+from composia.tools.containers import ContainerMount
 from tests.twins.site import Twins
 
 

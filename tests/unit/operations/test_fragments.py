@@ -20,7 +20,7 @@ from composia.operations.fragments import settle
 from composia.strategies.base import Site
 from composia.tools.caddy import Caddy, Changes, Storage
 from composia.tools.caddy_config import MARK, SiteAddress
-from composia.tools.docker import ContainerInfo
+from composia.tools.containers import ContainerInfo
 from tests.twins.docker import MemoryDocker
 from tests.twins.site import Twins
 
