@@ -19,7 +19,7 @@ from typing import Any
 
 from composia.errors import Failure
 from composia.operations.held import Held, Kept, idle, in_order, to_keep
-from composia.operations.project import containers_of
+from composia.operations.project import containers_of, refuse_at_work
 from composia.strategies.base import Site
 from composia.tools.cancelling import to_the_end
 from composia.tools.containers import ContainerInfo
@@ -57,7 +57,7 @@ async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIt
     try:
         await _stop(note, site)
         there = await _there(site, containers)
-        _refuse_at_work(there, site)
+        refuse_at_work(there, site)
         before = _starts(there)
         yield
         _refuse_started(before, _starts(await _there(site, containers)), site)
@@ -83,7 +83,7 @@ async def leave_stopped(note: Held, site: Site) -> None:
     Raises Failure where something did not stop.
     """
     await _stop(note, site)
-    _refuse_at_work(await _there(site, None), site)
+    refuse_at_work(await _there(site, None), site)
 
 
 async def start_again(note: Held, site: Site) -> None:
@@ -94,7 +94,7 @@ async def start_again(note: Held, site: Site) -> None:
 async def prove_stopped(site: Site, since: Mapping[str, str]) -> None:
     """Raise Failure where a container of the project runs, or has run since `starts` was asked."""
     there = await _there(site, None)
-    _refuse_at_work(there, site)
+    refuse_at_work(there, site)
     _refuse_started(since, _starts(there), site)
 
 
@@ -122,14 +122,17 @@ async def leave(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 async def _there(site: Site, chosen: Collection[str] | None) -> Sequence[ContainerInfo]:
-    """The containers that the hold is about, running or not."""
+    """The containers that the hold is about, running or not.
+
+    Somebody else's one-off is among them: it may write to what is being saved.
+    """
     if chosen is None:
         return [one for one in await containers_of(site) if not _is_ours(one)]
     return [one for one in await site.docker.containers() if one.id in chosen]
 
 
 def _is_ours(container: ContainerInfo) -> bool:
-    # The repository's own service is backed up by a container of that service.
+    # The repository's own service is backed up by a container of that service: it is to go on.
     return container.is_one_off and container.name.startswith("composia-")
 
 
@@ -141,15 +144,6 @@ async def _stop(note: Held, site: Site) -> None:
         await site.docker.set_restart_policy(ids, "no")
     for together in reversed(in_order(note.containers)):
         await site.docker.stop([one.id for one in together])
-
-
-def _refuse_at_work(there: Iterable[ContainerInfo], site: Site) -> None:
-    up = [one.name for one in there if one.at_work]
-    if up:
-        raise Failure(
-            f"{', '.join(up)} of {site.service} did not stop",
-            hint="Something starts it again: a program that watches it, perhaps.",
-        )
 
 
 def _starts(containers: Iterable[ContainerInfo]) -> dict[str, str]:
@@ -234,9 +228,7 @@ async def give_back_policies(kept: Sequence[Kept], site: Site) -> Sequence[Kept]
         if one.id not in there:
             site.notes.log(f"{one.name} was removed or made anew meanwhile; it is left as it is")
     present = [one for one in kept if one.id in there]
-    for policy in sorted({one.policy for one in present}):
-        ids = [one.id for one in present if one.policy == policy]
-        await site.docker.set_restart_policy(ids, policy)
+    await site.docker.set_restart_policies({one.id: one.policy for one in present})
     return present
 
 

@@ -44,10 +44,16 @@ async def stop_for_good(site: Site) -> Sequence[ContainerInfo]:
     armed = [one.id for one in own if one.restart_policy != "no"]
     await site.docker.set_restart_policy(armed, "no")
     await site.docker.stop([one.id for one in ran])
-    up = [one.name for one in await containers_of(site) if one.at_work]
+    # One-offs too, though none was stopped: what one writes here from now on would be lost.
+    refuse_at_work(await containers_of(site), site, where=f" on {site.node}")
+    return ran
+
+
+def refuse_at_work(there: Iterable[ContainerInfo], site: Site, *, where: str = "") -> None:
+    """Raise Failure for those that run after a stop; who calls it says which ones count."""
+    up = [one.name for one in there if one.at_work]
     if up:
         raise Failure(
-            f"{', '.join(up)} of {site.service} did not stop on {site.node}",
+            f"{', '.join(up)} of {site.service} did not stop{where}",
             hint="Something starts it again: a program that watches it, perhaps.",
         )
-    return ran

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import Conflict, Failure
 from composia.operations import fence, fragments
 from composia.operations.base import Files, Nothing, Operation
-from composia.operations.project import containers_of
+from composia.operations.project import containers_of, refuse_at_work
 from composia.operations.stopped import (
     Stopped,
     ending_stop,
@@ -161,12 +161,8 @@ async def _stop(stopped: Stopped, site: Site) -> None:
     present = {one.id for one in await containers_of(site)}
     await site.docker.set_restart_policy([one for one in armed if one in present], "no")
     await site.compose.stop()
-    up = [one.name for one in await containers_of(site) if one.at_work and not one.is_one_off]
-    if up:
-        raise Failure(
-            f"{', '.join(up)} of {site.service} did not stop",
-            hint="Something starts it again: a program that watches it, perhaps.",
-        )
+    # Without one-offs: compose stops none, and what somebody has begun by hand ends by itself.
+    refuse_at_work([one for one in await containers_of(site) if not one.is_one_off], site)
 
 
 async def _undo(stopped: Stopped, site: Site) -> None:

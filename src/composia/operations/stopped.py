@@ -47,9 +47,7 @@ class Stopped(BaseModel):
         """Let the containers that are still there start by themselves again as they did."""
         present = {one.id for one in there}
         kept = [one for one in self.containers if one.id in present and one.policy != "no"]
-        for policy in sorted({one.policy for one in kept}):
-            ids = [one.id for one in kept if one.policy == policy]
-            await site.docker.set_restart_policy(ids, policy)
+        await site.docker.set_restart_policies({one.id: one.policy for one in kept})
 
 
 @asynccontextmanager

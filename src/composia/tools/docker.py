@@ -122,6 +122,12 @@ class Docker:
         """`docker update --restart=POLICY`."""
         await self._docker("update", f"--restart={policy}", containers)
 
+    async def set_restart_policies(self, policies: Mapping[str, str]) -> None:
+        """Give each container its own policy: by one call those that have the same."""
+        for policy in sorted(set(policies.values())):
+            same = [container for container, wanted in policies.items() if wanted == policy]
+            await self.set_restart_policy(same, policy)
+
     async def stop(self, containers: Collection[str]) -> None:
         """Stop them side by side, each within its own stop time; what is stopped stays so."""
         await self._docker("stop", None, containers)
