@@ -16,6 +16,7 @@ from composia.tools.compose import Compose
 from composia.tools.compose_program import find_compose
 from composia.tools.docker import Docker
 from composia.tools.shell import LocalShell
+from tests.twins.shell import MemoryShell
 
 WEB = {
     "image": "busybox:lab",
@@ -95,8 +96,23 @@ async def test_policies_are_set_and_many_stop_and_start_at_once(
     assert all(after[id_].started_at != before[id_] for id_ in both)
 
 
-async def test_nothing_to_stop_is_no_call(docker: Docker) -> None:
+async def test_nothing_to_change_is_no_call() -> None:
+    shell = MemoryShell()
+    docker = Docker(shell)
     await docker.stop([])
+    await docker.start([])
+    await docker.set_restart_policy([], "no")
+    await docker.set_restart_policies({})
+    assert shell.argvs == []
+
+
+async def test_each_container_gets_its_own_policy_by_one_call_for_those_with_the_same() -> None:
+    shell = MemoryShell()
+    await Docker(shell).set_restart_policies({"a": "no", "b": "always", "c": "no"})
+    assert shell.argvs == [
+        ("docker", "update", "--restart=always", "--", "b"),
+        ("docker", "update", "--restart=no", "--", "a", "c"),
+    ]
 
 
 async def test_a_volume_is_made_found_and_removed(docker: Docker) -> None:

@@ -49,7 +49,8 @@ class ProjectCompose(MemoryCompose):
         self._did("pull")
 
     async def stop(self, *services: str) -> None:
-        await self.docker.stop([one.id for one in self.docker.there.values()])
+        there = self.docker.there.values()
+        await self.docker.stop([one.id for one in there if not one.is_one_off])
         self.stopping.set()
         await self.ends.wait()
         self._did("stop")

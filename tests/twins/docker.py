@@ -101,6 +101,7 @@ class MemoryDocker(Docker):
 
     async def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
         """Make one where `volumes_at` says, or give the one that has the name."""
+        self._answer()
         assert self.volumes_at
         if name not in self.volumes:
             mountpoint = self.volumes_at / name / "_data"
@@ -109,11 +110,18 @@ class MemoryDocker(Docker):
         return self.volumes[name]
 
     async def remove_volume(self, name: str) -> None:
-        """Remove it with what is in it."""
+        """Remove it with what is in it; refused while a container has it, running or not."""
+        self._answer()
+        users = [
+            one.id for one in self.there.values() if any(_is(mount, name) for mount in one.mounts)
+        ]
+        if users:
+            raise Failure(f"Docker: remove {name}: volume is in use - [{', '.join(users)}]")
         if volume := self.volumes.pop(name, None):
             shutil.rmtree(volume.mountpoint.parent)
 
     async def root(self) -> Path:
+        self._answer()
         return self.docker_root
 
     async def set_restart_policy(self, containers: Collection[str], policy: str) -> None:
@@ -170,6 +178,10 @@ def _mount(path: Path | ContainerMount) -> ContainerMount:
     if isinstance(path, ContainerMount):
         return path
     return ContainerMount(type="bind", name=None, source=str(path), destination="/x", writable=True)
+
+
+def _is(mount: ContainerMount, volume: str) -> bool:
+    return mount.type == "volume" and mount.name == volume
 
 
 def a_volume(name: str, mountpoint: Path, kind: VolumeKind = PLAIN) -> Volume:

@@ -87,14 +87,21 @@ class MemoryEngine(Engine):
     async def list_files(
         self, snapshot_id: str, path: str, *, deep: bool = False
     ) -> Sequence[Entry]:
+        self._answer()
+        self._find([snapshot_id])
         if path not in self.listings:
             raise Failure(f"no {path} in it")
         return self.listings[path]
 
     async def forget(self, ids: Sequence[str]) -> None:
         self._answer()
+        self._find(ids)
         for id_ in ids:
             del self.kept[id_]
+
+    def _find(self, ids: Sequence[str]) -> None:
+        if unknown := set(ids) - self.kept.keys():
+            raise Failure(f"there is no snapshot {', '.join(sorted(unknown))}")
 
     def _keep(self, labels: Labels, size: int, files: int = 1) -> Snapshot:
         id_ = os.urandom(32).hex()

@@ -123,6 +123,13 @@ async def test_a_target_is_proven_stopped_or_that_is_an_error(world: World) -> N
     assert world.docker.running() == set()
 
 
+async def test_a_target_on_which_somebody_runs_something_is_not_stopped(world: World) -> None:
+    world.docker.add("migration", one_off=True, folder=world.site.folder)
+    with pytest.raises(Failure, match="did not stop on main"):
+        await StopTarget(service=REF).perform(world.site)
+    assert world.docker.running() == {"migration"}
+
+
 async def test_what_was_cleared_is_not_cleared_twice(world: World, tmp_path: Path) -> None:
     """A stop of what came back leaves a fence of the move's own task, which knows no volumes."""
     world.fenced(Fence(task="01TASK", side="left", epoch=1))

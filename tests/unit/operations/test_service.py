@@ -195,6 +195,13 @@ async def test_what_goes_on_running_fails_the_stop(world: World) -> None:
     assert not world.is_stopped
 
 
+async def test_a_stop_is_not_about_what_somebody_runs_beside(world: World) -> None:
+    world.runs()
+    world.docker.add("migration", one_off=True, folder=world.site.folder)
+    await Stop(service=REF).perform(world.site)
+    assert world.docker.running() == {"migration"}
+
+
 async def test_a_stop_that_was_interrupted_goes_on(world: World) -> None:
     world.runs()
     await Stop(service=REF).perform(world.site)

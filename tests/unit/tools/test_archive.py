@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import tarfile
@@ -47,6 +48,15 @@ async def test_xattrs_and_names_that_are_no_text_are_in_it(tmp_path: Path) -> No
 
 async def test_whoever_stops_listening_ends_it(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(5_000_000))
+    before = opened()
     async with aclosing(packed(tmp_path, "x")) as pieces:
-        async for _ in pieces:
-            break
+        await anext(pieces)
+        assert len(opened()) > len(before)
+    # The pipe's own end is closed by the loop.
+    await asyncio.sleep(0)
+    assert opened() == before
+
+
+def opened() -> set[str]:
+    """The descriptors of this process: of the pipe, and of the file that is packed."""
+    return set(os.listdir("/proc/self/fd"))
