@@ -1,4 +1,7 @@
-"""A Docker engine without containers, on a socket: enough for an agent to find nothing there."""
+"""A Docker engine without containers, on a socket: enough for an agent to find nothing there.
+
+It has a log of every container all the same: a line, and then nothing for ever.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ async def empty_engine(socket: Path) -> AsyncIterator[str]:
             web.get(f"/{version}version", _version),
             web.get(f"/{version}info", _info),
             web.get(f"/{version}containers/json", _containers),
+            web.get(f"/{version}containers/{{id}}/json", _container),
+            web.get(f"/{version}containers/{{id}}/logs", _log),
             web.get(f"/{version}events", _events),
         ]
     )
@@ -42,6 +47,18 @@ async def _info(request: web.Request) -> web.Response:
 
 async def _containers(request: web.Request) -> web.Response:
     return web.json_response([])
+
+
+async def _container(request: web.Request) -> web.Response:
+    return web.json_response({"Id": request.match_info["id"], "Config": {"Tty": True}})
+
+
+async def _log(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse()
+    await answer.prepare(request)
+    await answer.write(b"a line\n")
+    await asyncio.Event().wait()
+    return answer
 
 
 async def _events(request: web.Request) -> web.StreamResponse:

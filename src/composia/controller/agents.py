@@ -24,7 +24,7 @@ from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.operations.backup import SaveData
 from composia.operations.restore import FetchData
 from composia.operations.verifying import VerifyFiles
-from composia.tools import manifest
+from composia.tools import durable, manifest
 
 #: Seconds for the reason of a reading that broke off.
 REASON = 2.0
@@ -170,5 +170,6 @@ async def _keep(request: Request, path: Path) -> None:
             file.flush()
             await asyncio.to_thread(os.fsync, file.fileno())
         scratch.replace(path)
+        await asyncio.to_thread(durable.sync, path.parent)
     finally:
         scratch.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import aiohttp
 from aiodocker.containers import DockerContainer
 from aiodocker.events import DockerEvents
 from aiodocker.exceptions import DockerError
+from aiodocker.multiplexed import multiplexed_result_stream
 from aiodocker.volumes import DockerVolume
 
 from composia.errors import CommandFailed, Failure, NotFound
@@ -36,6 +37,8 @@ from composia.tools.volumes import LOCAL
 CANNOT_CONNECT = 900
 #: An engine answers a list within milliseconds; one that takes this long is hung.
 ANSWER = aiohttp.ClientTimeout(total=60, sock_connect=5)
+#: A log that is followed may say nothing for years.
+ENDLESS = aiohttp.ClientTimeout(total=None, sock_connect=5)
 #: Seconds between two looks at a container that somebody else removes.
 REMOVAL_POLL = 0.05
 START_HINT = "Is it running, and may this user reach its socket? Try: docker version"
@@ -153,15 +156,29 @@ class Docker:
         self, container: str, *, follow: bool, tail: int = 1000
     ) -> AsyncGenerator[bytes]:
         """The last lines of both its outputs, and with `follow` whatever comes until it ends."""
-        found = self._engine.containers.container(container)
-        wanted: dict[str, Any] = {"stdout": True, "stderr": True, "tail": tail}
         with _told():
-            if not follow:
-                for line in await found.log(follow=False, **wanted):
-                    yield line.encode()
+            if follow:
+                async with aclosing(self._followed(container, tail)) as lines:
+                    async for line in lines:
+                        yield line
                 return
-            async for line in found.log(follow=True, **wanted):
-                yield line.encode()
+            found = self._engine.containers.container(container)
+            for text in await found.log(stdout=True, stderr=True, tail=tail):
+                yield text.encode()
+
+    async def _followed(self, container: str, tail: int) -> AsyncGenerator[bytes]:
+        # A client of its own: it has a hundred connections, and whoever watches must take none
+        # from the rest. Not by its `log`: that lets go of no connection when its reader has gone.
+        async with self._connected() as client:
+            shown = await client.containers.container(container).show()
+            address = f"{client.docker_host}/containers/{container}/logs"
+            wanted = {"stdout": "1", "stderr": "1", "follow": "1", "tail": str(tail)}
+            async with client.session.get(address, params=wanted, timeout=ENDLESS) as answer:
+                answer.raise_for_status()
+                is_tty = shown["Config"]["Tty"]
+                async with aclosing(multiplexed_result_stream(answer, is_tty=is_tty)) as texts:
+                    async for text in texts:
+                        yield text.encode()
 
     def events(self) -> AsyncGenerator[Mapping[str, Any]]:
         """The engine's events from this call on; ends when the engine goes away."""
@@ -199,11 +216,14 @@ class Docker:
     def _engine(self) -> aiodocker.Docker:
         # Made on first use: it belongs to the loop that runs then.
         if self._client is None:
-            try:
-                self._client = aiodocker.Docker(url=self._host, timeout=ANSWER)
-            except (AssertionError, ValueError, OSError) as error:
-                raise Failure(f"no Docker engine is known: {error}", hint=START_HINT) from error
+            self._client = self._connected()
         return self._client
+
+    def _connected(self) -> aiodocker.Docker:
+        try:
+            return aiodocker.Docker(url=self._host, timeout=ANSWER)
+        except (AssertionError, ValueError, OSError) as error:
+            raise Failure(f"no Docker engine is known: {error}", hint=START_HINT) from error
 
     async def _docker(self, verb: str, option: str | None, containers: Collection[str]) -> None:
         """One call for all of them, so that they go side by side."""

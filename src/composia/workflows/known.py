@@ -18,7 +18,6 @@ from composia.workflows.objections import Objections, Place, not_found
 
 NO_HOLDER = "no node holds the repository"
 NO_HOLDER_HINT = "Name some in controller.rustic.main_nodes of config.yaml."
-RUNNING = frozenset({"running", "restarting", "paused"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +284,7 @@ def containers_of(state: NodeState | None, ref: ServiceRef) -> tuple[Container, 
 def runs(state: NodeState | None, ref: ServiceRef) -> bool:
     """Whether a container of ours runs there, as far as is known."""
     return any(
-        container.state in RUNNING and container.working_dir in (None, _our_folder(state, ref))
+        container.at_work and container.working_dir in (None, _our_folder(state, ref))
         for container in containers_of(state, ref)
     )
 

@@ -20,7 +20,7 @@ from composia.model.shown import (
     WarningView,
 )
 from composia.workflows.coverage import unprotected
-from composia.workflows.known import RUNNING, containers_of
+from composia.workflows.known import containers_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def _instance(
 
 def instance_state(containers: Sequence[Container]) -> InstanceState:
     """One word for all of a project's containers."""
-    running = [container.state in RUNNING for container in containers]
+    running = [container.at_work for container in containers]
     if not running:
         return InstanceState.ABSENT
     if all(running):
