@@ -46,7 +46,7 @@ HINTS = (
         r"A container \1 is there already: remove or rename it, or drop `container_name`.",
     ),
     (
-        r"network (\S+) declared as external, but could not be found",
+        r"network (\S+) (?:declared as external, but could not be|not) found",
         r"Make it first, on this node: docker network create \1",
     ),
     (

@@ -156,6 +156,7 @@ async def test_a_missing_plugin_is_told() -> None:
         ("Cannot connect to the Docker daemon at unix:///x", "Start the Docker engine"),
         ('The container name "/web" is already in use by container "ab"', "A container web is"),
         ("network proxy declared as external, but could not be found", "network create proxy"),
+        ("failed to create network: network proxy not found", "network create proxy"),
         ('external volume "real" not found', "volume create real"),
         (
             "failed to mount local volume: mount /srv/x:/d/volumes/x/_data, flags: 0x1000: no such"
