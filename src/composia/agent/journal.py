@@ -100,19 +100,20 @@ class Journal:
         await self._write(entry)
 
     async def end(self, outcome: Outcome) -> None:
-        """Keep an outcome; of a key that never came it is a tombstone."""
-        entry = self._entries.setdefault(outcome.key, Entry(key=outcome.key))
-        entry.outcome, entry.ended_at = outcome, datetime.now(UTC)
-        # Nothing is put right from them any more, and they may be long.
-        entry.notes, entry.containers = {}, []
-        await self._write(entry)
+        """Keep an outcome; of a key that never came it is a tombstone. Raises Failure.
+
+        Until it is on the disk nobody hears of it here: the next agent would undo what was told.
+        """
+        begun = self._entries.get(outcome.key) or Entry(key=outcome.key)
+        # Nothing is put right from notes any more, and they may be long.
+        facts = {"outcome": outcome, "ended_at": datetime.now(UTC), "notes": {}, "containers": []}
+        await self._replace(begun.model_copy(update=facts))
 
     async def acknowledge(self, key: str) -> None:
-        """The controller has stored the outcome."""
+        """The controller has stored the outcome. Raises Failure."""
         entry = self._entries.get(key)
         if entry and entry.outcome and not entry.acknowledged:
-            entry.acknowledged = True
-            await self._write(entry)
+            await self._replace(entry.model_copy(update={"acknowledged": True}))
 
     async def expire(self, now: datetime) -> None:
         """Drop what nobody will ask for again."""
@@ -125,6 +126,10 @@ class Journal:
     def close(self) -> None:
         """Finish writing."""
         self._writer.shutdown(wait=True)
+
+    async def _replace(self, entry: Entry) -> None:
+        await self._write(entry)
+        self._entries[entry.key] = entry
 
     async def _write(self, entry: Entry) -> None:
         try:

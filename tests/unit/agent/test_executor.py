@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -29,7 +31,7 @@ from composia.operations.restore import ExchangeBack
 from composia.operations.service import Stop
 from composia.operations.verifying import VerifyFiles
 from composia.strategies.base import Notes, Site, Wanted
-from composia.tools import failpoints
+from composia.tools import durable, failpoints
 from composia.tools.rustic import Entry, SnapshotInfo
 from tests.twins.compose import ProjectCompose
 from tests.twins.engine import MemoryEngine
@@ -92,6 +94,23 @@ class SlowEngine(MemoryEngine):
         await self.answers.wait()
         if self.breaks:
             raise self.breaks
+
+
+class FullDisk:
+    """A disk that takes nothing from the first outcome on, until the test makes room."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_full = True
+        #: Outcomes that it has not taken.
+        self.refused = 0
+        self._write = durable.write
+        monkeypatch.setattr(durable, "write", self.write)
+
+    def write(self, path: Path, content: bytes) -> None:
+        if self.is_full and b'"outcome":{' in content:
+            self.refused += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._write(path, content)
 
 
 class TwinSites(Sites):
@@ -468,6 +487,41 @@ async def test_an_armed_error_fails_the_operation_in_its_middle(
     assert error.message == "failure point stop:stopping"
     assert agent.twins.docker.running() == {"web"}
     assert agent.twins.docker.policies() == {"web": "always"}
+
+
+async def test_what_the_disk_does_not_take_is_told_to_nobody(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch)
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await _until(lambda: disk.refused > 0)
+        executor.tell_outcomes()
+        await executor.ask(a_question())
+        await executor.revoke(KEY)
+        await asyncio.sleep(0.02)
+        assert agent.said == []
+        assert executor.open_keys == (KEY,)
+        disk.is_full = False
+        assert (await agent.outcome()).error is None
+    assert len(agent.said) == 1
+    assert agent.engine.asked == 1
+
+
+async def test_an_acknowledgement_that_the_disk_does_not_take_is_none(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(agent.folder)
+    await journal.begin(a_question())
+    await journal.end(Outcome(key=KEY, result={}))
+    disk = FullDisk(monkeypatch)
+    with pytest.raises(Failure, match="cannot be written"):
+        await journal.acknowledge(KEY)
+    assert [one.key for one in journal.unacknowledged()] == [KEY]
+    disk.is_full = False
+    await journal.acknowledge(KEY)
+    journal.close()
+    assert Journal(agent.folder).unacknowledged() == []
 
 
 async def test_an_acknowledged_outcome_is_forgotten_after_a_day(agent: Agent) -> None:
