@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,7 @@ from composia.model.service import ServiceRef
 from composia.operations.base import Files
 from composia.tools import durable
 from composia.tools.bundle import ENCRYPTED
+from composia.tools.threads import in_thread
 from composia.tools.wording import few
 
 Fetch = Callable[[], Awaitable[IO[bytes]]]
@@ -56,6 +58,8 @@ class Checkouts:
     def __init__(self, repo_dir: Path, state_dir: Path) -> None:
         self.repo_dir = repo_dir
         self._manifests = state_dir / "checkouts"
+        #: One at a time writes a folder: that of a service which others need is brought by theirs.
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def all(self) -> Iterator[Manifest]:
         """Every service that was checked out here."""
@@ -85,8 +89,22 @@ class Checkouts:
 
         Raises NotFound, or Conflict for a file that is in the way and not ours.
         """
-        if files is Files.NOT_NEEDED:
+        if files is Files.NOT_NEEDED or not await self._is_wanted(service, files):
             return False
+        # In nobody's turn: whoever needs the folder must not wait for the controller.
+        with await fetch() as file:
+            async with self._turns[service.folder]:
+                if not await self._lacks(service, files):
+                    # Somebody else has brought them meanwhile.
+                    return True
+                return await in_thread(self._update, self.manifest(service), service, file)
+
+    async def _is_wanted(self, service: ServiceRef, files: Files) -> bool:
+        async with self._turns[service.folder]:
+            return await self._lacks(service, files)
+
+    async def _lacks(self, service: ServiceRef, files: Files) -> bool:
+        """Whether files are to be fetched, in the folder's turn. Raises NotFound, Conflict."""
         there = self.manifest(service)
         usable = there is not None and self._can_be_read(there)
         if files is Files.AS_THEY_ARE and not usable:
@@ -97,11 +115,7 @@ class Checkouts:
         half = there is not None and there.writing and files is not Files.AS_THEY_ARE
         if usable and not half and files is not Files.UPDATE:
             return False
-        current: bool = await asyncio.to_thread(self._is_current, there, service)
-        if current:
-            return False
-        with await fetch() as file:
-            return await asyncio.to_thread(self._update, there, service, file)
+        return not await in_thread(self._is_current, there, service)
 
     def _can_be_read(self, there: Manifest) -> bool:
         # A folder that somebody lost is to be checked out again, whatever we wrote there once.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tarfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -11,6 +13,7 @@ from typing import IO
 import pytest
 
 from composia.agent.checkout import Checkouts
+from composia.agent.placing import Placing
 from composia.errors import Conflict, Failure, Invalid, NotFound
 from composia.model.service import ServiceRef
 from composia.operations.arriving import ClearTarget
@@ -57,6 +60,26 @@ class Node:
 
     def read(self, path: str) -> str:
         return (self.folder / path).read_text()
+
+
+class SlowDisk:
+    """A disk that is flushed when the test lets it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = threading.Event()
+        self.goes_on = threading.Event()
+        flush = Placing.flush
+
+        def slow(placing: Placing) -> None:
+            self.begun.set()
+            assert self.goes_on.wait(10)
+            flush(placing)
+
+        monkeypatch.setattr(Placing, "flush", slow)
+
+    async def is_written(self) -> None:
+        """Wait until files are there that are not flushed."""
+        assert await asyncio.to_thread(self.begun.wait, 10)
 
 
 @pytest.fixture
@@ -246,3 +269,69 @@ async def test_after_an_update_that_broke_off_its_files_are_still_ours(
     (node.folder / "z").unlink()
     await node.update({**COMPOSE, "a": "3", "b": "3"}, "r3")
     assert (node.read("a"), node.read("b")) == ("3", "3")
+
+
+async def test_what_several_need_for_the_first_time_is_written_once(node: Node) -> None:
+    many = {**COMPOSE, **{f"conf/{number}": str(number) for number in range(20)}}
+    brought = [node.update(many, how=Files.IF_ABSENT) for _ in range(6)]
+    assert await asyncio.gather(*brought) == [True] * 6
+    manifest = node.checkouts.manifest(ref())
+    assert manifest
+    assert not manifest.writing
+    assert len(manifest.files) == len(many)
+
+
+async def test_whoever_needs_what_is_being_written_waits_for_its_end(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.update({**COMPOSE, "conf": "old"})
+    disk = SlowDisk(monkeypatch)
+    deploying = asyncio.create_task(node.update({**COMPOSE, "conf": "new"}, "r2"))
+    await disk.is_written()
+    needing = asyncio.create_task(node.update({**COMPOSE, "conf": "old"}, "r1", Files.IF_ABSENT))
+    await asyncio.sleep(0.05)
+    assert not needing.done()
+    disk.goes_on.set()
+    assert await deploying
+    assert not await needing
+    manifest = node.checkouts.manifest(ref())
+    assert manifest
+    assert (manifest.service.revision, manifest.writing) == ("r2", False)
+    assert node.read("conf") == "new"
+    assert node.fetched == 2
+
+
+async def test_whoever_waits_for_the_controller_keeps_nobody_from_a_folder(node: Node) -> None:
+    await node.update(COMPOSE)
+    asked = asyncio.Event()
+
+    async def never() -> IO[bytes]:
+        asked.set()
+        await asyncio.Event().wait()
+        return io.BytesIO()
+
+    deploying = asyncio.create_task(node.checkouts.bring(ref("r2"), Files.UPDATE, never))
+    await asked.wait()
+    async with asyncio.timeout(5):
+        assert not await node.update(COMPOSE, how=Files.IF_ABSENT)
+        assert not await node.update(COMPOSE, how=Files.AS_THEY_ARE)
+    deploying.cancel()
+    await asyncio.gather(deploying, return_exceptions=True)
+
+
+async def test_a_cancelled_update_lets_go_of_the_folder_when_nothing_writes_there(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+    deploying = asyncio.create_task(node.update({**COMPOSE, "conf": "old"}))
+    await disk.is_written()
+    deploying.cancel()
+    again = asyncio.create_task(node.update({**COMPOSE, "conf": "new"}, "r2"))
+    await asyncio.sleep(0.05)
+    assert not deploying.done()
+    assert not again.done()
+    disk.goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await deploying
+    assert await again
+    assert node.read("conf") == "new"
