@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import tarfile
-from collections.abc import AsyncGenerator
+from asyncio import Future
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from composia.tools import pipes
 
 CHUNK = 256 * 1024
+#: What the names of its threads begin with.
+THREAD = "packing"
 
 
 async def packed(folder: Path, name: str) -> AsyncGenerator[bytes]:
     """The folder's tar, under a name of its own, as it is made."""
     reading, writing = os.pipe()
-    packing = asyncio.ensure_future(asyncio.to_thread(_pack, writing, folder, name))
+    packing = _in_its_own_thread(partial(_pack, writing, folder, name))
     reader, transport = await pipes.reader(reading, CHUNK)
     try:
         while chunk := await reader.read(CHUNK):
@@ -28,6 +33,14 @@ async def packed(folder: Path, name: str) -> AsyncGenerator[bytes]:
         # Whoever does not listen any more closes the pipe: the packing ends by that.
         with suppress(BrokenPipeError):
             await packing
+
+
+def _in_its_own_thread(work: Callable[[], None]) -> Future[None]:
+    """It takes as long as a person reads: all else needs the threads of the loop meanwhile."""
+    alone = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)
+    working = asyncio.wrap_future(alone.submit(work))
+    alone.shutdown(wait=False)
+    return working
 
 
 def _pack(writing: int, folder: Path, name: str) -> None:

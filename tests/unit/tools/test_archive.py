@@ -4,10 +4,12 @@ import asyncio
 import io
 import os
 import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
 
-from composia.tools.archive import packed
+from composia.tools.archive import THREAD, packed
 
 
 async def tar_of(folder: Path) -> tarfile.TarFile:
@@ -55,6 +57,30 @@ async def test_whoever_stops_listening_ends_it(tmp_path: Path) -> None:
     # The pipe's own end is closed by the loop.
     await asyncio.sleep(0)
     assert opened() == before
+
+
+async def test_whoever_reads_slowly_takes_no_thread_from_others(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(5_000_000))
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        async with aclosing(packed(tmp_path, "x")) as pieces:
+            await anext(pieces)
+            async with asyncio.timeout(5):
+                await asyncio.to_thread(os.getpid)
+
+
+async def test_its_thread_ends_with_it(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(5_000_000))
+    async with aclosing(packed(tmp_path, "x")) as pieces:
+        await anext(pieces)
+        assert is_packing()
+    async with asyncio.timeout(5):
+        while is_packing():  # noqa: ASYNC110  # threads tell nobody
+            await asyncio.sleep(0.005)
+
+
+def is_packing() -> bool:
+    return any(one.name.startswith(THREAD) for one in threading.enumerate())
 
 
 def opened() -> set[str]:
