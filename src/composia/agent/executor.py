@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 import structlog
 from pydantic import BaseModel
@@ -103,11 +103,14 @@ class Executor:
         elif key in self._tasks:
             self.cancel(key)
         else:
-            await self._end(Outcome(key=key, error=_revoked()))
+            # Not here: a full disk would keep the agent from hearing anything else.
+            self._start(key, to_the_end(self._end(Outcome(key=key, error=_revoked()))))
 
     async def acknowledge(self, key: str) -> None:
         """The controller has stored the outcome."""
-        await self._journal.acknowledge(key)
+        # What the disk does not take is told once more, and acknowledged again.
+        with suppress(Failure):
+            await self._journal.acknowledge(key)
 
     def tell_outcomes(self) -> None:
         """Send again what was not acknowledged."""

@@ -508,6 +508,32 @@ async def test_what_the_disk_does_not_take_is_told_to_nobody(
     assert agent.engine.asked == 1
 
 
+async def test_a_full_disk_keeps_no_agent_from_listening(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with agent.running() as executor:
+        await executor.ask(a_question("01OLD:step:main:1"))
+        await agent.outcome("01OLD:step:main:1")
+        disk = FullDisk(monkeypatch)
+        async with asyncio.timeout(5):
+            await executor.revoke(KEY)
+            await executor.acknowledge("01OLD:step:main:1")
+        await _until(lambda: disk.refused > 1)
+        # Whatever else is heard of it meanwhile, its tombstone is all that becomes of it.
+        executor.cancel(KEY)
+        await executor.ask(a_question())
+        await executor.revoke(KEY)
+        assert agent.outcomes() == []
+        disk.is_full = False
+        error = (await agent.outcome()).error
+        assert error
+        assert error.kind == "Cancelled"
+        assert set(executor.open_keys) == {"01OLD:step:main:1", KEY}
+        await executor.acknowledge("01OLD:step:main:1")
+        assert executor.open_keys == (KEY,)
+    assert agent.engine.asked == 1
+
+
 async def test_an_acknowledgement_that_the_disk_does_not_take_is_none(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
