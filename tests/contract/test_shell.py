@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,22 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def test_a_program_that_cannot_be_watched_is_ended_and_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+
+    def too_many(pid: int) -> int:
+        started.append(pid)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pidfd_open", too_many)
+    async with asyncio.timeout(5):
+        with pytest.raises(CommandFailed, match=r"could not be started: .*Too many open files"):
+            await LocalShell().run(ENDLESS, check=False)
+    assert not Path(f"/proc/{started[0]}").exists()
 
 
 async def test_the_environment_of_a_command_is_added_to_the_shells_own() -> None:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import shlex
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,23 +119,25 @@ class _Process:
         assert process.stderr
         self._pipes = [process.stdin, process.stdout, process.stderr]
         self._transports: list[asyncio.BaseTransport] = []
+        #: None where it is not watched.
+        self._end: asyncio.Future[int] | None = None
         self.pid = process.pid
         self.stdin: asyncio.StreamWriter
         self.stdout: asyncio.StreamReader
         self.stderr: asyncio.StreamReader
 
     async def connect(self, limit: int) -> None:
-        """Watch it; `limit` is that of its readers, in bytes."""
-        loop = asyncio.get_running_loop()
-        self._end: asyncio.Future[int] = loop.create_future()
-        watched = os.pidfd_open(self.pid)
-        loop.add_reader(watched, self._ended, watched)
+        """Watch it; `limit` is that of its readers, in bytes. Raises OSError."""
+        self._watch()
         stdin, stdout, stderr = self._pipes
         self.stdin = self._kept(await pipes.writer(_released(stdin)))
         self.stdout = self._kept(await pipes.reader(_released(stdout), limit))
         self.stderr = self._kept(await pipes.reader(_released(stderr), limit))
 
     async def wait(self) -> int:
+        if self._end is None:
+            # Nothing tells of its end, and it has been killed.
+            return await asyncio.to_thread(self._process.wait)
         return await asyncio.shield(self._end)
 
     def kill(self) -> None:
@@ -151,10 +153,21 @@ class _Process:
         for pipe in self._pipes:
             pipe.close()
 
-    def _ended(self, watched: int) -> None:
+    def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        watched = os.pidfd_open(self.pid)
+        end: asyncio.Future[int] = loop.create_future()
+        try:
+            loop.add_reader(watched, self._ended, watched, end)
+        except OSError:
+            os.close(watched)
+            raise
+        self._end = end
+
+    def _ended(self, watched: int, end: asyncio.Future[int]) -> None:
         asyncio.get_running_loop().remove_reader(watched)
         os.close(watched)
-        self._end.set_result(self._process.wait())
+        end.set_result(self._process.wait())
 
     def _kept(self, made: tuple[Stream, asyncio.BaseTransport]) -> Stream:
         stream, transport = made
@@ -190,7 +203,8 @@ class LocalShell:
     async def start(self, command: Command) -> AsyncIterator[Running]:
         running = _Process(self._popen(command))
         try:
-            await running.connect(command.line_limit)
+            with _starting(command):
+                await running.connect(command.line_limit)
             yield running
         finally:
             running.kill()
@@ -198,7 +212,7 @@ class LocalShell:
             await running.wait()
 
     def _popen(self, command: Command) -> Popen[bytes]:
-        try:
+        with _starting(command):
             return Popen(
                 command.argv,
                 bufsize=0,
@@ -209,8 +223,14 @@ class LocalShell:
                 stderr=PIPE,
                 start_new_session=True,
             )
-        except OSError as error:
-            raise CommandFailed(f"{command} could not be started: {error}") from error
+
+
+@contextlib.contextmanager
+def _starting(command: Command) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CommandFailed(f"{command} could not be started: {error}") from error
 
 
 @asynccontextmanager
