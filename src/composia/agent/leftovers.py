@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import structlog
+
 from composia.tools.docker import Docker
+
+log = structlog.get_logger()
 
 #: Every program that an agent starts inherits it, with the agent's state folder as its value.
 MARKER = "COMPOSIA_AGENT_STATE"
 #: Containers of readings are noted nowhere; their names begin like this.
 READING = "composia-reading-"
+#: Seconds for killed programs to end, and between two looks at them.
+PATIENCE = 5.0
+PAUSE = 0.02
 
 
 def mark(state_dir: Path) -> dict[str, str]:
@@ -22,14 +30,23 @@ def mark(state_dir: Path) -> dict[str, str]:
 
 
 def end_programs(state_dir: Path) -> int:
-    """Kill the programs of an agent that had this state folder; answers how many there were."""
+    """Kill the programs of an agent that had this state folder; answers how many there were.
+
+    What the kernel does not let go, for its disk does not answer, ends before it does anything
+    else: it is not waited for without end.
+    """
     wanted = f"{MARKER}={state_dir}".encode()
-    found = 0
+    found: set[int] = set()
+    given_up = time.monotonic() + PATIENCE
     while pids := list(_marked(wanted)):
-        found += len(pids)
+        found.update(pids)
         for pid in pids:
             _kill(pid, wanted)
-    return found
+        if time.monotonic() > given_up:
+            log.warning("programs of an earlier agent do not end", pids=pids)
+            break
+        time.sleep(PAUSE)
+    return len(found)
 
 
 async def end_containers(docker: Docker, names: Iterable[str]) -> None:
