@@ -6,6 +6,7 @@ import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import IO, Self
 
 from composia.tools import durable, plain_file
@@ -17,6 +18,7 @@ LARGEST = 4 * 1024**3
 #: A key is the password's lock: nobody else need read it.
 MODES = {"keys": 0o600}
 MODE = 0o644
+_making = Lock()
 
 
 class WrongName(Exception):  # it is no error of ours
@@ -93,6 +95,8 @@ class Upload:
             # An answer that was lost: the same is sent again.
             if not is_true or not _is_whole(self._target):
                 raise Differs
+            # Whoever has put it there may not have flushed that yet.
+            _flush(self._target.parent)
             return
         if not is_true:
             raise WrongName
@@ -127,8 +131,8 @@ def _is_whole(path: Path) -> bool:
 def _made(above: Path, folder: Path) -> None:
     """The folder of the object, flushed where it is new. Raises Differs where it leads out."""
     for path in (above.parent, above):
-        # Two uploads may be the first at once.
-        with suppress(FileExistsError):
+        # Two uploads may be the first at once: who finds it there relies on its being flushed.
+        with _making, suppress(FileExistsError):
             if path != folder and not path.exists():
                 path.mkdir(mode=0o755)
                 owner = path.parent.stat()
