@@ -137,15 +137,16 @@ class Copy:
         names = self._names(path)
         if not apart and os.fstat(opened).st_nlink <= len(names):
             return opened
-        self._unlink(PART, folder)
-        part = os.open(PART, _NEW, 0o600, dir_fd=folder)
         try:
-            _copy(opened, part)
+            self._unlink(PART, folder)
+            part = os.open(PART, _NEW, 0o600, dir_fd=folder)
+            with _closed_where_it_fails(part):
+                _copy(opened, part)
+                os.rename(PART, name, src_dir_fd=folder, dst_dir_fd=folder)
+                for other in names - {path} if not apart else ():
+                    self._join(other, path)
         finally:
             os.close(opened)
-        os.rename(PART, name, src_dir_fd=folder, dst_dir_fd=folder)
-        for other in names - {path} if not apart else ():
-            self._join(other, path)
         return part
 
     def _names(self, path: bytes) -> set[bytes]:
@@ -280,6 +281,15 @@ def _make(entry: Entry, folder: int) -> None:
         os.mknod(PART, kinds[entry.type] | 0o600, entry.device, dir_fd=folder)
     else:
         raise ValueError(entry.type)
+
+
+@contextmanager
+def _closed_where_it_fails(opened: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(opened)
+        raise
 
 
 def _copy(source: int, target: int) -> None:

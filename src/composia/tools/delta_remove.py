@@ -45,6 +45,14 @@ def _remove_folder(name: bytes, folder: int) -> None:
 def _entered(name: bytes, above: int) -> _Level:
     """Open a folder and remove what is no folder in it."""
     opened = os.open(name, plain_file.FOLDER, dir_fd=above)
+    try:
+        return _Level(opened, name, _emptied(opened))
+    except BaseException:
+        os.close(opened)
+        raise
+
+
+def _emptied(opened: int) -> list[bytes]:
     below = []
     with os.scandir(opened) as found:
         for entry in list(found):
@@ -52,4 +60,4 @@ def _entered(name: bytes, above: int) -> _Level:
                 below.append(os.fsencode(entry.name))
             else:
                 os.unlink(entry.name, dir_fd=opened)
-    return _Level(opened, name, below)
+    return below

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -250,6 +251,32 @@ def test_a_file_with_a_name_elsewhere_is_written_anew(tmp_path: Path) -> None:
 
     assert (tmp_path / "kept").read_bytes() == before
     assert is_like(tmp_path / "tree", tmp_path / "copy")
+
+
+@pytest.mark.parametrize("breaks", ["copy_file_range", "rename", "link", "unlink"])
+def test_a_disk_that_fails_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: str
+) -> None:
+    (tmp_path / "copy/folder").mkdir(parents=True)
+    for name in ("copy/file", "copy/folder/file"):
+        (tmp_path / name).write_bytes(b"x")
+    for name in ("copy/second", "kept"):
+        os.link(tmp_path / "copy/file", tmp_path / name)
+    known, before = manifest.take(tmp_path / "copy"), set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, breaks, fails)
+
+    with Copy(tmp_path / "copy", known) as copy:
+        with pytest.raises(Failure, match="cannot be written: No space left"):
+            copy.do(frames.steps([["open", "file", "kept"]]))
+        if breaks == "unlink":
+            with pytest.raises(Failure, match="cannot be written: No space left"):
+                copy.do(frames.steps([["gone", "folder"]]))
+
+    assert set(os.listdir("/proc/self/fd")) <= before
+
+
+def fails(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_tree_deeper_than_python_moves_and_is_removed(tmp_path: Path) -> None:
