@@ -21,6 +21,7 @@ from typing import IO
 from composia.agent.uploads import Differs, Upload, WrongName
 from composia.operations.messages import RESTIC_V2, ObjectCall
 from composia.tools import plain_file
+from composia.tools.threads import in_thread
 
 #: Bytes read at once: few enough that they stay in the processor's cache on their way out.
 CHUNK = 256 * 1024
@@ -159,7 +160,7 @@ async def _read(file: IO[bytes], wanted: range) -> AsyncIterator[bytes | memoryv
             size = min(CHUNK, wanted.stop - here)
             chunk: bytes | memoryview | None = _in_memory(file.fileno(), size, here)
             if not chunk:
-                chunk = await asyncio.to_thread(os.pread, file.fileno(), size, here)
+                chunk = await in_thread(os.pread, file.fileno(), size, here)
             if not chunk:
                 raise EOFError("the file has become shorter")
             here += len(chunk)

@@ -26,6 +26,7 @@ from composia.tools.caddy_storage import (
     newest,
     write_trusted,
 )
+from composia.tools.threads import in_thread
 
 Certificates = Mapping[str, Certificate]
 
@@ -131,7 +132,7 @@ async def end(site: Site) -> bool:
         there = caddy.read(name)
         forwards = there is not None and there.startswith(MARK.encode())
         if forwards:
-            await asyncio.to_thread(caddy.replace, name, None)
+            await in_thread(caddy.replace, name, None)
         now = fragments.digest(caddy.read(name))
         if fragments.read(site.state).fragment != now and await caddy.runs():
             await fragments.load(site, caddy)

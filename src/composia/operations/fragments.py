@@ -24,6 +24,7 @@ from composia.strategies.base import Site
 from composia.tools import durable, plain_file
 from composia.tools.caddy import Caddy
 from composia.tools.exchange import Place
+from composia.tools.threads import in_thread
 
 FILE = "caddy.json"
 #: Bytes a fragment may have: many times what anybody writes by hand.
@@ -151,7 +152,7 @@ async def _put_and_load(site: Site, caddy: Caddy, content: bytes | None, *, runs
     try:
         await load(site, caddy)
     except CommandFailed:
-        await asyncio.to_thread(caddy.replace, name, before)
+        await in_thread(caddy.replace, name, before)
         raise
     forwarded.forget(site.state)
     return Placed(changed=True)
@@ -178,7 +179,7 @@ async def put(
         # First: whatever forwards is known to have an end.
         forwarded.keep(site.state, forward)
     try:
-        await asyncio.to_thread(caddy.replace, file_name(site.service), content)
+        await in_thread(caddy.replace, file_name(site.service), content)
     except OSError as error:
         raise Failure(
             f"{caddy.generated} cannot be written: {error.strerror}",

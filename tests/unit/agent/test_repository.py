@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import chdir
 from http import HTTPStatus
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from composia.agent import repository
 from composia.agent.repository import CHUNK, Answer, Repository
 from composia.operations.messages import ObjectCall
 
@@ -66,6 +69,29 @@ async def test_a_file_system_that_cannot_tell_is_read_all_the_same(
 
     monkeypatch.setattr(os, "preadv", cannot)
     assert await read(await asked(tmp_path)) == CONTENT
+
+
+async def test_a_file_is_open_as_long_as_it_is_read(
+    tmp_path: Path, pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on, found = threading.Event(), threading.Event(), list[Path]()
+
+    def slow(handle: int, size: int, offset: int) -> bytes:
+        begun.set()
+        assert goes_on.wait(10)
+        found.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+        return b""
+
+    monkeypatch.setattr(repository, "_in_memory", lambda *_: None)
+    monkeypatch.setattr(os, "pread", slow)
+    reading = asyncio.create_task(read(await asked(tmp_path)))
+    assert await asyncio.to_thread(begun.wait, 10)
+    reading.cancel()
+    await asyncio.sleep(0.05)
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert found == [pack]
 
 
 async def test_a_file_that_shrinks_meanwhile_does_not_pass_for_whole(

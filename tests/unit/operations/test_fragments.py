@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +57,10 @@ class MemoryCaddy(Caddy):
         #: How many looks at it find it down, until the engine has started it.
         self.down_for = 0
         self.disk_is_full = False
+        #: How many writes it is until one that goes on when the test lets it.
+        self.slow_write = 0
+        self.writing = threading.Event()
+        self.may_write = threading.Event()
 
     async def check(self, changes: Changes) -> None:
         self.asked.append("check")
@@ -84,6 +90,10 @@ class MemoryCaddy(Caddy):
     def replace(self, name: str, content: bytes | None) -> None:
         if self.disk_is_full:
             raise OSError(28, "No space left on device")
+        self.slow_write -= 1
+        if self.slow_write == 0:
+            self.writing.set()
+            assert self.may_write.wait(10)
         super().replace(name, content)
 
 
@@ -176,6 +186,37 @@ async def test_a_fragment_that_was_put_and_not_loaded_is_loaded_the_next_time(wo
     world.caddy.replace("my-app.caddy", b"two")
     await world.place("two")
     assert world.caddy.asked[-1] == "reload"
+
+
+@pytest.mark.parametrize(
+    ("begin", "slow_write", "then"),
+    [
+        (lambda world: world.place("two"), 1, "two"),
+        (lambda world: world.place("two"), 2, "one"),
+        (lambda world: world.end(), 1, None),
+    ],
+    ids=["put", "put_back", "end_of_a_forward"],
+)
+async def test_caddys_turn_lasts_until_one_that_is_cancelled_writes_no_more(
+    world: World,
+    begin: Callable[[World], Coroutine[Any, Any, Any]],
+    slow_write: int,
+    then: str | None,
+) -> None:
+    await (world.place("one") if then else world.forward())
+    world.caddy.slow_write = slow_write
+    if slow_write > 1:
+        world.caddy.refuses = "reload"
+    working = asyncio.create_task(begin(world))
+    assert await asyncio.to_thread(world.caddy.writing.wait, 10)
+    working.cancel()
+    await asyncio.sleep(0.05)
+    assert world.caddy.turn.locked()
+    world.caddy.may_write.set()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert not world.caddy.turn.locked()
+    assert world.there == then
 
 
 async def test_while_caddy_is_down_the_fragment_waits_for_it_and_a_move_fails(world: World) -> None:
