@@ -99,12 +99,21 @@ class Exchange(BaseModel):
         return not now.isdisjoint(self.stood)
 
 
-def planned(swap: Swap) -> Exchange:
-    """The moves of a swap, as the disk is now: nothing may write there any more."""
+def planned(swap: Swap, *, may_be_nothing: bool = False) -> Exchange:
+    """The moves of a swap, as the disk is now: nothing may write there any more.
+
+    Raises Failure where nothing would take the place of what is live, unless that may be: on the
+    way back, where nothing was there.
+    """
     live, staged = live_place(swap), staged_place(swap)
     refuse_mounts([swap])
     if swap.atomic:
         move = exchange.planned(live, staged)
+        if move.staged_was is None and not may_be_nothing:
+            raise Failure(
+                f"what was to take the place of {swap.known_as} is not at {swap.staged} any more",
+                hint="Something else has removed it. Nothing was replaced: start it anew.",
+            )
         stood = tuple(one for one in (move.live_was, move.staged_was) if one)
         return Exchange(swap=swap, carried=_carried(swap), moves=(move,), stood=stood)
     carried = _carried(swap)

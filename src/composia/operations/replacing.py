@@ -87,7 +87,8 @@ class Replacing:
     async def _exchange(self) -> Replaced:
         """Under the hold. What goes wrong here is undone before anything starts."""
         await exchanging.refuse_still_mounted(self.site, self.swaps, self.looking)
-        exchanges = tuple(exchanging.planned(swap) for swap in self.swaps)
+        back = self.was is not None
+        exchanges = tuple(exchanging.planned(swap, may_be_nothing=back) for swap in self.swaps)
         self.aside.write(kept.EXCHANGING, Exchanging(exchanges=exchanges, was=self.was))
         facts = self._facts(exchanges)
         await self.site.notes.note("exchanging", **facts.model_dump(mode="json"))

@@ -44,6 +44,15 @@ def test_what_is_carried_comes_along_and_goes_back(tmp_path: Path) -> None:
     assert (swap.live / "temp/deep").is_dir()
 
 
+def test_nothing_is_put_in_place_of_what_is_live(tmp_path: Path) -> None:
+    swap = a_swap(tmp_path)
+    swap.staged.rename(tmp_path / "taken_away")
+    with pytest.raises(Failure, match=r"take the place of ./data is not at .*aside/data any more"):
+        exchanging.planned(swap)
+    exchanging.planned(swap, may_be_nothing=True).make()
+    assert not swap.live.exists()
+
+
 def test_what_the_backup_has_itself_is_not_carried(tmp_path: Path) -> None:
     swap = a_swap(tmp_path, carry=(Path("file"),))
     exchanging.planned(swap).make()

@@ -48,6 +48,14 @@ def test_not_after_its_time(tmp_path: Path, later: timedelta) -> None:
         kept.to_bring_back(tmp_path / ".composia", "one", NOW + later)
 
 
+def test_not_what_somebody_has_taken_away(tmp_path: Path) -> None:
+    made = replaced(tmp_path, "one")
+    made.swaps[0].staged.rename(tmp_path / "taken_away")
+    with pytest.raises(Conflict, match=r"does not lie aside any more: nothing is at .*data"):
+        kept.to_bring_back(tmp_path / ".composia", "one", NOW)
+    assert (tmp_path / "app/data/file").read_text() == "one"
+
+
 def test_not_a_task_that_replaced_nothing(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="not kept any more"):
         kept.to_bring_back(tmp_path / ".composia", "one", NOW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from composia.operations.exchanging import Exchange
 from composia.operations.hold import NotPutBack, held
 from composia.operations.kept import Exchanging, Replaced
 from composia.operations.replacing import Facts, Replacing
-from composia.operations.restore import DataExchanged, ExchangeData, FetchData, Ready
+from composia.operations.restore import DataExchanged, ExchangeBack, ExchangeData, FetchData, Ready
 from composia.strategies.aside import Aside
 from composia.strategies.base import Swap
 from composia.tools.exchange import Move
@@ -53,6 +54,12 @@ class Disk:
             known_as="./data",
             atomic=False,
         )
+
+    def moves_at_once(self) -> None:
+        """As where it is no mount point: an empty folder lies ready."""
+        staged = self.aside.folder / "data"
+        staged.mkdir(parents=True)
+        self.swap = self.swap.model_copy(update={"staged": staged, "atomic": True})
 
     def seen(self) -> dict[str, str]:
         return {one.name: one.read_text() for one in self.live.iterdir() if one.is_file()}
@@ -251,6 +258,26 @@ async def test_what_is_undone_right_after_it_was_noted_as_done_is_noted_as_undon
         await task
     assert disk.twins.notes.names == ["held", "exchanging", "going_back", "released"]
     assert disk.is_as_before()
+
+
+async def test_nothing_is_put_in_place_where_what_was_fetched_has_vanished(disk: Disk) -> None:
+    disk.moves_at_once()
+    disk.swap.staged.rmdir()
+    with pytest.raises(Failure, match=r"take the place of ./data is not at"):
+        await disk.restoring()
+    assert disk.is_as_before()
+
+
+async def test_where_nothing_was_there_is_nothing_after_the_way_back(disk: Disk) -> None:
+    disk.moves_at_once()
+    disk.live.rename(disk.live.with_name("elsewhere"))
+    await disk.restoring()
+    assert disk.live.exists()
+    site = replace(disk.twins.site, task="02BACK")
+    await ExchangeBack(service=SERVICE, of_task="01TASK").perform(site)
+    assert not disk.live.exists()
+    assert disk.swap.staged.exists()
+    assert disk.twins.docker.running() == {"web"}
 
 
 async def test_after_a_crash_with_all_exchanged_it_starts_on_the_new_data(disk: Disk) -> None:
