@@ -48,6 +48,8 @@ class Journal:
         self._folder = folder
         self._entries = {entry.key: entry for entry in _entries(folder)}
         self._epochs = _read_epochs(folder / EPOCHS)
+        #: What the disk has of them: another attempt writes what a full one did not take.
+        self._epochs_kept = dict(self._epochs)
         # One thread: a note of a cancelled operation cannot overtake its outcome.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
 
@@ -88,7 +90,10 @@ class Journal:
         service, epoch = ask.operation.service.name, ask.operation.epoch
         if epoch > self._epochs.get(service, 0):
             self._epochs[service] = epoch
-            await self._do(_write_epochs, self._folder / EPOCHS, dict(self._epochs))
+        if self._epochs != self._epochs_kept:
+            known = dict(self._epochs)
+            await self._keep(self._folder / EPOCHS, json.dumps(known).encode())
+            self._epochs_kept = known
         await self._write(entry)
 
     async def note(self, key: str, name: str, facts: dict[str, Any]) -> None:
@@ -132,8 +137,11 @@ class Journal:
         self._entries[entry.key] = entry
 
     async def _write(self, entry: Entry) -> None:
+        await self._keep(self._path(entry.key), entry.model_dump_json().encode())
+
+    async def _keep(self, path: Path, content: bytes) -> None:
         try:
-            await self._do(durable.write, self._path(entry.key), entry.model_dump_json().encode())
+            await self._do(durable.write, path, content)
         except OSError as error:
             raise Failure(
                 f"the agent's journal {self._folder} cannot be written: {error.strerror}",
@@ -169,7 +177,3 @@ def _read_epochs(path: Path) -> dict[str, int]:
     if not path.exists():
         return {}
     return {str(name): int(epoch) for name, epoch in json.loads(path.read_bytes()).items()}
-
-
-def _write_epochs(path: Path, epochs: dict[str, int]) -> None:
-    durable.write(path, json.dumps(epochs).encode())

@@ -97,17 +97,18 @@ class SlowEngine(MemoryEngine):
 
 
 class FullDisk:
-    """A disk that takes nothing from the first outcome on, until the test makes room."""
+    """A disk that takes no outcomes, or nothing else with these bytes, until there is room."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, of: bytes = b'"outcome":{') -> None:
         self.is_full = True
-        #: Outcomes that it has not taken.
+        #: How many it has not taken.
         self.refused = 0
+        self._of = of
         self._write = durable.write
         monkeypatch.setattr(durable, "write", self.write)
 
     def write(self, path: Path, content: bytes) -> None:
-        if self.is_full and b'"outcome":{' in content:
+        if self.is_full and self._of in content:
             self.refused += 1
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._write(path, content)
@@ -461,6 +462,19 @@ async def test_a_question_of_an_older_epoch_is_refused(agent: Agent) -> None:
     assert error
     assert error.kind == "Conflict"
     assert agent.engine.asked == 1
+
+
+async def test_an_epoch_that_the_disk_did_not_take_is_kept_with_the_next_question(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch, of=b'"my-app": 2')
+    journal = Journal(agent.folder)
+    with pytest.raises(Failure, match="cannot be written"):
+        await journal.begin(a_question("01A:step:main:1", epoch=2))
+    disk.is_full = False
+    await journal.begin(a_question("01B:step:main:1", epoch=2))
+    journal.close()
+    assert Journal(agent.folder).epochs == {"my-app": 2}
 
 
 async def test_an_error_nobody_thought_of_is_an_answer_too(agent: Agent) -> None:
