@@ -77,9 +77,8 @@ class Executor:
         """Begin to end what an earlier agent left; its services are not worked on before."""
         for entry in self._journal.unfinished():
             self._recovering.add(entry.key)
-            self._start(entry.key, self._recover(entry))
-        # Each waits for its service now, before any question can.
-        await asyncio.sleep(0)
+            # Each waits for its service now, before any question can.
+            await self._start(entry.key, self._recover(entry))
 
     async def ask(self, ask: Ask) -> None:
         """Work on it, or answer what was answered before."""
@@ -87,7 +86,7 @@ class Executor:
         if entry and entry.outcome:
             self._outbox.send(entry.outcome)
         elif ask.key not in self._tasks:
-            self._start(ask.key, self._work(ask))
+            await self._start(ask.key, self._work(ask))
 
     def cancel(self, key: str) -> None:
         """Have it stop as soon as it is safe; its outcome follows."""
@@ -104,7 +103,7 @@ class Executor:
             self.cancel(key)
         else:
             # Not here: a full disk would keep the agent from hearing anything else.
-            self._start(key, to_the_end(self._end(Outcome(key=key, error=_revoked()))))
+            await self._start(key, to_the_end(self._end(Outcome(key=key, error=_revoked()))))
 
     async def acknowledge(self, key: str) -> None:
         """The controller has stored the outcome."""
@@ -131,11 +130,13 @@ class Executor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(self, key: str, work: Awaitable[None]) -> None:
+    async def _start(self, key: str, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         assert isinstance(task, asyncio.Task)
         self._tasks[key] = task
         task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        # Cancelled before it has begun it would end without a word.
+        await asyncio.sleep(0)
 
     async def _work(self, ask: Ask) -> None:
         try:

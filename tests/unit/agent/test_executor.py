@@ -329,6 +329,19 @@ async def test_a_cancelled_question_answers_cancelled(agent: Agent) -> None:
     assert error.kind == "Cancelled"
 
 
+async def test_one_that_is_cancelled_as_it_comes_answers_too(agent: Agent) -> None:
+    agent.engine.answers.clear()
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        executor.cancel(KEY)
+        error = (await agent.outcome()).error
+        await executor.revoke("01NEVER:step:main:1")
+        executor.cancel("01NEVER:step:main:1")
+        await agent.outcome("01NEVER:step:main:1")
+    assert error
+    assert error.kind == "Cancelled"
+
+
 async def test_a_revoked_question_that_never_came_finds_its_tombstone(agent: Agent) -> None:
     async with agent.running() as executor:
         await executor.revoke(KEY)
