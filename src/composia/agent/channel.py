@@ -171,7 +171,7 @@ class Channel:
             case Revoke():
                 await self._executor.revoke(message.key)
             case Acknowledge():
-                await self._executor.acknowledge(message.key)
+                self._executor.acknowledge(message.key)
 
     def _answer_what_is_not_understood(self, text: str) -> None:
         with suppress(ValueError, KeyError, TypeError):

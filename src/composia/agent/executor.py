@@ -54,6 +54,7 @@ class Executor:
         self._on_end = on_end
         self._on_files = on_files
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._acknowledging: set[asyncio.Task[None]] = set()
         #: Keys with which other files have come.
         self._placed: set[str] = set()
         #: Keys that are being put right: that is never cancelled, only interrupted.
@@ -105,11 +106,11 @@ class Executor:
             # Not here: a full disk would keep the agent from hearing anything else.
             await self._start(key, to_the_end(self._end(Outcome(key=key, error=_revoked()))))
 
-    async def acknowledge(self, key: str) -> None:
-        """The controller has stored the outcome."""
-        # What the disk does not take is told once more, and acknowledged again.
-        with suppress(Failure):
-            await self._journal.acknowledge(key)
+    def acknowledge(self, key: str) -> None:
+        """The controller has stored the outcome. A slow disk is not waited for."""
+        writing = asyncio.create_task(self._acknowledge(key))
+        self._acknowledging.add(writing)
+        writing.add_done_callback(self._acknowledging.discard)
 
     def tell_outcomes(self) -> None:
         """Send again what was not acknowledged."""
@@ -128,7 +129,12 @@ class Executor:
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._acknowledging, return_exceptions=True)
+
+    async def _acknowledge(self, key: str) -> None:
+        # What the disk does not take is told once more, and acknowledged again.
+        with suppress(Failure):
+            await self._journal.acknowledge(key)
 
     async def _start(self, key: str, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from composia.agent import journal as journals
+from composia.agent.channel import Channel
 from composia.agent.executor import LIMIT, Executor
 from composia.agent.journal import Journal
 from composia.agent.outbox import Outbox
@@ -25,7 +27,7 @@ from composia.model.service import ServiceRef
 from composia.operations import messages
 from composia.operations.base import Files
 from composia.operations.leaving import ResumeSource
-from composia.operations.messages import Ask, Outcome
+from composia.operations.messages import Acknowledge, Ask, Outcome, Revoke
 from composia.operations.repository import ForgetSnapshot
 from composia.operations.restore import ExchangeBack
 from composia.operations.service import Stop
@@ -544,7 +546,7 @@ async def test_a_full_disk_keeps_no_agent_from_listening(
         disk = FullDisk(monkeypatch)
         async with asyncio.timeout(5):
             await executor.revoke(KEY)
-            await executor.acknowledge("01OLD:step:main:1")
+            executor.acknowledge("01OLD:step:main:1")
         await _until(lambda: disk.refused > 1)
         # Whatever else is heard of it meanwhile, its tombstone is all that becomes of it.
         executor.cancel(KEY)
@@ -556,9 +558,34 @@ async def test_a_full_disk_keeps_no_agent_from_listening(
         assert error
         assert error.kind == "Cancelled"
         assert set(executor.open_keys) == {"01OLD:step:main:1", KEY}
-        await executor.acknowledge("01OLD:step:main:1")
-        assert executor.open_keys == (KEY,)
+        executor.acknowledge("01OLD:step:main:1")
+        await _until(lambda: executor.open_keys == (KEY,))
     assert agent.engine.asked == 1
+
+
+async def test_a_slow_disk_keeps_no_agent_from_listening(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing: Any = None
+    written, write = threading.Event(), durable.write
+
+    def slow(path: Path, content: bytes) -> None:
+        assert written.wait(10)
+        write(path, content)
+
+    async with agent.running() as executor:
+        await executor.ask(a_question())
+        await agent.outcome()
+        monkeypatch.setattr(durable, "write", slow)
+        channel = Channel(nothing, "", "main", Outbox(), executor, nothing, nothing, nothing)
+        async with asyncio.timeout(5):
+            for message in (Acknowledge(key=KEY), Revoke(key="01NEVER:step:main:1")):
+                await channel._hear(message.model_dump_json())
+        assert set(executor.open_keys) == {"01NEVER:step:main:1", KEY}
+        written.set()
+    # What was under way has come to its end with the agent.
+    async with agent.running() as executor:
+        assert executor.open_keys == ("01NEVER:step:main:1",)
 
 
 async def test_an_acknowledgement_that_the_disk_does_not_take_is_none(
@@ -607,7 +634,8 @@ async def test_outcomes_are_told_again_until_they_are_acknowledged(agent: Agent)
         await agent.outcome()
         executor.tell_outcomes()
         await agent.outcome(times=2)
-        await executor.acknowledge(KEY)
+        executor.acknowledge(KEY)
+        await _until(lambda: executor.open_keys == ())
         executor.tell_outcomes()
         await asyncio.sleep(0.02)
     assert len(agent.outcomes()) == 2
