@@ -96,7 +96,7 @@ class Upload:
             if not is_true or not _is_whole(self._target):
                 raise Differs
             # Whoever has put it there may not have flushed that yet.
-            _flush(self._target.parent)
+            durable.sync(self._target.parent)
             return
         if not is_true:
             raise WrongName
