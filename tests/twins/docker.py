@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -27,9 +28,15 @@ class MemoryDocker(Docker):
         #: Names of containers that go on running, or do not start.
         self.does_not_stop: set[str] = set()
         self.does_not_start: set[str] = set()
+        #: Names of containers that end only when `has_stopped` says so, however long that is. The
+        #: engine goes on with such a stop although whoever has asked for it is cancelled.
+        self.stops_slowly: set[str] = set()
+        #: Set when such a stop has been asked.
+        self.is_stopping = asyncio.Event()
         #: How many questions the engine leaves unanswered from now on.
         self.away = 0
         self._starts = 0
+        self._stops: dict[str, asyncio.Event] = {}
 
     def add(
         self,
@@ -130,10 +137,21 @@ class MemoryDocker(Docker):
             self.change(name, restart_policy=policy)
 
     async def stop(self, containers: Collection[str]) -> None:
+        slow = []
         for name in self._names(containers):
             self.done.append(f"stop {name}")
-            if name not in self.does_not_stop:
+            if name in self.stops_slowly and self.there[name].state in AT_WORK:
+                slow.append(self._stops.setdefault(name, asyncio.Event()))
+            elif name not in self.does_not_stop:
                 self.change(name, state="exited")
+        for stop in slow:
+            self.is_stopping.set()
+            await stop.wait()
+
+    def has_stopped(self, name: str) -> None:
+        """A container that stops slowly has ended, in the engine: somebody may wait, or nobody."""
+        self.change(name, state="exited")
+        self._stops.pop(name).set()
 
     async def start(self, containers: Collection[str]) -> None:
         refused = []
