@@ -27,6 +27,8 @@ class Kept(BaseModel):
     #: Compose services to be started before it, those that must be healthy by then in `healthy`.
     after: tuple[str, ...]
     healthy: tuple[str, ...]
+    #: Of the run that is to end. Older notes have none.
+    started_at: str = ""
 
 
 class Held(BaseModel):
@@ -88,6 +90,7 @@ def _kept(container: ContainerInfo) -> Kept:
         policy=container.restart_policy,
         after=tuple(words[0] for words in told),
         healthy=tuple(words[0] for words in told if "service_healthy" in words[1:]),
+        started_at=container.started_at,
     )
 
 

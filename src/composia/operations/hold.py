@@ -10,6 +10,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Coroutine,
     Iterable,
     Mapping,
     Sequence,
@@ -19,7 +20,7 @@ from typing import Any
 
 from composia.errors import Failure
 from composia.operations.held import Held, Kept, idle, in_order, to_keep
-from composia.operations.project import containers_of, refuse_at_work
+from composia.operations.project import containers_of, refuse_at_work, say_what_stops
 from composia.strategies.base import Site
 from composia.tools.cancelling import to_the_end
 from composia.tools.containers import ContainerInfo
@@ -28,6 +29,8 @@ from composia.tools.containers import ContainerInfo
 POLL = 0.1
 #: Seconds between two tries to reach an engine that is away.
 AWAY_POLL = 0.5
+#: Seconds within which an engine has killed what did not end in the time of its stop.
+TO_KILL = 15.0
 
 Work = Callable[[Sequence[Kept], Site], Awaitable[Any]]
 
@@ -112,7 +115,26 @@ async def release(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         return
     note = Held.model_validate(notes["held"], strict=False)
     if notes.get("released", {}).get("hold") != note.hold:
+        await let_stop(site, notes)
         await to_the_end(_end(note, site))
+
+
+async def let_stop(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+    """After a crash: let what had been asked under a `held` note come to its end in the engine."""
+    asked = notes.get("stopping", {})
+    if "held" in notes and asked.get("hold") == notes["held"]["hold"]:
+        note = Held.model_validate(notes["held"], strict=False)
+        await _let_stop([one for one in note.containers if one.id in asked["containers"]], site)
+
+
+async def stop_to_the_end(
+    stop: Coroutine[Any, Any, None], asked: Sequence[Kept], site: Site
+) -> None:
+    """Stop what is asked. When this returns or raises, no engine goes on with it.
+
+    It would, whoever has asked: what is to start runs still then, so nothing happens, and ends.
+    """
+    await to_the_end(_stop_once(stop, asked, site), lambda: say_what_stops(_names(asked), site))
 
 
 async def leave(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -143,7 +165,54 @@ async def _stop(note: Held, site: Site) -> None:
     if ids := [one.id for one in (*note.containers, *note.idle)]:
         await site.docker.set_restart_policy(ids, "no")
     for together in reversed(in_order(note.containers)):
-        await site.docker.stop([one.id for one in together])
+        ids = [one.id for one in together]
+        await site.notes.note("stopping", hold=note.hold, containers=ids)
+        await stop_to_the_end(site.docker.stop(ids), together, site)
+
+
+async def _stop_once(stop: Coroutine[Any, Any, None], asked: Sequence[Kept], site: Site) -> None:
+    try:
+        await stop
+    except Failure:
+        # Who asked has ended, and perhaps not the stop.
+        await _let_stop(asked, site)
+        raise
+
+
+async def _let_stop(asked: Sequence[Kept], site: Site) -> None:
+    with contextlib.suppress(Failure):
+        await _persistently(_wait_for_stop, asked, site)
+
+
+async def _wait_for_stop(asked: Sequence[Kept], site: Site) -> None:
+    """Wait for what still runs as it did when it was asked to stop, while it may be stopping.
+
+    It is not asked again: a second signal ends many a program at once that is about to end well.
+    What runs on after its time does so because the engine was never asked.
+    """
+    began = asyncio.get_running_loop().time()
+    said = False
+    while stopping := await _may_be_stopping(asked, began, site):
+        if not said:
+            say_what_stops(_names(stopping), site)
+            said = True
+        await asyncio.sleep(POLL)
+
+
+async def _may_be_stopping(asked: Sequence[Kept], began: float, site: Site) -> list[ContainerInfo]:
+    waited = asyncio.get_running_loop().time() - began
+    runs = {one.id: one.started_at for one in asked}
+    return [
+        one
+        for one in await site.docker.containers()
+        if one.at_work
+        and runs.get(one.id) == one.started_at
+        and (one.stop_grace < 0 or waited < one.stop_grace + TO_KILL)
+    ]
+
+
+def _names(containers: Iterable[Kept | ContainerInfo]) -> list[str]:
+    return [one.name for one in containers]
 
 
 def _starts(containers: Iterable[ContainerInfo]) -> dict[str, str]:

@@ -106,6 +106,7 @@ class ExportData(Operation[DataExported]):
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         """Start again what was stopped: nobody was told that it was."""
+        await hold.let_stop(site, notes)
         await _resume(site)
 
     async def _dump(self, site: Site) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from composia.errors import Conflict, Failure
 from composia.strategies.base import Site
+from composia.tools.cancelling import to_the_end
 from composia.tools.containers import ContainerInfo
 
 
@@ -43,7 +44,8 @@ async def stop_for_good(site: Site) -> Sequence[ContainerInfo]:
     # The policies first: an engine that restarts starts what has one, stopped or not.
     armed = [one.id for one in own if one.restart_policy != "no"]
     await site.docker.set_restart_policy(armed, "no")
-    await site.docker.stop([one.id for one in ran])
+    stop = site.docker.stop([one.id for one in ran])
+    await to_the_end(stop, lambda: say_what_stops([one.name for one in ran], site))
     # One-offs too, though none was stopped: what one writes here from now on would be lost.
     refuse_at_work(await containers_of(site), site, where=f" on {site.node}")
     return ran
@@ -57,3 +59,8 @@ def refuse_at_work(there: Iterable[ContainerInfo], site: Site, *, where: str = "
             f"{', '.join(up)} of {site.service} did not stop{where}",
             hint="Something starts it again: a program that watches it, perhaps.",
         )
+
+
+def say_what_stops(names: Iterable[str], site: Site) -> None:
+    """Tell a person why it goes on: an engine does not take back a stop."""
+    site.notes.log(f"Waiting for {', '.join(names)} to stop, which was asked already")

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict, Failure
-from composia.operations import fence, fragments
+from composia.operations import fence, fragments, hold
 from composia.operations.base import Files, Nothing, Operation
+from composia.operations.held import as_it_is
 from composia.operations.project import containers_of, refuse_at_work
 from composia.operations.stopped import (
     Stopped,
@@ -158,15 +159,17 @@ def _to_restart(there: Iterable[ContainerInfo], stopped: Stopped | None) -> list
 async def _stop(stopped: Stopped, site: Site) -> None:
     # The policies first: an engine that restarts starts what has one, stopped or not.
     armed = [one.id for one in stopped.containers if one.policy != "no"]
-    present = {one.id for one in await containers_of(site)}
+    there = await containers_of(site)
+    present = {one.id for one in there}
     await site.docker.set_restart_policy([one for one in armed if one in present], "no")
-    await site.compose.stop()
+    await hold.stop_to_the_end(site.compose.stop(), as_it_is(there).containers, site)
     # Without one-offs: compose stops none, and what somebody has begun by hand ends by itself.
     refuse_at_work([one for one in await containers_of(site) if not one.is_one_off], site)
 
 
 async def _undo(stopped: Stopped, site: Site) -> None:
     """As it was before a stop that failed."""
+    await hold.wait_for_engine(site)
     await stopped.give_back_policies(site, await containers_of(site))
     await _start_again([one.id for one in stopped.containers if one.ran], site)
     forget_stopped(site.state)

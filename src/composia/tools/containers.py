@@ -19,6 +19,8 @@ _WORKING_DIR = "com.docker.compose.project.working_dir"
 AT_WORK = ("running", "restarting", "paused")
 #: Docker's unit of time.
 SECOND = 1_000_000_000
+#: Seconds that Docker gives a container to end by itself where nothing else was said.
+STOP_GRACE = 10.0
 
 
 class Volume(BaseModel):
@@ -86,6 +88,8 @@ class ContainerInfo(BaseModel):
     #: TCP ports that it exposes, and those that it takes on this machine.
     ports: tuple[int, ...] = ()
     published: tuple[int, ...] = ()
+    #: Seconds in which it may end by itself once it is to stop; below 0: as long as it likes.
+    stop_grace: float = STOP_GRACE
 
     @property
     def project(self) -> str:
@@ -135,6 +139,7 @@ def container_of(shown: Mapping[str, Any], bound: Mapping[str, str]) -> Containe
         address=_address(shown["NetworkSettings"].get("Networks") or {}),
         ports=tuple(_tcp(config.get("ExposedPorts") or ())),
         published=_published(shown["HostConfig"].get("PortBindings") or {}),
+        stop_grace=_stop_grace(config.get("StopTimeout")),
     )
 
 
@@ -179,6 +184,10 @@ def _health_patience(check: Mapping[str, Any]) -> float:
     interval = (check.get("Interval") or 30 * SECOND) / SECOND
     start: float = (check.get("StartPeriod") or 0) / SECOND
     return start + interval * (check.get("Retries") or 3)
+
+
+def _stop_grace(told: int | None) -> float:
+    return STOP_GRACE if told is None else told
 
 
 def _policy(policy: Mapping[str, Any]) -> str:

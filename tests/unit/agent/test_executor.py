@@ -399,10 +399,14 @@ async def test_a_killed_agent_answers_interrupted_and_does_not_begin_again(agent
 
 
 async def test_a_stop_that_was_killed_is_finished_before_it_is_answered(agent: Agent) -> None:
+    async def at_work() -> None:
+        await agent.compose.stopping.wait()
+        # It is not over before the agent is: only an agent that is killed does not wait for it.
+        asyncio.get_running_loop().call_soon(agent.compose.ends.set)
+
     agent.twins.docker.add("web", project="app")
     agent.compose.ends.clear()
-    await agent.killed_while(a_stop(), agent.compose.stopping.wait)
-    agent.compose.ends.set()
+    await agent.killed_while(a_stop(), at_work)
     agent.twins.docker.starts_by_itself("web")
     agent.twins.docker.change("web", restart_policy="always")
     async with agent.running():

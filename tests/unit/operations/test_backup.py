@@ -18,6 +18,7 @@ from composia.strategies.files_copy import FilesCopy
 from composia.strategies.files_tar_after_stop import FilesTarAfterStop
 from composia.tools import manifest
 from tests.twins.site import Twins
+from tests.waiting import until
 
 APP = ServiceRef(
     name="my-app",
@@ -26,6 +27,8 @@ APP = ServiceRef(
     compose_files=("docker-compose.yaml",),
     revision="0" * 40,
 )
+
+WAITING = "Waiting for web to stop, which was asked already"
 
 
 @pytest.fixture
@@ -198,6 +201,21 @@ async def test_a_cancelled_save_leaves_no_snapshot_that_nobody_knows_of(
     assert len(twins.engine.saved) == 3
     assert list(twins.engine.kept) == [one.saved.snapshot.id for one in earlier.items if one.saved]
     assert twins.docker.running() == {"web"}
+
+
+async def test_a_save_that_is_cancelled_while_the_service_stops_brings_it_back(
+    twins: Twins,
+) -> None:
+    twins.docker.stops_slowly = {"web"}
+    task = asyncio.ensure_future(save(twins, cold("a")))
+    await twins.docker.is_stopping.wait()
+    task.cancel()
+    await until(lambda: WAITING in twins.notes.lines or task.done())
+    twins.docker.has_stopped("web")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert twins.docker.running() == {"web"}
+    assert twins.engine.saved == []
 
 
 async def test_a_cancelled_save_whose_service_stays_down_says_that(twins: Twins) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from composia.errors import Conflict, Failure
+from composia.errors import CommandFailed, Conflict, Failure
 from composia.operations.held import in_order
 from composia.operations.hold import NotStartedAgain, held, release
 from tests.twins.site import Twins
 from tests.twins.slow import Slow, cancelled_twice_while
+from tests.waiting import until
+
+WAITING = "Waiting for web to stop, which was asked already"
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ async def test_what_it_is_about_to_do_is_noted_first(twins: Twins) -> None:
         ("db", "unless-stopped"),
         ("web", "on-failure:5"),
     ]
-    assert twins.notes.names == ["held", "released"]
+    assert twins.notes.names == ["held", "stopping", "stopping", "released"]
 
 
 async def test_those_that_ran_start_again_with_their_policies_and_no_others(twins: Twins) -> None:
@@ -183,6 +186,36 @@ async def test_a_cancelled_task_starts_the_service_first(twins: Twins) -> None:
     assert "released" in twins.notes.noted
 
 
+async def test_a_stop_that_was_asked_ends_before_anything_starts(twins: Twins) -> None:
+    twins.docker.stops_slowly = {"web"}
+    task = asyncio.create_task(a_hold(twins))
+    await twins.docker.is_stopping.wait()
+    await cancelled_twice(task)
+    twins.docker.has_stopped("web")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert twins.docker.running() == {"db", "web"}
+    assert "stop db" not in twins.docker.done
+    assert twins.notes.lines.count(WAITING) == 1
+
+
+async def test_a_stop_that_an_engine_goes_on_with_alone_is_waited_for(twins: Twins) -> None:
+    stop, docker = twins.docker.stop, twins.docker
+
+    async def breaks_off(containers: Collection[str]) -> None:
+        await left_alone(stop(containers))
+        docker.away = 3
+        raise CommandFailed("docker stop: error during connect")
+
+    docker.stops_slowly, docker.stop = {"web"}, breaks_off  # type: ignore[method-assign]  # no engine
+    task = asyncio.create_task(a_hold(twins))
+    await until(lambda: WAITING in twins.notes.lines)
+    docker.has_stopped("web")
+    with pytest.raises(CommandFailed, match="error during connect"):
+        await task
+    assert docker.running() == {"db", "web"}
+
+
 async def test_what_must_be_healthy_first_is_waited_for(
     twins: Twins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +290,100 @@ async def test_labels_that_go_in_circles_are_started_all_the_same(tmp_path: Path
     await a_hold(twins)
     assert twins.docker.running() == {"a", "b"}
     assert in_order([]) == []
+
+
+async def test_release_waits_for_a_stop_that_a_dead_agent_had_asked(twins: Twins) -> None:
+    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    task = asyncio.create_task(release(twins.site, notes))
+    await until(lambda: WAITING in twins.notes.lines or task.done())
+    twins.docker.has_stopped("web")
+    await task
+    assert twins.docker.running() == {"db", "web"}
+    # A second signal ends many a program at once that was about to end well.
+    assert twins.docker.done.count("stop web") == 1
+
+
+async def test_release_waits_for_no_stop_that_was_not_asked(twins: Twins) -> None:
+    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    twins.docker.has_stopped("web")
+    await release(twins.site, notes)
+    assert WAITING not in twins.notes.lines
+    assert twins.docker.running() == {"db", "web"}
+    assert "stop db" not in twins.docker.done
+
+
+async def test_release_waits_for_no_stop_of_an_earlier_hold(twins: Twins) -> None:
+    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    notes["held"] = {**notes["held"], "hold": "another"}
+    await release(twins.site, notes)
+    assert WAITING not in twins.notes.lines
+
+
+async def test_release_waits_for_nothing_that_somebody_has_started_anew(twins: Twins) -> None:
+    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    twins.docker.has_stopped("web")
+    twins.docker.starts_by_itself("web")
+    await release(twins.site, notes)
+    assert WAITING not in twins.notes.lines
+    assert twins.docker.done.count("stop web") == 1
+
+
+async def test_release_gives_up_a_stop_that_never_came_to_the_engine(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("composia.operations.hold.TO_KILL", 0)
+    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    twins.docker.change("web", stop_grace=0.0)
+    await release(twins.site, notes)
+    assert twins.docker.running() == {"db", "web"}
+    assert twins.docker.done.count("stop web") == 1
+
+
+async def test_release_waits_for_what_may_take_as_long_as_it_likes(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("composia.operations.hold.POLL", 0)
+    monkeypatch.setattr("composia.operations.hold.TO_KILL", 0)
+    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    twins.docker.change("web", stop_grace=-1.0)
+    task = asyncio.create_task(release(twins.site, notes))
+    await until(lambda: WAITING in twins.notes.lines)
+    await cancelled_twice(task)
+    # Its notes stay: the next agent goes on to wait.
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "released" not in twins.notes.noted
+
+
+async def notes_of_an_agent_that_died_in_a_stop(twins: Twins) -> dict[str, Any]:
+    """The notes, while the engine goes on with the stop that the agent had asked."""
+    twins.docker.stops_slowly = {"web"}
+    task = asyncio.create_task(a_hold(twins))
+    await twins.docker.is_stopping.wait()
+    notes, there = dict(twins.notes.noted), dict(twins.docker.there)
+    twins.docker.has_stopped("web")
+    twins.docker.stops_slowly = set()
+    await task
+    # All of it but the question has not been: a test can kill no agent.
+    twins.docker.there, twins.docker.stops_slowly = there, {"web"}
+    twins.docker.done.clear()
+    twins.notes.noted.clear()
+    await left_alone(twins.docker.stop(["id-web"]))
+    return notes
+
+
+async def left_alone(stop: Coroutine[Any, Any, None]) -> None:
+    """Ask for a stop, and end the program that waits for it."""
+    task = asyncio.ensure_future(stop)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def cancelled_twice(task: asyncio.Task[None]) -> None:
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
 
 
 async def notes_of_a_dead_agent(twins: Twins) -> dict[str, Any]:

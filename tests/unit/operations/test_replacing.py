@@ -25,6 +25,7 @@ from composia.strategies.base import Swap
 from composia.tools.exchange import Move
 from tests.twins.site import Twins
 from tests.twins.slow import Slow, cancelled_twice_while
+from tests.waiting import until
 
 SERVICE = ServiceRef(
     name="my-app", folder="my-app", project="app", compose_files=("c.yaml",), revision="r1"
@@ -229,6 +230,21 @@ async def test_a_way_back_comes_to_its_end_however_often_it_is_cancelled(disk: D
     assert disk.is_as_before()
 
 
+async def test_an_exchange_that_is_cancelled_while_the_service_stops_brings_it_back(
+    disk: Disk,
+) -> None:
+    disk.twins.docker.stops_slowly = {"web"}
+    task = disk.restoring()
+    await disk.twins.docker.is_stopping.wait()
+    task.cancel()
+    waiting = "Waiting for web to stop, which was asked already"
+    await until(lambda: waiting in disk.twins.notes.lines or task.done())
+    disk.twins.docker.has_stopped("web")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert disk.is_as_before()
+
+
 async def test_a_mixture_that_a_way_back_leaves_is_not_taken_for_what_was_put_in_place(
     disk: Disk,
 ) -> None:
@@ -249,14 +265,15 @@ async def test_a_mixture_that_a_way_back_leaves_is_not_taken_for_what_was_put_in
 async def test_what_is_undone_right_after_it_was_noted_as_done_is_noted_as_undone(
     disk: Disk,
 ) -> None:
-    slow = Slow(disk.twins.notes, "note", after=2)
+    slow = Slow(disk.twins.notes, "note", after=3)
     task = disk.restoring()
     await slow.has_begun()
     task.cancel()
     slow.go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert disk.twins.notes.names == ["held", "exchanging", "going_back", "released"]
+    noted = ["held", "stopping", "exchanging", "going_back", "released"]
+    assert disk.twins.notes.names == noted
     assert disk.is_as_before()
 
 

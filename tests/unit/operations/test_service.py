@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -251,7 +252,44 @@ async def test_a_cancelled_stop_starts_what_it_has_stopped(world: World) -> None
     work = asyncio.create_task(Stop(service=REF).perform(world.site))
     await world.compose.stopping.wait()
     work.cancel()
+    await asyncio.sleep(0)
+    world.compose.ends.set()
     with pytest.raises(asyncio.CancelledError):
         await work
+    assert world.docker.running() == {"web"}
+    assert not world.is_stopped
+
+
+async def test_a_cancelled_stop_waits_for_what_was_asked_to_stop(world: World) -> None:
+    world.runs()
+    world.docker.stops_slowly = {"web"}
+    work = asyncio.create_task(Stop(service=REF).perform(world.site))
+    await world.docker.is_stopping.wait()
+    work.cancel()
+    await asyncio.sleep(0)
+    world.docker.has_stopped("web")
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert world.docker.running() == {"web"}
+    assert world.docker.policies()["web"] == "unless-stopped"
+    assert not world.is_stopped
+    assert "Waiting for web to stop, which was asked already" in world.twins.notes.lines
+
+
+async def test_a_stop_whose_engine_goes_away_is_undone_when_it_is_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("composia.operations.hold.AWAY_POLL", 0)
+    world.runs()
+    set_policy = world.docker.set_restart_policy
+
+    async def goes_away(containers: Collection[str], policy: str) -> None:
+        if policy == "no":
+            world.docker.away = 3
+        await set_policy(containers, policy)
+
+    monkeypatch.setattr(world.docker, "set_restart_policy", goes_away)
+    with pytest.raises(Failure, match="does not answer"):
+        await Stop(service=REF).perform(world.site)
     assert world.docker.running() == {"web"}
     assert not world.is_stopped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ from composia.operations.leaving import (
 from composia.strategies.base import Site
 from composia.tools.volumes import VolumeKind
 from tests.twins.site import Twins
+from tests.waiting import until
 
 SERVICE = ServiceRef(
     name="my-app",
@@ -41,6 +43,7 @@ SERVICE = ServiceRef(
 EXPORT = ExportData(service=SERVICE, wire="w", cargo=(), epoch=2)
 STOP = StopSource(service=SERVICE, epoch=2)
 RESUME = ResumeSource(service=SERVICE, epoch=2)
+WAITING = "Waiting for web to stop, which was asked already"
 
 
 @pytest.fixture
@@ -287,6 +290,49 @@ async def test_of_a_volume_that_binds_a_folder_that_folder_is_what_was_left(
     found = fence.read(twins.site.state)
     assert found
     assert (found.paths_left, found.volumes_left) == ((str(inside), str(outside)), ())
+
+
+async def test_an_export_that_is_cancelled_while_the_service_stops_brings_it_back(
+    twins: Twins,
+) -> None:
+    twins.docker.stops_slowly = {"web"}
+    task = asyncio.create_task(EXPORT.perform(twins.site))
+    await twins.docker.is_stopping.wait()
+    task.cancel()
+    await until(lambda: WAITING in twins.notes.lines or task.done())
+    twins.docker.has_stopped("web")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert twins.docker.running() == {"web"}
+    assert twins.docker.policies() == {"web": "always"}
+    assert fence.read(twins.site.state) is None
+
+
+async def test_an_export_whose_agent_died_in_the_stop_waits_for_it(twins: Twins) -> None:
+    there = dict(twins.docker.there)
+    await EXPORT.perform(twins.site)
+    # The same, as if the container had taken its time.
+    twins.docker.there, twins.docker.stops_slowly = there, {"web"}
+    stop = asyncio.create_task(twins.docker.stop(["id-web"]))
+    await twins.docker.is_stopping.wait()
+    task = asyncio.create_task(EXPORT.put_right(twins.site, twins.notes.noted))
+    await until(lambda: WAITING in twins.notes.lines or task.done())
+    twins.docker.has_stopped("web")
+    await asyncio.gather(task, stop)
+    assert twins.docker.running() == {"web"}
+    assert fence.read(twins.site.state) is None
+
+
+async def test_what_stops_for_good_has_stopped_when_that_is_cancelled(twins: Twins) -> None:
+    twins.docker.stops_slowly = {"web"}
+    task = asyncio.create_task(STALE.perform(twins.site))
+    await twins.docker.is_stopping.wait()
+    task.cancel()
+    await until(lambda: WAITING in twins.notes.lines or task.done())
+    twins.docker.has_stopped("web")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert twins.docker.running() == set()
 
 
 class SomebodyWrites:

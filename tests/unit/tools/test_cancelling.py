@@ -41,6 +41,15 @@ async def test_work_comes_to_its_end_however_often_its_caller_is_cancelled(work:
     assert work.is_done
 
 
+async def test_whoever_cancels_is_told_once_that_it_goes_on(work: Work) -> None:
+    slow, told = Slow(work, "perform"), list[str]()
+    task = asyncio.create_task(to_the_end(work.perform(), lambda: told.append("it goes on")))
+    await cancelled_twice_while(slow, task)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told == ["it goes on"]
+
+
 async def test_what_goes_wrong_with_it_is_told_all_the_same(work: Work) -> None:
     work.breaks = True
     slow = Slow(work, "perform")
