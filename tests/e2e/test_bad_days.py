@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -164,6 +165,80 @@ def test_the_engine_killed_while_it_saves(world: World, uploads: Path) -> None:
         assert told == ((True, True) if record["status"] == "failed" else (False, False)), record
     # No record is without its snapshot, whatever the repository went through.
     world.ok("/repository/check")
+
+
+class Leisurely:
+    """A service that takes some seconds to stop."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self._world = world
+        stops = "trap 'echo stopping; sleep 6; exit 0' TERM; while :; do sleep 1 & wait; done"
+        command = f'command: [sh, -c, "{stops}"]\n    stop_grace_period: 20s'
+        compose = services.files_compose("always")
+        compose = compose.replace("command: httpd -f -p 8080 -h /srv", command)
+        world.service(name, compose, services.files_meta(name, "files.tar_after_stop"))
+        world.ok(f"/services/{name}/deploy")
+        (world.folder(name) / "data/uploads/x").write_text("x")
+        (world.volume(f"{name}_cache") / "x").write_text("x")
+        self.name, self._began = name, time.time()
+        self.container = world.container(name, "web")
+
+    def stops_for(self, path: str) -> str:
+        """Start a task, and wait until the container has been told to stop; the task."""
+        task = self._world.start(path)
+        logs = ("logs", self.container)
+        until(lambda: "stopping" in self._world.docker(*logs), "the signal")
+        return task
+
+    def happened(self) -> list[str]:
+        """What the engine says has become of the container since it was deployed, in order."""
+        times = ("--since", f"{self._began:.6f}", "--until", f"{time.time():.6f}")
+        shown = ("--filter", f"container={self.container}", "--format", "{{.Action}}")
+        wanted = [word for one in ("kill", "die", "start") for word in ("--filter", f"event={one}")]
+        return self._world.docker("events", *times, *shown, *wanted).split()
+
+    def runs_on(self) -> bool:
+        """Whether it runs, with its policy, when the stop has come to its end."""
+        until(lambda: "die" in self.happened(), "the end of the stop")
+        running = self._world.containers(self.name, running=True) == [self.container]
+        return running and self._world.policy(self.container) == "always"
+
+
+def test_a_stop_that_is_cancelled_ends_and_the_service_runs_on(world: World) -> None:
+    service = Leisurely(world, "cancelled")
+    task = service.stops_for("/services/cancelled/backup")
+
+    assert world.post(f"/tasks/{task}/cancel").is_success
+
+    assert world.wait(task)["status"] == "cancelled"
+    assert service.runs_on()
+    # Told once to stop: a second signal would end many a program before it has ended well.
+    assert service.happened() == ["kill", "die", "start"]
+    assert "web-1 to stop, which was asked already" in world.log(task)
+
+
+def test_a_stop_whose_agent_is_killed_ends_and_the_service_runs_on(world: World) -> None:
+    service = Leisurely(world, "orphaned")
+    task = service.stops_for("/services/orphaned/backup")
+
+    world.lab.kill("agent:main")
+    assert world.post(f"/tasks/{task}/cancel").is_success
+    world.lab.start("agent:main")
+
+    assert world.wait(task)["status"] == "cancelled"
+    until(service.runs_on, "the service")
+    assert service.happened() == ["kill", "die", "start"]
+
+
+def test_a_cancelled_stop_of_ours_leaves_the_service_running(world: World) -> None:
+    service = Leisurely(world, "stopped")
+    task = service.stops_for("/services/stopped/stop")
+
+    assert world.post(f"/tasks/{task}/cancel").is_success
+
+    assert world.wait(task)["status"] == "cancelled"
+    assert service.runs_on()
+    assert service.happened() == ["kill", "die", "start"]
 
 
 def stubborn(restart: str) -> str:
