@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from composia.errors import Failure, NotFound
 from composia.tools.compose import Compose
 from composia.tools.compose_program import find_compose
-from composia.tools.docker import Docker
+from composia.tools.docker import ContainerInfo, Docker
 from composia.tools.shell import LocalShell
 from tests.twins.shell import MemoryShell
 
@@ -62,6 +63,7 @@ async def test_containers_are_shown_as_they_are(docker: Docker, project: Compose
     web, job = found[ids["web"]], found[ids["job"]]
     assert web.name == f"{project.project}-web-1"
     assert (web.state, web.health, web.exit_code) == ("running", None, None)
+    assert web.stop_grace == 10
     assert (web.restart_policy, job.restart_policy) == ("on-failure:3", "no")
     assert (job.state, job.exit_code) == ("exited", 4)
     assert web.env["A"] == "1=2"
@@ -94,6 +96,44 @@ async def test_policies_are_set_and_many_stop_and_start_at_once(
     assert {stopped[id_].state for id_ in both} == {"exited"}
     assert {after[id_].restart_policy for id_ in both} == {"no"}
     assert all(after[id_].started_at != before[id_] for id_ in both)
+
+
+async def test_a_stop_goes_on_when_its_caller_is_cancelled(
+    docker: Docker, project: Compose
+) -> None:
+    slow = "trap 'sleep 2; exit 0' TERM; while :; do sleep 1 & wait; done"
+    file = project.folder / "compose.yaml"
+    content = json.loads(file.read_text())
+    more = {"command": ["sh", "-c", slow], "restart": "always", "stop_grace_period": "1m"}
+    content["services"]["slow"] = {**WEB, **more}
+    file.write_text(json.dumps(content))
+    await project.up()
+    id_ = (await by_service(docker, project))["slow"]
+
+    async with asyncio.timeout(60), aclosing(docker.events()) as events:
+        task = asyncio.create_task(docker.stop([id_]))
+        await happens("kill", id_, events)
+        task.cancel()
+        await asyncio.wait([task])
+        before = await shown(docker, project, id_)
+        await docker.start([id_])
+        after = await shown(docker, project, id_)
+        await happens("die", id_, events)
+
+    assert (after.state, after.started_at) == ("running", before.started_at)
+    assert after.stop_grace == 60
+    assert (await shown(docker, project, id_)).state == "exited"
+
+
+async def happens(action: str, container: str, events: AsyncIterator[Mapping[str, Any]]) -> None:
+    async for event in events:
+        if (event.get("Action"), event["Actor"]["ID"]) == (action, container):
+            return
+
+
+async def shown(docker: Docker, project: Compose, id_: str) -> ContainerInfo:
+    found = await docker.containers(project=project.project)
+    return next(one for one in found if one.id == id_)
 
 
 async def test_nothing_to_change_is_no_call() -> None:

@@ -140,7 +140,7 @@ class MemoryDocker(Docker):
         slow = []
         for name in self._names(containers):
             self.done.append(f"stop {name}")
-            if name in self.stops_slowly and self.there[name].state in AT_WORK:
+            if name in self.stops_slowly and self.there[name].at_work:
                 slow.append(self._stops.setdefault(name, asyncio.Event()))
             elif name not in self.does_not_stop:
                 self.change(name, state="exited")
