@@ -15,7 +15,8 @@ import pytest
 from composia.errors import Failure, NotFound
 from composia.tools.compose import Compose
 from composia.tools.compose_program import find_compose
-from composia.tools.docker import ContainerInfo, Docker
+from composia.tools.containers import ContainerInfo
+from composia.tools.docker import Docker
 from composia.tools.shell import LocalShell
 from tests.twins.shell import MemoryShell
 
