@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from _pytest.nodeid import NodeId
@@ -30,6 +33,28 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         yield Lab.up(name, NODES)
     finally:
         Lab.end(name)
+
+
+@pytest.fixture(scope="session")
+def up_to_date(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state_dir with every migration behind it, to be copied."""
+    folder = tmp_path_factory.mktemp("up-to-date")
+    asyncio.run(_migrated(folder))
+    return folder
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path, up_to_date: Path) -> Path:
+    """The test's own folder, as a state_dir without anything in its tables."""
+    shutil.copytree(up_to_date, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+async def _migrated(folder: Path) -> None:
+    # Most tests need no database, and are spared the second that the import takes.
+    from composia.controller.store.store import open_store
+
+    await (await open_store(folder)).aclose()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

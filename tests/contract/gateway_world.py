@@ -197,10 +197,9 @@ async def ended(process: asyncio.subprocess.Process) -> str:
 
 @asynccontextmanager
 async def gateway_world(folder: Path) -> AsyncIterator[GatewayWorld]:
-    """All of it, with an empty folder for the repository."""
-    for name in ("repository", "state"):
-        (folder / name).mkdir()
-    store = await open_store(folder / "state")
+    """All of it on a state_dir, with an empty folder for the repository."""
+    (folder / "repository").mkdir()
+    store = await open_store(folder)
     configs = [
         NodeConfig.model_validate({"id": name, "token": f"{name}-token"})
         for name in ("main", "edge")

@@ -27,8 +27,8 @@ LOGS = ContainerLogs(service=ref())
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[ChannelWorld]:
-    async with channel_world(tmp_path) as made:
+async def world(state_dir: Path) -> AsyncIterator[ChannelWorld]:
+    async with channel_world(state_dir) as made:
         yield made
 
 

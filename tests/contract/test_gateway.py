@@ -36,9 +36,9 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-async def bare(tmp_path: Path) -> AsyncIterator[GatewayWorld]:
+async def bare(state_dir: Path) -> AsyncIterator[GatewayWorld]:
     """Nothing in the folder yet."""
-    async with gateway_world(tmp_path) as world:
+    async with gateway_world(state_dir) as world:
         yield world
 
 

@@ -23,8 +23,8 @@ WORLDS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[NodesWorld]]] 
 
 
 @pytest.fixture(params=WORLDS)
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[NodesWorld]:
-    async with WORLDS[request.param](tmp_path) as made:
+async def world(request: pytest.FixtureRequest, state_dir: Path) -> AsyncIterator[NodesWorld]:
+    async with WORLDS[request.param](state_dir) as made:
         yield made
 
 

@@ -84,8 +84,8 @@ class House(Office):
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    made = House(tmp_path)
+async def house(state_dir: Path) -> AsyncIterator[House]:
+    made = House(state_dir)
     made.nodes.on("open_repository", opens)
     made.nodes.on("save_data", saves)
     await made.start()

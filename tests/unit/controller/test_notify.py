@@ -51,8 +51,8 @@ def world() -> MemoryWorld:
 
 
 @pytest.fixture
-async def telling(tmp_path: Path, world: MemoryWorld) -> AsyncIterator[Telling]:
-    made = Telling(tmp_path, world)
+async def telling(state_dir: Path, world: MemoryWorld) -> AsyncIterator[Telling]:
+    made = Telling(state_dir, world)
     await made.start()
     yield made
     await made.stop()

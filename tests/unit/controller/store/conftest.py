@@ -9,7 +9,7 @@ from composia.controller.store.store import Store, open_store
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    made = await open_store(tmp_path)
+async def store(state_dir: Path) -> AsyncIterator[Store]:
+    made = await open_store(state_dir)
     yield made
     await made.aclose()
