@@ -23,7 +23,7 @@ from tests.contract.gateway_world import (
     gateway_world,
 )
 from tests.contract.repository import small_disk
-from tests.lab import rustic
+from tests.lab import keys, rustic
 from tests.waiting import until
 
 V2 = {"Accept": "application/vnd.x.restic.rest.v2"}
@@ -43,9 +43,16 @@ async def bare(state_dir: Path) -> AsyncIterator[GatewayWorld]:
 
 
 @pytest.fixture
-async def world(bare: GatewayWorld) -> GatewayWorld:
-    """A repository that was made where it is."""
-    env = {**os.environ, "RUSTIC_PASSWORD": PASSWORD, "RUSTIC_REPOSITORY": str(bare.repository)}
+async def world(bare: GatewayWorld, template: Path) -> GatewayWorld:
+    """A repository that is there: a copy of one that was made once."""
+    if not (template / "config").exists():
+        await make_repository(template)
+    shutil.copytree(template, bare.repository, dirs_exist_ok=True)
+    return bare
+
+
+async def make_repository(folder: Path) -> None:
+    env = {**os.environ, "RUSTIC_PASSWORD": PASSWORD, "RUSTIC_REPOSITORY": str(folder)}
     program = rustic.found()
     assert program
     made = await asyncio.create_subprocess_exec(
@@ -53,7 +60,7 @@ async def world(bare: GatewayWorld) -> GatewayWorld:
         stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     await ended(made)
-    return bare
+    keys.lighten(folder, PASSWORD)
 
 
 @pytest.fixture
