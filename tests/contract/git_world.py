@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,13 +69,20 @@ class World:
     def remote(self) -> Path:
         return self.root / "remote.git"
 
-    def with_remote(self) -> World:
-        """Make the remote with one service."""
+    def with_remote(self, template: Path) -> World:
+        """A remote with one service and Ada's clone of it: copies of what was made once."""
+        made = World(template)
+        if not made.remote.exists():
+            made._make_remote()
+        shutil.copytree(template, self.root, dirs_exist_ok=True)
+        git(self.root / "ada", "remote", "set-url", "origin", str(self.remote))
+        return self
+
+    def _make_remote(self) -> None:
         git(self.root, "init", "-q", "--bare", "-b", "main", str(self.remote))
         ada = self.clone("ada")
         commit(ada, service("app"))
         git(ada, "push", "-q", "origin", "HEAD:main")
-        return self
 
     def clone(self, name: str) -> Path:
         """Somebody's own clone."""

@@ -89,8 +89,8 @@ async def a_node(world: World, identity: str | None = KEY) -> AsyncIterator[Node
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path).with_remote()
+def world(tmp_path: Path, template: Path) -> World:
+    return World(tmp_path).with_remote(template)
 
 
 @pytest.fixture

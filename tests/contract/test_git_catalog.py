@@ -30,8 +30,8 @@ def alone(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path).with_remote()
+def world(tmp_path: Path, template: Path) -> World:
+    return World(tmp_path).with_remote(template)
 
 
 async def test_a_catalog_is_made_where_there_is_none(alone: World) -> None:

@@ -20,9 +20,9 @@ def profile(place: str) -> dict[str, str]:
     ("place", "remote"), [("/repo", False), ("rest:http://host/", True), ("opendal:s3", True)]
 )
 async def test_the_catalog_sees_whether_it_is_remote(
-    tmp_path: Path, place: str, remote: bool
+    tmp_path: Path, template: Path, place: str, remote: bool
 ) -> None:
-    world = World(tmp_path).with_remote()
+    world = World(tmp_path).with_remote(template)
     world.someone_pushes(service("backup", META) | profile(place))
 
     catalog = await world.catalog()
@@ -30,8 +30,8 @@ async def test_the_catalog_sees_whether_it_is_remote(
     assert catalog.view().remote_repository is remote
 
 
-async def test_it_is_seen_when_that_changes(tmp_path: Path) -> None:
-    world = World(tmp_path).with_remote()
+async def test_it_is_seen_when_that_changes(tmp_path: Path, template: Path) -> None:
+    world = World(tmp_path).with_remote(template)
     world.someone_pushes(service("backup", META) | profile("/repo"))
     catalog = await world.catalog()
     world.someone_pushes(profile("rest:http://host/"))

@@ -23,8 +23,8 @@ FILE = "app/composia-meta.yaml"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World(tmp_path).with_remote()
+def world(tmp_path: Path, template: Path) -> World:
+    made = World(tmp_path).with_remote(template)
     made.someone_pushes(service("app", META))
     return made
 
