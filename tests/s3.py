@@ -14,6 +14,7 @@ from ipaddress import IPv4Interface
 from typing import Any
 
 from composia.tools.shell import Command, LocalShell
+from tests.lab.keys import light_key
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -68,6 +69,18 @@ enable_virtual_host_style = "false"
             made = copy.copy(keys[name])
             made.name = to.strip("/") + name[len(root.strip("/")) :]
             keys[made.name] = made
+
+    def lighten(self, root: str, password: str) -> None:
+        """Let the repository there open at once."""
+        keys = self._keys()
+        for name in self.objects(f"{root}/keys"):
+            # The folder is an object too, an empty one.
+            if (dear := keys[name].value) and (light := light_key(dear, password)):
+                made = keys[name]
+                made.name = f"{root.strip('/')}/keys/{light[0]}"
+                made.value = light[1]
+                keys[made.name] = made
+                self.lose(name)
 
     def _keys(self) -> Any:
         from moto.backends import get_backend

@@ -120,11 +120,16 @@ class Place:
         """The Engine on a copy of a repository that was made once."""
         engine = self.engine()
         if not (template / "config").exists():
-            await engine.init()
-            keys.lighten(self.repo, PASSWORD)
+            await self.init(engine)
             shutil.copytree(self.repo, template, dirs_exist_ok=True)
         shutil.copytree(template, self.repo, dirs_exist_ok=True)
         return engine
+
+    async def init(self, engine: RusticEngine) -> str:
+        """Make the repository, with a key that opens at once; its id."""
+        made = await engine.init()
+        keys.lighten(self.repo, PASSWORD)
+        return made
 
     def tree(self, files: Mapping[str, bytes], name: str = "data") -> Path:
         """A folder with these files."""

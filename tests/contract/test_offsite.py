@@ -26,10 +26,13 @@ from composia.tools.rustic_service import ServiceContainer
 from composia.tools.shell import LocalShell
 from tests.contract.repository import LABELS, PASSWORD, PROFILE, Place, nothing
 from tests.contract.test_engine import KEY, save
+from tests.lab import keys
 from tests.lab.engines import docker_env
 from tests.s3 import S3, reachable, served
 from tests.twins.site import Twins
 from tests.unit.operations.test_repository import INFRA
+
+OTHER_PASSWORD = "planted-other-password"  # planted, to be looked for
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ class OffSite:
     def __init__(self, place: Place, tmp_path: Path, s3: S3) -> None:
         self.place, self.s3 = place, s3
         self.root = f"/{secrets.token_hex(4)}"
-        place.write_profile(s3.profile("planted-other-password", self.root), "offsite-s3.toml")
+        place.write_profile(s3.profile(OTHER_PASSWORD, self.root), "offsite-s3.toml")
         self.twins = Twins(tmp_path / "service")
         self.known: str | None = None
         self.engine: RusticEngine
@@ -122,6 +125,7 @@ async def copied(offsite: OffSite, template: Path) -> OffSite:
     if not kept.exists():
         made = await offsite.copy()
         assert (made.made, made.copied, made.already_there, made.missing) == (True, 1, 0, ())
+        offsite.s3.lighten(offsite.root, OTHER_PASSWORD)
         offsite.s3.clone(offsite.root, "template")
         kept.write_text(made.repository_id)
     offsite.s3.clone("template", offsite.root)
@@ -248,6 +252,7 @@ async def test_a_copy_that_became_the_repository_has_copies_of_its_own(offsite: 
         (place.folder / name).mkdir()
         place.write_profile(PROFILE.replace("/repo", f"/{name}"), f"{name}.toml")
     await offsite.copy("first")
+    keys.lighten(place.folder / "first", PASSWORD)
     copying = CopySnapshots(
         service=INFRA, repository=ref("first"), offsite=ref("second", copy="second")
     )
@@ -256,7 +261,9 @@ async def test_a_copy_that_became_the_repository_has_copies_of_its_own(offsite: 
     )
     (own,) = await site.engine.snapshots()
 
-    done, again = await copying.perform(site), await copying.perform(site)
+    done = await copying.perform(site)
+    keys.lighten(place.folder / "second", PASSWORD)
+    again = await copying.perform(site)
 
     assert (done.copied, done.missing, done.there) == (1, (), (own.id,))
     assert done.originals == {own.id: own.original}
@@ -277,6 +284,7 @@ async def test_a_repository_lives_in_s3_from_the_start(place: Place, s3: S3) -> 
     with pytest.raises(Failure, match="cannot see whether it is empty"):
         await engine.repository_id()
     made = await engine.init()
+    s3.lighten("/first", PASSWORD)
     saved = await save(engine, place.tree({"a": b"1"}))
     restored = place.new_folder()
     await engine.restore(saved.snapshot.id, {KEY: restored}, on_progress=nothing)

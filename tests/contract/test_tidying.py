@@ -151,7 +151,7 @@ async def test_an_unknown_id_and_another_tasks_keep_nothing_else_from_going(worl
 async def test_a_full_repository_can_still_be_forgotten_from(place: Place, tmp_path: Path) -> None:
     with small_disk(place.repo):
         engine = place.engine()
-        world = World(place, engine, tmp_path, await engine.init())
+        world = World(place, engine, tmp_path, await place.init(engine))
         doomed, kept = await world.save(), await world.save()
         fill = place.repo / "fill"
         with pytest.raises(OSError, match="No space"):
@@ -244,7 +244,7 @@ async def test_snapshots_that_cannot_be_listed_are_no_reason_to_prune(place: Pla
     place.service["user"] = str(nobody)
     os.chown(place.repo, nobody, nobody)
     engine = place.engine()
-    world = World(place, engine, place.folder, await engine.init())
+    world = World(place, engine, place.folder, await place.init(engine))
     root = place.tree({"file": b"1"})
     labels = Labels(node="main", service="my-app", item="uploads", task="01A")
     saved = await engine.save({KEY: root}, labels, exclude=(), on_progress=nothing)

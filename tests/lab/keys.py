@@ -21,21 +21,24 @@ _LIGHT = 2
 def lighten(repository: Path, password: str) -> None:
     """Replace the keys whose derivation is dear; the repository and its password stay."""
     for path in (repository / "keys").glob("*"):
-        key = json.loads(path.read_text())
-        if key["N"] > _LIGHT:
-            master = _opened(base64.b64decode(key["data"]), _derived(key, password))
-            _write(path.parent, _key(master, password))
+        if light := light_key(path.read_bytes(), password):
+            name, content = light
+            (path.parent / name).write_bytes(content)
             path.unlink()
 
 
-def _key(master: bytes, password: str) -> str:
+def light_key(content: bytes, password: str) -> tuple[str, bytes] | None:
+    """The key to be put in place of a dear one, under the name that the format asks for."""
+    key = json.loads(content)
+    if key["N"] <= _LIGHT:
+        return None
+    made = _key(_opened(base64.b64decode(key["data"]), _derived(key, password)), password)
+    return hashlib.sha256(made).hexdigest(), made
+
+
+def _key(master: bytes, password: str) -> bytes:
     key = {"kdf": "scrypt", "N": _LIGHT, "r": 1, "p": 1, "salt": _text(os.urandom(64))}
-    return json.dumps({**key, "data": _text(_sealed(master, _derived(key, password)))})
-
-
-def _write(folder: Path, text: str) -> None:
-    # Under the name that the format asks for.
-    (folder / hashlib.sha256(text.encode()).hexdigest()).write_text(text)
+    return json.dumps({**key, "data": _text(_sealed(master, _derived(key, password)))}).encode()
 
 
 def _derived(key: dict[str, object], password: str) -> bytes:
