@@ -13,10 +13,12 @@ import pytest
 import yaml
 
 from tests.e2e import services
+from tests.e2e.test_schedules import at_second, with_clock
 from tests.e2e.world import World, until
+from tests.lab.clock import Clock
 
-#: A minute until the schedule comes, half of one in which messages are gathered, and the proofs.
-LONG = 240.0
+#: Seconds in which messages are gathered.
+GATHERED = 31
 
 
 class Webhook:
@@ -67,19 +69,25 @@ def test_what_a_scheduled_verification_finds_is_told_and_what_is_good_is_verifie
     saved_by_hand(world, "files", "uploads", "/composia", "files/data/uploads/")
     saved_by_hand(world, "base", "database", "/dump.sql", "dump.sql", "CREATE TABLE t(x int);\n")
     adopted = world.ok("/repository/adopt")
+    clock = Clock(world.lab.state)
+    with_clock(world, clock, second=0)
 
     configure(
         world,
         notifications={"urls": [webhook.url]},
         backup={"verify_schedule": "* * * * *"},
     )
+    # Its minute comes at once, and the end of what messages are gathered in.
+    clock.set(at_second(59, clock.seconds))
+    configure(world)
 
     until(
-        lambda: all(f"of {name} on main" in webhook.said for name in ("files", "base")),
-        "the message",
-        lambda: f"{webhook.got} {world.backups()}",
-        LONG,
+        lambda: names_both(world.get("/notifications").text),
+        "what is to be told",
+        lambda: f"{world.backups()}",
     )
+    clock.set(clock.seconds + GATHERED)
+    until(lambda: names_both(webhook.said), "the message", lambda: f"{webhook.got}")
     assert adopted["result"]["adopted"] == 2
     assert "Backup not proven: uploads of files on main" in webhook.said
     assert "is an empty folder in the snapshot" in webhook.said
@@ -90,6 +98,10 @@ def test_what_a_scheduled_verification_finds_is_told_and_what_is_good_is_verifie
     assert {one["data_item"] for one in world.backups() if one["damaged"]} == {
         "uploads", "database",
     }  # fmt: skip
+
+
+def names_both(text: str) -> bool:
+    return all(f"of {name} on main" in text for name in ("files", "base"))
 
 
 def saved_by_hand(
