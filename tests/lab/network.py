@@ -12,6 +12,8 @@ from tests.lab.shell import LabError, run, succeeds
 
 SUBNETS = range(0, 200)
 CONTROLLER, DNS, GIT = "controller", "dns", "git"
+#: The tables that links are cut in, without a rule.
+NO_DROPS = "*raw\nCOMMIT\n*mangle\nCOMMIT\n"
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,9 @@ class Network:
 
     def join_all(self) -> None:
         """Mend every link."""
-        for member in self.members:
-            self._connect(member)
+        self._connect(*self.members)
         for member in self.members[1:]:
-            self._flush(member, "raw", "mangle")
+            run(*_enter(self.netns(member)), "iptables-restore", "-w", stdin=NO_DROPS)
 
     def is_joined(self, one: str, other: str) -> bool:
         """Whether two members can reach each other."""
@@ -131,16 +132,22 @@ class Network:
                 run("ip", "-n", self.netns(node), "link", "del", name, check=False)
         self._flush(node, "nat", "filter")
 
-    def _connect(self, member: str) -> None:
-        """Plug a member in again and wait until frames pass, as if it had always been there."""
-        port = self.port(self._known(member))
-        _ip([f"link set {port} up"], netns=self.hub)
-        shown = ("bridge", "-n", self.hub, "link", "show", "dev", port)
-        wait_until(f"link of {member}", lambda: "state forwarding" in run(*shown))
+    def _connect(self, *members: str) -> None:
+        """Plug members in again and wait until frames pass, as if they had always been there."""
+        ports = [self.port(self._known(member)) for member in members]
+        _ip([f"link set {port} up" for port in ports], netns=self.hub)
+        wait_until(f"links of {', '.join(members)}", lambda: self._forward(ports))
         # An address that could not be found is remembered for seconds.
         _ip([f"neigh flush dev {self.outside}"])
         for other in self.members[1:]:
             _ip(["neigh flush dev eth0"], netns=self.netns(other))
+
+    def _forward(self, ports: Iterable[str]) -> bool:
+        shown = run("bridge", "-n", self.hub, "link", "show").splitlines()
+        forwarding = {
+            re.split("[@:]", line.split()[1])[0] for line in shown if "state forwarding" in line
+        }
+        return forwarding.issuperset(ports)
 
     def _spaces(self) -> list[str]:
         return [self.hub, *(self.netns(member) for member in self.members[1:])]
@@ -161,14 +168,12 @@ class Network:
 
     def _iptables(self, table: str, verb: str, words: tuple[str, ...]) -> list[str]:
         netns, chain, *rule = words
-        enter = ["nsenter", f"--net=/run/netns/{netns}", "--"]
-        return [*enter, "iptables", "-w", "-t", table, verb, chain, *rule]
+        return [*_enter(netns), "iptables", "-w", "-t", table, verb, chain, *rule]
 
     def _flush(self, member: str, *tables: str) -> None:
-        enter = ["nsenter", f"--net=/run/netns/{self.netns(member)}", "--"]
         for table in tables:
             for verb in ("-F", "-X"):
-                run(*enter, "iptables", "-w", "-t", table, verb, check=False)
+                run(*_enter(self.netns(member)), "iptables", "-w", "-t", table, verb, check=False)
 
     def _known(self, member: str) -> str:
         if member not in self.members:
@@ -184,6 +189,10 @@ def free_index(used: Iterable[int]) -> int:
         if index not in taken:
             return index
     raise LabError("every subnet of the labs is in use")
+
+
+def _enter(netns: str) -> list[str]:
+    return ["nsenter", f"--net=/run/netns/{netns}", "--"]
 
 
 def _ip(lines: Iterable[str], netns: str | None = None) -> None:
