@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from tests.e2e.world import PATIENCE, World, until
-from tests.e2e.writing import NODES, App, ask, wanted
+from tests.e2e.writing import NODES, App, wanted
 
 #: The steps of a move with a site: by name, and the nodes that work in each.
 STEPS = {
@@ -107,7 +107,7 @@ class Both:
 
     def _run(self) -> None:
         while not self._ended.wait(GLANCE):
-            if all(ask(self._app.address(node), "/cgi-bin/read") is not None for node in NODES):
+            if all(self._app.answers(node) for node in NODES):
                 self.seen.append(time.monotonic())
 
 
@@ -117,6 +117,7 @@ def moved(world: World, app: App, case: Case, restart: str = "always") -> dict[s
     Asserts what must hold whatever has happened.
     """
     app.deploy_with_site(restart=restart)
+    assert app.answers("main")
     with Both(app) as both, app.client() as client:
         client.wait_for(20)
         task = _struck(world, app, case)

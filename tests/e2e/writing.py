@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -30,6 +30,7 @@ services:
       - -c
       - |
         mkdir -p /srv/cgi-bin && cp /app/* /srv/cgi-bin/ && chmod 755 /srv/cgi-bin/*
+        touch /srv/active
         exec httpd -f -p 8080 -h /srv
     healthcheck:
       test: {health}
@@ -122,8 +123,8 @@ class App:
     def deploy_with_site(self, **options: str) -> None:
         """The same with a site in front of it, and a name; `infra-caddy` is deployed already."""
         fragment = FRAGMENT.format(host=self.host, port=self.port)
-        self.world.commit({f"{self.name}/Caddyfile.fragment": fragment})
-        self.deploy(more=SITE.format(host=self.host), **options)
+        files = self.files(more=SITE.format(host=self.host), **options)
+        self._deploy({**files, f"{self.name}/Caddyfile.fragment": fragment})
         self.world.ok(f"{self.path}/dns-update")
         until(lambda: self.serves("main"), "its site")
 
@@ -137,7 +138,10 @@ class App:
 
     def deploy(self, **options: str) -> None:
         """Start it on main, with some pages."""
-        self.world.commit(self.files(**options))
+        self._deploy(self.files(**options))
+
+    def _deploy(self, files: Mapping[str, str | None]) -> None:
+        self.world.commit(files)
         self.world.ok(f"{self.path}/deploy")
         trees.fill(self.pages("main"))
         until(lambda: self.read("main") == [], "the service")
@@ -172,6 +176,10 @@ class App:
     def active(self) -> list[str]:
         """The nodes on which a container of it runs."""
         return [one for one in NODES if self.world.containers(self.name, node=one, running=True)]
+
+    def answers(self, node: str) -> bool:
+        """Whether it is there; asked often, so no program is started for it."""
+        return ask(self.address(node), "/active") is not None
 
     def shown(self) -> list[str]:
         """The nodes on which the controller shows it running."""
