@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from pathlib import Path
 
@@ -26,6 +27,10 @@ from composia.workflows.service import DeployPlan
 from tests.twins.nodes import MemoryNodes
 from tests.twins.office import MemoryCatalog
 from tests.waiting import until
+
+# Else DBOS logs for ever to what is the standard error of the first test: it may be captured, and
+# closed when the next one starts.
+logging.getLogger("dbos").addHandler(logging.NullHandler())
 
 
 class Office:
