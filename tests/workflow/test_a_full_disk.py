@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbos._sys_db import SystemDatabase
+from sqlalchemy.exc import OperationalError
 
 from composia.controller.asking import Question
 from composia.errors import CommandFailed
@@ -134,6 +136,31 @@ async def test_a_move_waits_for_the_disk_and_is_not_half_undone(
         assert office.nodes.done.count(f"edge: {step}") == 1
         assert not any("undo" in one for one in office.nodes.done)
         await office.stop()
+
+
+async def test_an_answer_that_could_not_be_kept_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # There is room for a short error by the time there was none for the answer.
+    refused: list[str] = []
+    keep = SystemDatabase.record_operation_result
+
+    def keeps(database: SystemDatabase, result: Any, *more: Any, **options: Any) -> None:
+        if result["function_name"] == "deploy" and not refused:
+            refused.append(result["output"])
+            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+        keep(database, result, *more, **options)
+
+    monkeypatch.setattr(SystemDatabase, "record_operation_result", keeps)
+    office = Office(tmp_path)
+    await office.start()
+    office.nodes.on("deploy", waits_not)
+    task = await office.ended((await office.submit(deploy())).id)
+    await office.stop()
+
+    assert refused
+    assert task.status is Status.SUCCEEDED, task.error
+    assert office.nodes.done.count("main: deploy") == 1
 
 
 async def waits_not(question: Question) -> dict[str, Any]:

@@ -39,7 +39,33 @@ KEPT = timedelta(days=1)
 PRUNING = 3600.0
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
+#: The key of what stands for something that went wrong.
+_WRONG = "went_wrong"
+
 _log = get_logger("composia.runner")
+
+
+class Json(DBOSPortableJSONSerializer):
+    """How DBOS keeps what it is told: as JSON, and nothing of what went wrong when it kept that.
+
+    It takes an answer that could not be written for a step that has failed, and where there is room
+    for so much by then, that would be the answer for ever. Refused, the answer is written again.
+    """
+
+    def name(self) -> str:
+        return "composia_json"
+
+    def serialize(self, value: Any) -> str:
+        if isinstance(value, OperationalError):
+            raise value
+        if isinstance(value, Exception):
+            value = {_WRONG: f"{type(value).__name__}: {value}"}
+        return super().serialize(value)
+
+    def deserialize(self, text: str | None) -> Any:
+        found = super().deserialize(text)
+        went_wrong = isinstance(found, dict) and found.keys() == {_WRONG}
+        return Failure(found[_WRONG]) if went_wrong else found
 
 
 class Runner:
@@ -64,7 +90,7 @@ class Runner:
                 "system_database_url": f"sqlite:///{self._file}",
                 "application_version": VERSION,
                 "executor_id": "controller",
-                "serializer": DBOSPortableJSONSerializer(),
+                "serializer": Json(),
                 "use_listen_notify": False,
                 # Nothing is listened for; it is how long an end takes.
                 "notification_listener_polling_interval_sec": 0.1,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from composia.controller.answer import Answer
+from composia.controller.runner import Json
 from composia.errors import Cancelled, ComposiaError, Failure, NodeLost
 from composia.model.task import Status
 from composia.operations.messages import Outcome
@@ -50,3 +51,14 @@ def test_who_was_cancelled_does_not_fail_for_what_may_be_repeated(
     assert answer.shown.message in answer.summary
     with pytest.raises(ComposiaError, match=error.message):
         answer.opened()
+
+
+def test_what_went_wrong_comes_back_as_an_error_and_all_else_as_it_was() -> None:
+    json = Json()
+    assert json.deserialize(json.serialize({"args": ("01A", 1), "kwargs": {}})) == {
+        "args": ["01A", 1],
+        "kwargs": {},
+    }
+    found = json.deserialize(json.serialize(ValueError("no")))
+    assert isinstance(found, Failure)
+    assert found.message == "ValueError: no"
