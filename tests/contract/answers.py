@@ -10,7 +10,7 @@ from schemathesis.specs.openapi.checks import (
     positive_data_acceptance,
 )
 
-#: What fits the document and not the catalog is 422 too, as for a node that is not there.
+#: What fits the document and not the catalog is 422 too: source = target, or uncovered data.
 MUST_FIT_THE_CATALOG = (
     "/api/v1/services/{service}/migrate",
     "/api/v1/services/{service}/restore",

@@ -168,11 +168,11 @@ def test_the_engine_killed_while_it_saves(world: World, uploads: Path) -> None:
 
 
 class Leisurely:
-    """A service that takes some seconds to stop."""
+    """A service that takes twelve seconds to stop, so that a cancel comes before its end."""
 
     def __init__(self, world: World, name: str) -> None:
         self._world = world
-        stops = "trap 'echo stopping; sleep 6; exit 0' TERM; while :; do sleep 1 & wait; done"
+        stops = "trap 'echo stopping; sleep 12; exit 0' TERM; while :; do sleep 1 & wait; done"
         command = f'command: [sh, -c, "{stops}"]\n    stop_grace_period: 20s'
         compose = services.files_compose("always")
         compose = compose.replace("command: httpd -f -p 8080 -h /srv", command)

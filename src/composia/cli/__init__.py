@@ -107,7 +107,7 @@ class _Commands(click.Group):
 def _meant(name: str, more: list[str]) -> str | None:
     """What other tools call something that is here by another name."""
     if name == "help":
-        return " ".join([*more, "--help"])
+        return " ".join([*(more if more and more[0] in COMMANDS else ()), "--help"])
     if name == "version":
         return "--version"
     return "services" if name in LISTINGS else None

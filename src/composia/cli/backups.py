@@ -64,8 +64,10 @@ def backup(
     )
 
 
-def _meant(words: Sequence[str]) -> str:
-    """An id of ours begins with a digit; anything else is a service."""
+def _meant(words: Sequence[str]) -> str | None:
+    """An id of ours begins with a digit; any other word alone is a service."""
+    if len(words) > 1:
+        return None
     name = shlex.quote(words[0])
     return f"show {name}" if words[0][:1].isdigit() else f"--service {name}"
 

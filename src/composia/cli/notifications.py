@@ -65,8 +65,15 @@ def notifications(
         return
     filters = {"service": service, "state": state, "event": event}
     found = call(lambda client: _narrowed(client, limit, all_=all_, **filters))
-    none = tables.NONE_SUCH if any(filters.values()) else "No notifications yet."
-    _show(found, json_=json_, empty=none if all_ or state else NOTHING_OPEN)
+    narrowed = any(filters.values())
+    _show(found, json_=json_, empty=_nothing(all_=all_ or bool(state), narrowed=narrowed))
+
+
+def _nothing(*, all_: bool, narrowed: bool) -> str:
+    """What is said of an empty list; other notifications may be open."""
+    if all_:
+        return "None is like that." if narrowed else "No notifications yet."
+    return "None of that is open. `--all` shows what is over." if narrowed else NOTHING_OPEN
 
 
 @notifications.command("list")

@@ -90,6 +90,20 @@ def _refuse(ctx: click.Context, words: Sequence[str], one: str | None = None) ->
     singular = str(ctx.info_name).removesuffix("s")
     if words[0] in LIST:
         ctx.fail(f"No such command {words[0]!r}. `composia {singular}s` lists them.")
-    meant = words if len(words) > 1 else ["show", *words]
-    line = f"{one} {shlex.quote(words[-1])}" if one else f"{singular} {shlex.join(meant)}"
+    if one:
+        line = f"{one} {shlex.quote(words[-1])}"
+    elif len(words) == 1:
+        line = f"{singular} show {shlex.quote(words[0])}"
+    else:
+        line = _known(ctx, singular, words)
     ctx.fail(f"No such command {words[0]!r}. Did you mean `composia {line}`?")
+
+
+def _known(ctx: click.Context, singular: str, words: Sequence[str]) -> str:
+    """The same words behind `composia` or the command for one, whichever knows the first."""
+    root = ctx.find_root().command
+    assert isinstance(root, click.Group)
+    below = root.get_command(ctx, singular)
+    if isinstance(below, click.Group) and words[0] not in below.commands:
+        return shlex.join(words) if root.get_command(ctx, words[0]) else f"{singular} --help"
+    return f"{singular} {shlex.join(words)}"

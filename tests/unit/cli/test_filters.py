@@ -44,7 +44,7 @@ def test_what_has_left_the_catalog_is_listed_by_its_name(
         assert "01B7" in composia("backups", *words).stdout
         nothing = composia("backups", *words, "--status", "failed")
         assert (nothing.exit_code, "None is like that" in nothing.stdout) == (0, True)
-    assert "Nothing is open" in composia("notifications", "--service", "gone").stdout
+    assert "None of that is open" in composia("notifications", "--service", "gone").stdout
 
 
 @pytest.mark.parametrize("type_", ["stop-stale", "init_repository", "copy"])

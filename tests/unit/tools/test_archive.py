@@ -56,7 +56,7 @@ async def test_whoever_stops_listening_ends_it(tmp_path: Path) -> None:
         assert len(opened()) > len(before)
     # The pipe's own end is closed by the loop.
     await asyncio.sleep(0)
-    assert opened() == before
+    assert opened() <= before
 
 
 async def test_whoever_reads_slowly_takes_no_thread_from_others(tmp_path: Path) -> None:
