@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from composia.controller.channel import Channel
+from composia.controller.channel import UNREADABLE, Channel
 from composia.controller.store.tasks import NewTask
 from composia.errors import Conflict, NotFound
 from composia.model.config import NodeConfig
@@ -164,6 +164,22 @@ async def test_messages_are_taken_while_one_is_worked_with(world: ChannelWorld) 
     await serving
 
 
+@pytest.mark.parametrize("wrong", ["{}", None], ids=["no message", "no text"])
+async def test_what_came_before_an_unreadable_message_is_worked_with(wrong: str | None) -> None:
+    lines: list[str] = []
+
+    async def kept(message: LogLine) -> None:
+        await asyncio.sleep(0)
+        lines.append(message.line)
+
+    incoming = Incoming(["one", "two"], [], wrong)
+    channel = Channel("main", incoming)  # type: ignore[arg-type]
+    await asyncio.wait_for(channel.serve(kept), 5)
+
+    assert lines == ["one", "two"]
+    assert incoming.closed == UNREADABLE
+
+
 async def test_a_store_that_takes_nothing_cuts_no_node_off(
     world: ChannelWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,17 +288,24 @@ def a_question() -> Asked:
 
 
 class Incoming:
-    """A connection over which these messages come, and then none for ever."""
+    """A connection over which these messages come, and then the wrong one, or none for ever."""
 
-    def __init__(self, texts: list[str], taken: list[str]) -> None:
+    def __init__(self, texts: list[str], taken: list[str], *wrong: str | None) -> None:
         self._texts = texts
         self._taken = taken
+        self._wrong = list(wrong)
+        self.closed: int | None = None
 
     async def receive_text(self) -> str:
-        if len(self._taken) == len(self._texts):
+        if len(self._taken) < len(self._texts):
+            self._taken.append(self._texts[len(self._taken)])
+            return LogLine(key="01A:x:main:1", line=self._taken[-1]).model_dump_json()
+        if not self._wrong:
             await asyncio.Event().wait()
-        self._taken.append(self._texts[len(self._taken)])
-        return LogLine(key="01A:x:main:1", line=self._taken[-1]).model_dump_json()
+        if (text := self._wrong.pop()) is None:
+            raise KeyError("text")
+        return text
 
     async def close(self, code: int, reason: str) -> None:
         """Over."""
+        self.closed = code

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+#: A container whose log is kept nowhere.
+UNREADABLE = "unreadable"
+
 
 @asynccontextmanager
 async def empty_engine(socket: Path) -> AsyncIterator[str]:
@@ -54,6 +57,9 @@ async def _container(request: web.Request) -> web.Response:
 
 
 async def _log(request: web.Request) -> web.StreamResponse:
+    if request.match_info["id"] == UNREADABLE:
+        message = "configured logging driver does not support reading"
+        return web.json_response({"message": message}, status=501)
     answer = web.StreamResponse()
     await answer.prepare(request)
     await answer.write(b"a line\n")

@@ -50,6 +50,8 @@ class Journal:
         self._epochs = _read_epochs(folder / EPOCHS)
         #: What the disk has of them: another attempt writes what a full one did not take.
         self._epochs_kept = dict(self._epochs)
+        #: Keys whose outcomes are being written.
+        self._ending: set[str] = set()
         # One thread: a note of a cancelled operation cannot overtake its outcome.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
 
@@ -99,6 +101,9 @@ class Journal:
     async def note(self, key: str, name: str, facts: dict[str, Any]) -> None:
         """Keep a note. Raises Failure where it cannot be kept: then it must not be acted on."""
         entry = self._entries[key]
+        if key in self._ending or entry.outcome:
+            # It would take the outcome's place on the disk.
+            raise Failure(f"{key} has ended: nothing is begun for it any more")
         entry.notes[name] = facts
         if container := facts.get("container"):
             entry.containers.append(str(container))
@@ -109,10 +114,12 @@ class Journal:
 
         Until it is on the disk nobody hears of it here: the next agent would undo what was told.
         """
+        self._ending.add(outcome.key)
         begun = self._entries.get(outcome.key) or Entry(key=outcome.key)
         # Nothing is put right from notes any more, and they may be long.
         facts = {"outcome": outcome, "ended_at": datetime.now(UTC), "notes": {}, "containers": []}
         await self._replace(begun.model_copy(update=facts))
+        self._ending.discard(outcome.key)
 
     async def acknowledge(self, key: str) -> None:
         """The controller has stored the outcome. Raises Failure."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 from structlog import get_logger
 
 from composia.operations.messages import FromAgent
@@ -36,6 +36,7 @@ class Channel:
         self.closed = asyncio.Event()
         self._socket = socket
         self._out: asyncio.Queue[BaseModel] = asyncio.Queue()
+        self._unreadable = False
         #: None: no more come.
         self._in: asyncio.Queue[Any] = asyncio.Queue(WAITING)
 
@@ -63,6 +64,8 @@ class Channel:
         try:
             # The reader's end is the worker's, when that has worked with what came before it.
             await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)
+            if self._unreadable:
+                await self.close(UNREADABLE, "a message could not be read")
         finally:
             self.closed.set()
             for task in tasks:
@@ -76,15 +79,14 @@ class Channel:
                 await self._socket.send_text(message.model_dump_json())
 
     async def _read(self) -> None:
-        with suppress(WebSocketDisconnect, RuntimeError):
+        try:
             while True:
-                try:
-                    message = await self.receive()
-                except ValidationError as error:
-                    _log.warning("unreadable", node=self.node, problems=error.error_count())
-                    await self.close(UNREADABLE, "a message could not be read")
-                    return
-                await self._in.put(message)
+                await self._in.put(await self.receive())
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        except Exception as error:
+            _log.warning("unreadable", node=self.node, why=type(error).__name__)
+            self._unreadable = True
         await self._in.put(None)
 
     async def _work(self, on_message: Callable[[Any], Awaitable[None]]) -> None:

@@ -31,6 +31,8 @@ POLL = 0.1
 AWAY_POLL = 0.5
 #: Seconds within which an engine has killed what did not end in the time of its stop.
 TO_KILL = 15.0
+#: Seconds to wait for one that may take as long as it likes: perhaps nobody has asked it.
+ENDLESS = 3600.0
 
 Work = Callable[[Sequence[Kept], Site], Awaitable[Any]]
 
@@ -207,7 +209,7 @@ async def _may_be_stopping(asked: Sequence[Kept], began: float, site: Site) -> l
         for one in await site.docker.containers()
         if one.at_work
         and runs.get(one.id) == one.started_at
-        and (one.stop_grace < 0 or waited < one.stop_grace + TO_KILL)
+        and waited < (one.stop_grace if one.stop_grace >= 0 else ENDLESS) + TO_KILL
     ]
 
 
@@ -280,7 +282,7 @@ async def _persistently(work: Work, together: Sequence[Kept], site: Site) -> Non
         except Failure:
             if await _engine_answers(site):
                 raise
-        site.notes.log(f"Waiting for the Docker engine of {site.node} to start {site.service}")
+        site.notes.log(f"Waiting for the Docker engine of {site.node}")
         await wait_for_engine(site)
 
 

@@ -157,6 +157,8 @@ def _to_restart(there: Iterable[ContainerInfo], stopped: Stopped | None) -> list
 
 
 async def _stop(stopped: Stopped, site: Site) -> None:
+    # Files that compose refuses are told at once: after a stop that fails the engine is waited for.
+    await site.compose.config()
     # The policies first: an engine that restarts starts what has one, stopped or not.
     armed = [one.id for one in stopped.containers if one.policy != "no"]
     there = await containers_of(site)

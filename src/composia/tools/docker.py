@@ -174,7 +174,8 @@ class Docker:
             address = f"{client.docker_host}/containers/{container}/logs"
             wanted = {"stdout": "1", "stderr": "1", "follow": "1", "tail": str(tail)}
             async with client.session.get(address, params=wanted, timeout=ENDLESS) as answer:
-                answer.raise_for_status()
+                if answer.status != HTTPStatus.OK:
+                    raise DockerError(answer.status, await _complaint(answer))
                 is_tty = shown["Config"]["Tty"]
                 async with aclosing(multiplexed_result_stream(answer, is_tty=is_tty)) as texts:
                     async for text in texts:
@@ -266,6 +267,14 @@ def _told(*, missing_is_fine: bool = False) -> Iterator[None]:
         raise kind(f"Docker: {error.message}") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise _no_engine() from error
+
+
+async def _complaint(answer: aiohttp.ClientResponse) -> str:
+    """What the engine says is wrong."""
+    said = await answer.text()
+    with suppress(ValueError, AttributeError):
+        return str(json.loads(said).get("message", said))
+    return said
 
 
 def _no_engine() -> Failure:

@@ -496,6 +496,18 @@ async def test_an_epoch_that_the_disk_did_not_take_is_kept_with_the_next_questio
     assert Journal(agent.folder).epochs == {"my-app": 2}
 
 
+async def test_a_late_note_takes_no_outcome_from_the_disk(agent: Agent) -> None:
+    journal = Journal(agent.folder)
+    await journal.begin(a_question())
+    ending = asyncio.create_task(journal.end(Outcome(key=KEY)))
+    await asyncio.sleep(0)
+    with pytest.raises(Failure, match="has ended"):
+        await journal.note(KEY, "asking_caddy", {})
+    await ending
+    journal.close()
+    assert [one.key for one in Journal(agent.folder).unacknowledged()] == [KEY]
+
+
 async def test_an_error_nobody_thought_of_is_an_answer_too(agent: Agent) -> None:
     agent.engine.breaks = KeyError("odd")
     async with agent.running() as executor:

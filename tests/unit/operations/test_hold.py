@@ -355,6 +355,18 @@ async def test_release_waits_for_what_may_take_as_long_as_it_likes(
     assert "released" not in twins.notes.noted
 
 
+async def test_nothing_is_waited_for_without_end(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody knows whether the engine was ever asked.
+    monkeypatch.setattr("composia.operations.hold.TO_KILL", 0)
+    monkeypatch.setattr("composia.operations.hold.ENDLESS", 0)
+    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    twins.docker.change("web", stop_grace=-1.0)
+    await release(twins.site, notes)
+    assert "released" in twins.notes.noted
+
+
 async def notes_of_an_agent_that_died_in_a_stop(twins: Twins) -> dict[str, Any]:
     """The notes, while the engine goes on with the stop that the agent had asked."""
     twins.docker.stops_slowly = {"web"}

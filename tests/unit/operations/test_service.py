@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from composia.errors import CommandFailed, Conflict, Failure
+from composia.errors import CommandFailed, Conflict, Failure, Invalid
 from composia.model.service import ServiceRef
 from composia.operations.service import Deploy, Restart, Stop
 from composia.operations.stopped import read_stopped
@@ -274,6 +274,21 @@ async def test_a_cancelled_stop_waits_for_what_was_asked_to_stop(world: World) -
     assert world.docker.policies()["web"] == "unless-stopped"
     assert not world.is_stopped
     assert "Waiting for web to stop, which was asked already" in world.twins.notes.lines
+
+
+async def test_files_that_compose_refuses_are_told_before_anything_stops(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses() -> None:
+        raise Invalid("required variable X is missing")
+
+    world.runs()
+    monkeypatch.setattr(world.compose, "config", refuses)
+    with pytest.raises(Invalid, match="variable X"):
+        await Stop(service=REF).perform(world.site)
+    assert not any(done.startswith(("policy no", "stop")) for done in world.docker.done)
+    assert world.docker.running() == {"web"}
+    assert not world.is_stopped
 
 
 async def test_a_stop_whose_engine_goes_away_is_undone_when_it_is_back(

@@ -6,9 +6,12 @@ import asyncio
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
+import pytest
+
+from composia.errors import Failure
 from composia.tools.docker import Docker
 from composia.tools.shell import LocalShell
-from tests.twins.engine_socket import empty_engine
+from tests.twins.engine_socket import UNREADABLE, empty_engine
 
 #: More than a client has connections.
 WATCHERS = 101
@@ -24,3 +27,12 @@ async def test_however_many_logs_are_followed_the_engine_answers(tmp_path: Path)
             assert await asyncio.wait_for(anext(following), 10) == b"a line\n"
 
         assert await asyncio.wait_for(docker.containers(), 10) == []
+
+
+async def test_a_log_that_cannot_be_read_is_told_in_the_words_of_the_engine(tmp_path: Path) -> None:
+    async with empty_engine(tmp_path / "docker.sock") as host:
+        docker = Docker(LocalShell(), host)
+        with pytest.raises(Failure, match="does not support reading"):
+            async with aclosing(docker.logs(UNREADABLE, follow=True)) as lines:
+                await anext(lines)
+        await docker.aclose()
