@@ -12,8 +12,8 @@ import click
 LIST = ("list", "ls")
 
 
-class Nouns(click.Group):
-    """`composia task`: what it does not know is taken for the name of one."""
+class _Answering(click.Group):
+    """A group that answers words which are none of its commands, nor nearly one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -23,10 +23,21 @@ class Nouns(click.Group):
         except click.NoSuchCommand as error:
             if error.possibilities:
                 raise
-            _refuse(ctx, args)
+            self.refuse(ctx, args)
+
+    def refuse(self, ctx: click.Context, words: Sequence[str]) -> NoReturn:
+        """Say what was probably meant, or what there is. Raises UsageError."""
+        raise NotImplementedError
 
 
-class Verbs(click.Group):
+class Nouns(_Answering):
+    """`composia task`: what it does not know is taken for the name of one."""
+
+    def refuse(self, ctx: click.Context, words: Sequence[str]) -> NoReturn:
+        _refuse(ctx, words)
+
+
+class Verbs(_Answering):
     """`composia repo`: what it does not know is answered by what it has.
 
     `lists` is its command that lists (the group itself: ""), `meant` the rest of a command line
@@ -44,15 +55,8 @@ class Verbs(click.Group):
         self._lists = lists
         self._meant = meant
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.NoSuchCommand as error:
-            if error.possibilities:
-                raise
-            ctx.fail(f"No such command {args[0]!r}. {self._answer(ctx, args)}")
+    def refuse(self, ctx: click.Context, words: Sequence[str]) -> NoReturn:
+        ctx.fail(f"No such command {words[0]!r}. {self._answer(ctx, words)}")
 
     def _answer(self, ctx: click.Context, words: Sequence[str]) -> str:
         if words[0] in LIST and self._lists is not None:
