@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
+
+import pytest
+
+from tests.twins.site import Twins
+from tests.waiting import until
+
+#: What the log says while an engine goes on with a stop of `web`.
+WAITING = "Waiting for web to stop, which was asked already"
 
 
 class Slow:
@@ -39,3 +48,15 @@ async def cancelled_twice_while(slow: Slow, task: asyncio.Task[Any]) -> None:
             await asyncio.sleep(0)
         assert not task.done()
     slow.go_on.set()
+
+
+async def cancelled_in_its_stop(twins: Twins, work: Awaitable[Any]) -> None:
+    """Cancel work while `web` takes its time to stop: it ends when that has stopped."""
+    twins.docker.stops_slowly = {"web"}
+    task = asyncio.ensure_future(work)
+    await twins.docker.is_stopping.wait()
+    task.cancel()
+    await until(lambda: WAITING in twins.notes.lines or task.done())
+    twins.docker.has_stopped("web")
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -18,7 +18,7 @@ from composia.strategies.files_copy import FilesCopy
 from composia.strategies.files_tar_after_stop import FilesTarAfterStop
 from composia.tools import manifest
 from tests.twins.site import Twins
-from tests.waiting import until
+from tests.twins.slow import cancelled_in_its_stop
 
 APP = ServiceRef(
     name="my-app",
@@ -27,8 +27,6 @@ APP = ServiceRef(
     compose_files=("docker-compose.yaml",),
     revision="0" * 40,
 )
-
-WAITING = "Waiting for web to stop, which was asked already"
 
 
 @pytest.fixture
@@ -206,14 +204,7 @@ async def test_a_cancelled_save_leaves_no_snapshot_that_nobody_knows_of(
 async def test_a_save_that_is_cancelled_while_the_service_stops_brings_it_back(
     twins: Twins,
 ) -> None:
-    twins.docker.stops_slowly = {"web"}
-    task = asyncio.ensure_future(save(twins, cold("a")))
-    await twins.docker.is_stopping.wait()
-    task.cancel()
-    await until(lambda: WAITING in twins.notes.lines or task.done())
-    twins.docker.has_stopped("web")
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancelled_in_its_stop(twins, save(twins, cold("a")))
     assert twins.docker.running() == {"web"}
     assert twins.engine.saved == []
 

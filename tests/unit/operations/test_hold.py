@@ -13,10 +13,8 @@ from composia.errors import CommandFailed, Conflict, Failure
 from composia.operations.held import in_order
 from composia.operations.hold import NotStartedAgain, held, release
 from tests.twins.site import Twins
-from tests.twins.slow import Slow, cancelled_twice_while
+from tests.twins.slow import WAITING, Slow, cancelled_twice_while
 from tests.waiting import until
-
-WAITING = "Waiting for web to stop, which was asked already"
 
 
 @pytest.fixture

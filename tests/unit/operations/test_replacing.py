@@ -24,8 +24,7 @@ from composia.strategies.aside import Aside
 from composia.strategies.base import Swap
 from composia.tools.exchange import Move
 from tests.twins.site import Twins
-from tests.twins.slow import Slow, cancelled_twice_while
-from tests.waiting import until
+from tests.twins.slow import Slow, cancelled_in_its_stop, cancelled_twice_while
 
 SERVICE = ServiceRef(
     name="my-app", folder="my-app", project="app", compose_files=("c.yaml",), revision="r1"
@@ -233,15 +232,7 @@ async def test_a_way_back_comes_to_its_end_however_often_it_is_cancelled(disk: D
 async def test_an_exchange_that_is_cancelled_while_the_service_stops_brings_it_back(
     disk: Disk,
 ) -> None:
-    disk.twins.docker.stops_slowly = {"web"}
-    task = disk.restoring()
-    await disk.twins.docker.is_stopping.wait()
-    task.cancel()
-    waiting = "Waiting for web to stop, which was asked already"
-    await until(lambda: waiting in disk.twins.notes.lines or task.done())
-    disk.twins.docker.has_stopped("web")
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancelled_in_its_stop(disk.twins, disk.restoring())
     assert disk.is_as_before()
 
 

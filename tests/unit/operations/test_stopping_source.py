@@ -31,6 +31,7 @@ from composia.operations.leaving import (
 from composia.strategies.base import Site
 from composia.tools.volumes import VolumeKind
 from tests.twins.site import Twins
+from tests.twins.slow import WAITING, cancelled_in_its_stop
 from tests.waiting import until
 
 SERVICE = ServiceRef(
@@ -43,7 +44,6 @@ SERVICE = ServiceRef(
 EXPORT = ExportData(service=SERVICE, wire="w", cargo=(), epoch=2)
 STOP = StopSource(service=SERVICE, epoch=2)
 RESUME = ResumeSource(service=SERVICE, epoch=2)
-WAITING = "Waiting for web to stop, which was asked already"
 
 
 @pytest.fixture
@@ -295,14 +295,7 @@ async def test_of_a_volume_that_binds_a_folder_that_folder_is_what_was_left(
 async def test_an_export_that_is_cancelled_while_the_service_stops_brings_it_back(
     twins: Twins,
 ) -> None:
-    twins.docker.stops_slowly = {"web"}
-    task = asyncio.create_task(EXPORT.perform(twins.site))
-    await twins.docker.is_stopping.wait()
-    task.cancel()
-    await until(lambda: WAITING in twins.notes.lines or task.done())
-    twins.docker.has_stopped("web")
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancelled_in_its_stop(twins, EXPORT.perform(twins.site))
     assert twins.docker.running() == {"web"}
     assert twins.docker.policies() == {"web": "always"}
     assert fence.read(twins.site.state) is None
@@ -324,14 +317,7 @@ async def test_an_export_whose_agent_died_in_the_stop_waits_for_it(twins: Twins)
 
 
 async def test_what_stops_for_good_has_stopped_when_that_is_cancelled(twins: Twins) -> None:
-    twins.docker.stops_slowly = {"web"}
-    task = asyncio.create_task(STALE.perform(twins.site))
-    await twins.docker.is_stopping.wait()
-    task.cancel()
-    await until(lambda: WAITING in twins.notes.lines or task.done())
-    twins.docker.has_stopped("web")
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await cancelled_in_its_stop(twins, STALE.perform(twins.site))
     assert twins.docker.running() == set()
 
 
