@@ -209,8 +209,9 @@ async def test_a_page_whose_session_is_over_leads_to_the_door_and_back(
     admin: Page, serving: Serving
 ) -> None:
     await admin.goto("/tasks?status=failed")
-    serving.office.store.sessions.clear()
+    # Over while nobody answers: a page that heard of it before would go to a door that is shut.
     serving.stop()
+    serving.office.store.sessions.clear()
     serving.start()
 
     await admin.wait_for_url("**/login?next=*", timeout=20_000)
