@@ -14,6 +14,9 @@ from composia.cli.words import Nouns, Plural
 if TYPE_CHECKING:
     from composia.model.shown import NodeView
 
+#: Whether a node holds the repository, in words.
+REPOSITORY = {True: "yes", False: "no", None: "not known: its service is broken"}
+
 
 @click.command(cls=Plural)
 @as_json
@@ -71,7 +74,7 @@ def show(node: str, *, json_: bool) -> None:
             ("last seen", tables.when(found.last_seen)),
             ("agent", _agent(found)),
             ("docker", _docker(found)),
-            ("repository", "yes" if found.repository else "no"),
+            ("repository", REPOSITORY[found.repository]),
             ("disks", _disk(found)),
         ]
     )

@@ -104,7 +104,9 @@ class NodeView(View):
     needs_update: bool = False
     last_seen: datetime | None = None
     docker: bool | None = Field(default=None, description="Whether its engine answers.")
-    repository: bool = Field(description="Whether it holds the repository.")
+    repository: bool | None = Field(
+        description="Whether it holds the repository; null while its service is broken."
+    )
     public_ipv4: str | None = None
     public_ipv6: str | None = None
     versions: Versions | None = None

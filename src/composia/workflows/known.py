@@ -98,9 +98,11 @@ class Known:
         return self.online is None or node in self.online
 
     def repository_nodes(self) -> tuple[str, ...]:
-        """The same nodes, as they are written down."""
+        """The same nodes, as they are written down. Raises Invalid where nobody can tell."""
+        if self.main_nodes:
+            return tuple(self.main_nodes)
         holder = self.catalog.infra_rustic
-        return tuple(self.main_nodes) or (holder.meta.nodes if holder else ())
+        return holder.meta.nodes if holder else ()
 
     def caddy(self, service: Service, on: Collection[str] | None = None) -> Mapping[str, CaddyRef]:
         """The nodes with a Caddy, and what it is to have of the service there.

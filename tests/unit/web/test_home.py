@@ -11,10 +11,11 @@ from pydantic import SecretStr
 
 from composia.controller.auth import Gate
 from composia.model.backup import BackupDay, BackupStatus
-from composia.model.config import AccessToken, Scope
+from composia.model.catalog import Broken, CatalogView
+from composia.model.config import AccessToken, RusticConfig, Scope
 from composia.model.notification import EventName, NotificationState
 from composia.web.charts import DAYS, HEIGHT, WIDTH, DayChart
-from tests.twins.office import MemoryOffice, backup, notification
+from tests.twins.office import PROBLEM, MemoryOffice, backup, notification
 from tests.unit.web.conftest import Visitor
 
 TODAY = date(2026, 11, 24)
@@ -28,6 +29,15 @@ async def home(visitor: Visitor) -> str:
 
 def day(back: int, **counts: int) -> BackupDay:
     return BackupDay(day=TODAY - timedelta(days=back), **counts)
+
+
+async def test_home_comes_whichever_service_is_broken(admin: Visitor, office: MemoryOffice) -> None:
+    broken = Broken(folder="infra-backup", name=None, problems=(PROBLEM,), infra=None)
+    office.catalog.known = CatalogView(broken=(broken,))
+    office.config = office.config.model_copy(update={"rustic": RusticConfig()})
+
+    for path in ("/", "/nodes", "/nodes/main"):
+        assert (await admin.get(path)).status_code == 200
 
 
 def test_every_one_of_the_last_days_has_its_place_and_an_empty_one_is_a_gap() -> None:

@@ -38,14 +38,18 @@ def every(desk: Desk) -> list[NodeView]:
     return [shown(desk, node, holders) for node in desk.office.config.nodes]
 
 
-def _holders(desk: Desk) -> tuple[str, ...]:
+def _holders(desk: Desk) -> tuple[str, ...] | None:
+    """The nodes with the repository; None where the service that says so is broken."""
     office = desk.office
     known = Known(office.catalog.view(), {}, main_nodes=office.config.rustic.main_nodes)
-    return known.repository_nodes()
+    try:
+        return known.repository_nodes()
+    except errors.Invalid:
+        return None
 
 
-def shown(desk: Desk, node: NodeConfig, holders: tuple[str, ...]) -> NodeView:
-    """A node as it is now; `holders`: the nodes with the repository."""
+def shown(desk: Desk, node: NodeConfig, holders: tuple[str, ...] | None) -> NodeView:
+    """A node as it is now; `holders`: the nodes with the repository, as far as is known."""
     nodes = desk.office.nodes
     state = nodes.states().get(node.id)
     return NodeView(
@@ -55,7 +59,7 @@ def shown(desk: Desk, node: NodeConfig, holders: tuple[str, ...]) -> NodeView:
         needs_update=nodes.needs_update(node.id),
         last_seen=nodes.last_seen(node.id),
         docker=state.docker if state else None,
-        repository=node.id in holders,
+        repository=None if holders is None else node.id in holders,
         public_ipv4=node.public_ipv4,
         public_ipv6=node.public_ipv6,
         versions=state.versions if state else None,

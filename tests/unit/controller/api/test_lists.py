@@ -8,7 +8,9 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
-from tests.twins.office import MemoryOffice
+from composia.model.catalog import Broken
+from composia.model.config import RusticConfig
+from tests.twins.office import PROBLEM, MemoryOffice
 
 Client = httpx2.AsyncClient
 
@@ -45,6 +47,34 @@ async def one_by_one(admin: Client, path: str) -> list[Any]:
 
 async def test_nodes_go_on_where_their_page_ended(admin: Client) -> None:
     assert [one["id"] for one in await one_by_one(admin, "/nodes")] == ["edge", "main"]
+
+
+def break_the_repositorys_service(office: MemoryOffice) -> None:
+    """Its meta file is not even YAML: what it was for, nobody can tell."""
+    known = office.catalog.known
+    good = {name: one for name, one in known.services.items() if name != "infra-backup"}
+    broken = Broken(folder="infra-backup", name=None, problems=(PROBLEM,), infra=None)
+    office.catalog.known = known.model_copy(update={"services": good, "broken": (broken,)})
+
+
+async def test_nodes_are_listed_whatever_is_wrong_with_the_repositorys_service(
+    admin: Client, office: MemoryOffice
+) -> None:
+    break_the_repositorys_service(office)
+
+    answer = await admin.get("/nodes")
+    assert answer.status_code == 200, answer.text
+    found = {one["id"]: one["repository"] for one in answer.json()["items"]}
+    assert found == {"edge": False, "main": True}
+
+
+async def test_which_node_holds_the_repository_is_not_guessed(
+    admin: Client, office: MemoryOffice
+) -> None:
+    break_the_repositorys_service(office)
+    office.config = office.config.model_copy(update={"rustic": RusticConfig()})
+
+    assert (await admin.get("/nodes/main")).json()["repository"] is None
 
 
 async def test_the_catalogs_files_go_on_where_their_page_ended(
