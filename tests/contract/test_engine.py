@@ -14,7 +14,7 @@ import pytest
 from composia.errors import Failure, Invalid
 from composia.strategies import lacking
 from composia.tools import manifest
-from composia.tools.rustic import SavedTree
+from composia.tools.rustic import NoSuchPath, SavedTree
 from composia.tools.rustic_engine import RusticEngine
 from composia.tools.shell import Command
 from tests.contract.repository import LABELS, PASSWORD, PROFILE, Place, nothing, small_disk
@@ -562,6 +562,9 @@ async def test_a_path_that_is_not_there_is_told_before_the_first_byte(
     with pytest.raises(Failure, match="no such path"):
         async with engine.read_file(saved.snapshot.id, f"{KEY}/gone"):
             pytest.fail("there is nothing to read")
+    for path in ("gone", f"{KEY}/gone", f"{KEY}/a"):
+        with pytest.raises(NoSuchPath):
+            await engine.list_files(saved.snapshot.id, path)
 
 
 async def test_an_empty_file_reads_as_nothing(place: Place, engine: RusticEngine) -> None:

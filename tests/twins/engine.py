@@ -13,6 +13,7 @@ from composia.tools.rustic import (
     Engine,
     Entry,
     Labels,
+    NoSuchPath,
     OnProgress,
     SavedTree,
     Snapshot,
@@ -90,7 +91,7 @@ class MemoryEngine(Engine):
         self._answer()
         self._find([snapshot_id])
         if path not in self.listings:
-            raise Failure(f"no {path} in it")
+            raise NoSuchPath(f"no {path} in it")
         return self.listings[path]
 
     async def forget(self, ids: Sequence[str]) -> None:

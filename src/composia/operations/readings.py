@@ -22,6 +22,7 @@ from composia.strategies.base import Site
 from composia.tools import archive
 from composia.tools.cancelling import to_the_end
 from composia.tools.containers import ContainerInfo
+from composia.tools.rustic import NoSuchPath
 
 
 class Reading(BaseModel, ABC):
@@ -48,8 +49,15 @@ class ListSnapshot(Reading):
     path: str = ""
 
     async def read(self, site: Site) -> AsyncIterator[bytes]:
+        try:
+            entries = await site.engine.list_files(self.snapshot_id, _inside(self.path))
+        except NoSuchPath as error:
+            raise NotFound(
+                f"there is no folder `{self.path}` in the backup",
+                hint="List the one above it: it may be a file, or spelled otherwise.",
+            ) from error
         # Plain JSON: a name that is no text has surrogates, which are escaped there.
-        for entry in await site.engine.list_files(self.snapshot_id, _inside(self.path)):
+        for entry in entries:
             yield json.dumps(entry.model_dump()).encode() + b"\n"
 
 
@@ -97,7 +105,11 @@ class ReadSnapshot(Reading):
         listed = await site.engine.list_files(self.snapshot_id, "")
         targets = {entry.path: folder / entry.path for entry in listed if entry.type == "dir"}
         if not targets:
-            raise Invalid("this snapshot holds a single file: download it by its name")
+            names = " or ".join(f"`{entry.path}`" for entry in listed)
+            raise Invalid(
+                "this snapshot holds a single file: download it by its name",
+                hint=f"Its path is {names}." if names else None,
+            )
         for target in targets.values():
             target.mkdir(mode=0o700)
         return targets

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from composia.errors import Failure
 from composia.tools.digests import DIGEST_PATTERN
 
 #: (bytes done, bytes in all where known)
@@ -125,6 +126,10 @@ class Stream(Protocol):
         ...
 
 
+class NoSuchPath(Failure):
+    """The snapshot has nothing at that path, or something else than was asked for."""
+
+
 class Engine(Protocol):
     """The repository. Every call is a program of ours with a name written down beforehand.
 
@@ -188,7 +193,7 @@ class Engine(Protocol):
     ) -> Sequence[Entry]:
         """What is in a folder of the snapshot, and with `deep` in all below it.
 
-        An empty path is the topmost. Raises Failure where there is no such folder.
+        An empty path is the topmost. Raises NoSuchPath where there is no such folder.
         """
         ...
 

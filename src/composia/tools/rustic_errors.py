@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from composia.errors import Damaged, Failure
 from composia.tools import compose
+from composia.tools.rustic import NoSuchPath
 from composia.tools.shell import Finished
 
 KILLED, PANICKED = 137, 134
@@ -14,6 +16,9 @@ NO_SUCH_PATH = re.compile(r"Node `.*` not found in tree|is not a directory. Plea
 
 OTHER = "the repository is damaged: what it holds is not what was written"
 LOST = "the repository is damaged: some of its data is not there"
+ABSENT = "the snapshot has no such path"
+#: What is told as something else than a plain failure.
+KINDS: Mapping[str, type[Failure]] = {OTHER: Damaged, LOST: Damaged, ABSENT: NoSuchPath}
 #: (what rustic says, what that means, what to do); the first that fits counts.
 TABLE = (
     (
@@ -73,7 +78,7 @@ TABLE = (
     ),
     (
         NO_SUCH_PATH.pattern,
-        "the snapshot has no such path",
+        ABSENT,
         "Look at what it holds: `composia backups files`.",
     ),
 )
@@ -92,8 +97,7 @@ def failure(what: str, finished: Finished) -> Failure:
     said = finished.stderr.decode(errors="replace")
     meaning, hint = _meaning(finished.code, said)
     if meaning:
-        kind = Damaged if meaning in (OTHER, LOST) else Failure
-        return kind(f"{what}: {meaning}", hint=hint)
+        return KINDS.get(meaning, Failure)(f"{what}: {meaning}", hint=hint)
     if reason := _reason(said):
         return Failure(f"{what}: rustic says: {reason}")
     return compose.explained(what, finished)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from composia.tools.rustic import NoSuchPath
 from composia.tools.rustic_errors import failure
 from composia.tools.shell import Command, Finished
 
@@ -45,6 +46,12 @@ def test_a_known_failure_is_told_in_the_users_words_with_a_next_step(
     assert error.message.startswith("saving: ")
     assert meaning in error.message
     assert error.hint
+
+
+def test_a_path_that_is_not_there_is_told_from_other_failures() -> None:
+    error = failure("listing", ended(CORE.format("the backend", "Node `gone` not found in tree.")))
+
+    assert isinstance(error, NoSuchPath)
 
 
 def test_an_unknown_failure_quotes_the_reason_and_its_cause() -> None:
