@@ -30,7 +30,7 @@ from composia.controller.store.times import Ids
 from composia.controller.trail import Trail
 from composia.controller.wires import Wires
 from composia.controller.world import ControllerWorld
-from composia.errors import Conflict
+from composia.errors import Conflict, Invalid
 from composia.model.catalog import CatalogView
 from composia.model.config import ControllerConfig, load_config
 from composia.tools.alone import alone
@@ -80,7 +80,10 @@ class Controller:
             raise Conflict("this controller was not started from a file")
         wanted = (await asyncio.to_thread(load_config, self._config_file)).controller
         if wanted is None:
-            raise Conflict(f"{self._config_file} has no `controller` any more")
+            raise Invalid(
+                f"{self._config_file} has no `controller` any more",
+                hint="Put the section back: without it no controller would start.",
+            )
         config, changed = wanted.kept_of(self.config)
         self.config = config
         self.gate, self.node_gate = Gate(config.access_tokens), NodeGate(config.nodes)

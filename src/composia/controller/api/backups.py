@@ -12,7 +12,7 @@ from composia.controller.api import contents
 from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Cursor, Id, Limit, Submit
 from composia.controller.api.queries import api_router
-from composia.controller.api.routes import answers, hands_in, reads
+from composia.controller.api.routes import FROM_A_NODE, answers, hands_in, reads
 from composia.model.backup import Backup, BackupStatus
 from composia.model.config import Scope
 from composia.model.shown import EntryView, Page
@@ -90,7 +90,7 @@ async def verify(desk: AtDesk, id: Id, submit: Submit) -> Response:  # noqa: A00
     return await submit.hand_in(plan_verify_backup(await desk.known(), backup))
 
 
-@router.get("/{id}/files", **answers(errors.NotFound, errors.Conflict, errors.Failure))
+@router.get("/{id}/files", **answers(errors.NotFound, *FROM_A_NODE))
 async def list_files(
     desk: AtDesk,
     id: Id,  # noqa: A002  # as api.md names it
@@ -112,9 +112,7 @@ async def list_files(
 
 @router.get(
     "/{id}/download",
-    **reads(
-        "application/octet-stream", errors.Conflict, errors.Failure, folder="application/x-tar"
-    ),
+    **reads("application/octet-stream", *FROM_A_NODE, folder="application/x-tar"),
 )
 async def download(
     desk: AtDesk,

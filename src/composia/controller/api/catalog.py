@@ -84,7 +84,7 @@ async def list_files(
             "content": {"application/octet-stream": {"schema": {"type": "string"}}},
             "headers": _REVISION,
         },
-        **responses(errors.NotFound),
+        **responses(errors.NotFound, errors.Failure),
     },
 )
 async def get_file(desk: AtDesk, path: FilePath) -> Response:

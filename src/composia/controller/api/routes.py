@@ -24,6 +24,8 @@ class Planned(BaseModel):
     plan: AnyPlan
 
 
+#: What may go wrong where a node reads something out: it is away, it fails, or it goes meanwhile.
+FROM_A_NODE = (errors.Conflict, errors.Failure, errors.NodeLost)
 _LOCATION = {
     "Location": {"description": "Where the task is.", "schema": {"type": "string"}},
 }

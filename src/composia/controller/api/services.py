@@ -12,7 +12,7 @@ from composia import errors
 from composia.controller.api.bodies import parsed
 from composia.controller.api.desk import AtDesk, Desk, Limit, NodeId, ServiceName, Submit
 from composia.controller.api.queries import api_router
-from composia.controller.api.routes import answers, hands_in, reads
+from composia.controller.api.routes import FROM_A_NODE, answers, hands_in, reads
 from composia.controller.api.streams import reading
 from composia.controller.api.views import Records, service_view
 from composia.model.backup import Backup
@@ -160,9 +160,7 @@ async def sync_caddy(desk: AtDesk, service: ServiceName, wanted: Nodes, submit: 
     return await submit.hand_in(plan_caddy_sync(await desk.known(), service, wanted))
 
 
-@router.get(
-    "/{service}/instances/{node}/logs", **reads("text/plain", errors.Conflict, errors.Failure)
-)
+@router.get("/{service}/instances/{node}/logs", **reads("text/plain", *FROM_A_NODE))
 async def get_instance_logs(
     desk: AtDesk,
     service: ServiceName,

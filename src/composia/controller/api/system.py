@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from fastapi.responses import StreamingResponse
 
+from composia import errors
 from composia.controller.api.desk import AtDesk, Desk
 from composia.controller.api.problems import responses
 from composia.controller.api.queries import api_router
@@ -17,7 +18,7 @@ from composia.model.shown import Reloaded
 router = api_router("system")
 
 
-@router.post("/config/reload", **answers())
+@router.post("/config/reload", **answers(errors.Conflict, errors.Failure))
 async def reload_config(desk: AtDesk) -> Reloaded:
     """Read config.yaml again; a wrong file changes nothing.
 

@@ -81,7 +81,7 @@ async def cancel(desk: AtDesk, id: Id, once: Once) -> Response:  # noqa: A002  #
     return await once.ask(desk.office.runner.cancel(task.id, once.key))
 
 
-@router.post("/{id}/retry", **asks())
+@router.post("/{id}/retry", **asks(errors.Failure))
 async def retry(desk: AtDesk, id: Id, once: Once) -> Response:  # noqa: A002  # as api.md names it
     """The same task, one attempt more, from the step that failed."""
     task = await desk.task(id)
