@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -29,6 +29,7 @@ _WORDS = {
     "dict_type": "must be a mapping of keys to values",
     "model_type": "must be a mapping of keys to values",
     "model_attributes_type": "must be a mapping of keys to values",
+    "missing": "is missing",
 }
 
 
@@ -115,12 +116,21 @@ class _Explained:
 
     def _unknown_key(self, loc: Loc) -> str:
         key = str(loc[-1])
-        known = schema.keys_at(self.model, self.document.data, loc[:-1])
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        if near:
-            return f"unknown key `{key}`; did you mean `{near[0]}`?"
-        listed = f"; known here: {', '.join(sorted(set(known)))}" if known else ""
-        return f"unknown key `{key}`{listed}"
+        return unknown_key(key, schema.keys_at(self.model, self.document.data, loc[:-1]))
+
+
+def unknown_key(key: str, known: Collection[str]) -> str:
+    """What is wrong with a key that is not known, with the closest one that is."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if near:
+        return f"unknown key `{key}`; did you mean `{near[0]}`?"
+    listed = f"; known here: {', '.join(sorted(set(known)))}" if known else ""
+    return f"unknown key `{key}`{listed}"
+
+
+def in_words(kind: str, msg: str) -> str:
+    """One of pydantic's complaints, in words for people."""
+    return _WORDS.get(kind) or _reworded(msg)
 
 
 def _said(kind: str, details: ErrorDetails) -> str:
@@ -131,7 +141,7 @@ def _said(kind: str, details: ErrorDetails) -> str:
         return (
             "must be text" if isinstance(value, dict | list) else "must be text: put it in quotes"
         )
-    return _WORDS.get(kind) or _reworded(details["msg"])
+    return in_words(kind, details["msg"])
 
 
 def _has(value: Any, part: str | int) -> bool:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from composia.errors import Conflict
 from composia.model.backup import Backup
@@ -57,6 +65,14 @@ class BackupRestoreRequest(BaseModel):
     )
 
 
+def _latest_or_time(value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return parse(value)
+    except ValidationError:
+        example = "2026-11-20T10:00:00Z"
+        raise ValueError(f"must be `latest` or a time with its zone, as in {example}") from None
+
+
 class RestoreRequest(BaseModel):
     """What to restore; by default the newest good backup of every item."""
 
@@ -76,7 +92,7 @@ class RestoreRequest(BaseModel):
     backup_ids: tuple[str, ...] = Field(
         default=(), description="These backups, instead of the newest of their items."
     )
-    at: Literal["latest"] | AwareDatetime = Field(
+    at: Annotated[Literal["latest"] | AwareDatetime, WrapValidator(_latest_or_time)] = Field(
         default="latest", description="The newest good backups, or as it was at this time."
     )
     unproven: bool = Field(

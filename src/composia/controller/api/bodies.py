@@ -9,6 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from composia.controller.api.problems import NotJson, TooLarge, invalid
+from composia.tools import schema
 
 #: Bytes: no request of ours needs more, and a file of the catalog is text.
 LIMIT = 1024 * 1024
@@ -34,13 +35,15 @@ def parse_json(model: type[Body], text: bytes) -> Body:
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
+        shape = schema.of(model)
         found = error.errors(include_url=False, include_input=False, include_context=False)
         if any(one["type"] == "json_invalid" for one in found):
             raise NotJson(
                 f"the body is no JSON: {found[0]['msg']}",
-                hint="A missing body means all defaults.",
+                hint=None if shape.get("required") else "A missing body means all defaults.",
             ) from None
-        raise invalid([{**one, "loc": ("body", *one["loc"])} for one in found]) from None
+        places = [{**one, "loc": ("body", *one["loc"])} for one in found]
+        raise invalid(places, shape["properties"]) from None
 
 
 async def raw(request: Request, limit: int) -> bytes:
@@ -61,8 +64,8 @@ def _too_large(limit: int) -> TooLarge:
 
 def documented(model: type[BaseModel]) -> dict[str, Any]:
     """`openapi_extra` for a route whose body is this model; it may be missing where all is."""
-    schema = model.model_json_schema()
-    required = bool(schema.get("required"))
+    shape = model.model_json_schema()
+    required = bool(shape.get("required"))
     return {
-        "requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}
+        "requestBody": {"required": required, "content": {"application/json": {"schema": shape}}}
     }

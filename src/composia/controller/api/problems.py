@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from composia import errors
 from composia.errors import ComposiaError, Told
+from composia.tools import parsing
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -117,10 +118,21 @@ async def _on_bug(request: Request, error: Exception) -> Response:
     return answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, errors.told(error))
 
 
-def invalid(found: Sequence[Any]) -> errors.Invalid:
-    """pydantic's complaints as one error. What was sent is not repeated: it may be a secret."""
-    problems = tuple(errors.Problem(loc=tuple(one["loc"]), msg=str(one["msg"])) for one in found)
+def invalid(found: Sequence[Any], known: Collection[str] = ()) -> errors.Invalid:
+    """pydantic's complaints as one error; `known`: the keys that there are.
+
+    What was sent is not repeated: it may be a secret.
+    """
+    problems = tuple(
+        errors.Problem(loc=tuple(one["loc"]), msg=_in_words(one, known)) for one in found
+    )
     return errors.Invalid("; ".join(str(problem) for problem in problems), problems=problems)
+
+
+def _in_words(one: Mapping[str, Any], known: Collection[str]) -> str:
+    if one["type"] == "extra_forbidden":
+        return parsing.unknown_key(str(one["loc"][-1]), known)
+    return parsing.in_words(one["type"], str(one["msg"]))
 
 
 def answer(

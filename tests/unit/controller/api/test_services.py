@@ -242,6 +242,44 @@ async def test_every_wrong_place_of_a_body_is_named(admin: Client) -> None:
     assert [one["loc"] for one in answer["errors"]] == [["body", "nodes"], ["body", "itmes"]]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("backup", b'{"data_item": []}', "unknown key `data_item`; did you mean `data_items`?"),
+        ("backup", b'{"zzz": 1}', "unknown key `zzz`; known here: data_items, nodes"),
+        ("backup", b'{"data_items": "uploads"}', "must be a list"),
+        ("backup", b'{"data_items": []}', "must not be empty"),
+        ("backup", b"[]", "must be a mapping of keys to values"),
+        ("restore", b'{"form": "s3"}', "unknown key `form`; did you mean `from`?"),
+        ("restore", b'{"at": "2026-11-20T10:00:00"}', "must be `latest` or a time with its zone"),
+        ("restore", b'{"at": "yesterday"}', "must be `latest` or a time with its zone"),
+        ("restore", b'{"to": "here"}', "must be 'in_place' or 'scratch'"),
+        ("migrate", b"", "is missing"),
+    ],
+)
+async def test_what_is_wrong_with_a_body_is_told_in_words(
+    admin: Client, path: str, body: bytes, said: str
+) -> None:
+    answer = await admin.post(f"/services/my-app/{path}", content=body)
+    assert answer.status_code == 422
+    (problem,) = answer.json()["errors"]
+    assert said in problem["msg"]
+    assert len(problem["loc"]) <= 2
+
+
+async def test_defaults_are_offered_only_where_there_are_some(admin: Client) -> None:
+    backup = await admin.post("/services/my-app/backup", content=b"{")
+    migrate = await admin.post("/services/my-app/migrate", content=b"{")
+    assert "defaults" in backup.json()["hint"]
+    assert migrate.json()["hint"] is None
+
+
+async def test_an_unknown_parameter_is_answered_with_the_closest_one(admin: Client) -> None:
+    answer = await admin.get("/backups?data_itme=uploads")
+    assert answer.status_code == 422
+    assert answer.json()["hint"] == "Did you mean `data_item`?"
+
+
 @pytest.mark.parametrize("name", ["; rm -rf", "--help", "ö", "n" * 300, "../etc"])
 async def test_an_odd_name_is_refused(admin: Client, name: str) -> None:
     from urllib.parse import quote
