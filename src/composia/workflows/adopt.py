@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -155,7 +155,8 @@ def adopted(
         size=snapshot.size or 0,
         added=snapshot.added or 0,
         files=snapshot.files or 0,
-        time=datetime.fromisoformat(snapshot.time),
+        # rustic writes the time of its container's own zone.
+        time=datetime.fromisoformat(snapshot.time).astimezone(UTC),
         duration=snapshot.duration or 0.0,
         task_id=task,
         strategy=_strategy(snapshot, None if live else known),

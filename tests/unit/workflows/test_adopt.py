@@ -87,6 +87,11 @@ async def test_a_snapshot_becomes_a_record_of_what_it_says(world: World) -> None
     )
 
 
+async def test_a_record_has_its_time_in_utc_whatever_zone_rustic_runs_in(world: World) -> None:
+    (record,) = await adopted(world, snapshot(time="2026-11-23T11:32:57.550123456+01:00"))
+    assert record.model_dump(mode="json")["time"] == "2026-11-23T10:32:57.550123Z"
+
+
 async def test_a_dump_is_known_by_its_name(world: World) -> None:
     tags = ("service=my-app", "item=uploads")
     (record,) = await adopted(world, snapshot(tags=tags, paths=("dump.sql",)))
