@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from composia.errors import Invalid
+from composia.errors import Invalid, joined
 from composia.model.dns import DnsSetup
 from composia.model.meta import Keep
 from composia.model.names import Misfit, Name, Noun, did_you_mean, refuse, repeated
@@ -357,7 +357,9 @@ def _shared_tokens(config: ControllerConfig) -> Iterator[Misfit]:
 def _unknown_nodes(config: ControllerConfig) -> Iterator[Misfit]:
     for position, node_id in enumerate(config.rustic.main_nodes):
         if config.node(node_id) is None:
-            yield ("rustic", "main_nodes", position), f"there is no node `{node_id}` under nodes"
+            told = f"there is no node `{node_id}` under nodes."
+            hint = did_you_mean(node_id, [node.id for node in config.nodes])
+            yield ("rustic", "main_nodes", position), joined(told, hint)
 
 
 class AgentCaddy(Noun):

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from composia.model.names import Misfit, Name, Noun, refuse, repeated
+from composia.errors import joined
+from composia.model.names import Misfit, Name, Noun, did_you_mean, refuse, repeated
 from composia.strategies import AnyBackupStrategy, AnyRestoreStrategy
 from composia.strategies.files_copy import FilesCopy, FilesCopyBack
 from composia.tools.cron import Schedule
@@ -290,6 +291,8 @@ def _unsaved(meta: Meta, where: tuple[str, ...], names: list[str]) -> Iterator[M
     for position, name in enumerate(names):
         item = meta.item(name)
         if item is None:
-            yield (*where, position, "name"), f"there is no data item `{name}` in data_protect.data"
+            known = [one.name for one in meta.data_protect.data]
+            told = f"there is no data item `{name}` in data_protect.data."
+            yield (*where, position, "name"), joined(told, did_you_mean(name, known))
         elif item.backup is None:
             yield (*where, position, "name"), f"data item `{name}` has no `backup`"

@@ -43,7 +43,7 @@ Included = IncludedPath | IncludedVolume
 
 def parse_include(text: str) -> Included:
     """What an entry of `include` or `exclude` names. Raises ValueError for one that is refused."""
-    if "/" in text:
+    if "/" in text or text in (".", ".."):
         return IncludedPath(path=_mountable(relative_path(text)))
     _refuse_odd(text)
     if not _VOLUME.fullmatch(text):

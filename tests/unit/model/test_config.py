@@ -105,7 +105,11 @@ def test_an_unknown_form_of_a_secret_names_the_known_one(folder: Path) -> None:
     [
         ("token: change-me, ", "", "needs one of `token`"),
         ("id: edge", "id: main", "there twice"),
-        ("main_nodes: [main]", "main_nodes: [mian]", "there is no node `mian`"),
+        (
+            "main_nodes: [main]",
+            "main_nodes: [mian]",
+            "there is no node `mian` under nodes. Did you mean `main`?",
+        ),
         ('":7001"', '"7001"', "no address to listen on"),
         ('":7001"', '":70010"', "no address to listen on"),
         ("30s", "soon", "no duration"),

@@ -89,11 +89,12 @@ def test_both_names_of_the_cold_strategy_are_known() -> None:
         ("[./data/uploads]", "[../data]", "`..` is refused"),
         ("[./restore/]", "[./restore, ./restore/x]", "overlap"),
         ("[./restore/]", "[]", "must not be empty"),
+        ("[./restore/]", "[.]", "is the whole folder; name what is inside it"),
         ("- name: database", "- name: uploads", "there twice"),
         (
             "{name: database, provider",
             "{name: databse, provider",
-            "there is no data item `databse`",
+            "there is no data item `databse` in data_protect.data. Did you mean `database`?",
         ),
         ("{name: database, provider", "{name: uploads, provider", "there twice"),
         ("nodes: [main]", "nodes: [main, main]", "there twice"),
