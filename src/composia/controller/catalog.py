@@ -173,7 +173,10 @@ class Catalog:
             await self._known(at)
         entry = plain_file(name, await self._tree_at(at, name))
         if entry is None:
-            raise NotFound(f"there is no file {name} in the catalog at {at[:12]}")
+            raise NotFound(
+                f"there is no file {name} in the catalog at {at[:12]}",
+                hint="`composia catalog files` lists all of them.",
+            )
         content = await self._content(entry)
         return CatalogFile(path=name, revision=at, content=content)
 

@@ -151,13 +151,15 @@ def object_to_a_bad_one(
 ) -> None:
     """A backup of which nothing was saved, or whose snapshot is gone, is of no use."""
     if not backup.has_something:
-        wrong.conflict(
-            loc,
-            f"backup {backup.id} is {backup.status}: {cannot}",
-            f"`composia backups --service {backup.service}` lists the others.",
-        )
+        wrong.conflict(loc, f"backup {backup.id} is {backup.status}: {cannot}", others_of(backup))
     elif backup.missing:
-        wrong.conflict(loc, f"the snapshot of backup {backup.id} is not in the repository any more")
+        told = f"the snapshot of backup {backup.id} is not in the repository any more"
+        wrong.conflict(loc, told, others_of(backup))
+
+
+def others_of(backup: Backup) -> str:
+    """A hint where a backup is of no use."""
+    return f"`composia backups --service {backup.service}` lists the others."
 
 
 def items_to_restore(
@@ -178,6 +180,7 @@ def items_to_restore(
                 (),
                 f"backup {backup.id} of {backup.data_item} is no dump: {item.restore.strategy} "
                 f"cannot take what {backup.strategy} saved",
+                "Name another backup, or give the item `restore: {strategy: files.copy, ...}`.",
             )
         elif backup.snapshot_id:
             items.append(ItemToRestore(wanted=as_wanted(backup), strategy=item.restore))

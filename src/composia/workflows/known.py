@@ -14,6 +14,7 @@ from composia.model.node import Container, NodeState
 from composia.model.offsite import CopyState, ReadPart
 from composia.model.service import CaddyRef, RepositoryRef, ServiceRef
 from composia.model.task import OpenMove
+from composia.tools.wording import names
 from composia.workflows.objections import Objections, Place, not_found
 
 NO_HOLDER = "no node holds the repository"
@@ -160,7 +161,11 @@ class Known:
         on = self._existing(service, wanted, wrong)
         for place, node in enumerate(on):
             if node in self.nodes and not self._may_have(service, node):
-                wrong.conflict(("nodes", place), f"{service.name} does not run on node {node}")
+                wrong.conflict(
+                    ("nodes", place),
+                    f"{service.name} does not run on node {node}",
+                    nodes_of(service),
+                )
         return on
 
     def _existing(
@@ -275,6 +280,11 @@ class Known:
                     "which is not online",
                     "Start its agent with `composia agent`.",
                 )
+
+
+def nodes_of(service: Service) -> str | None:
+    """A hint where another node of the service should have been named."""
+    return f"Its nodes: {names(service.meta.nodes)}." if service.meta.nodes else None
 
 
 def containers_of(state: NodeState | None, ref: ServiceRef) -> tuple[Container, ...]:

@@ -18,7 +18,7 @@ from composia.operations.cargo import Cargo
 from composia.strategies.files_copy import FilesCopy
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.pgimport import PgImport
-from composia.workflows.known import Known
+from composia.workflows.known import Known, nodes_of
 from composia.workflows.objections import Objections
 
 Data = Literal["carry", "discard"]
@@ -101,11 +101,13 @@ def _source(
     nodes = service.meta.nodes
     source = request.source_node or (nodes[0] if len(nodes) == 1 else None)
     if source is None:
-        wrong.invalid(("source_node",), f"{service.name} has {len(nodes)} nodes: name the source")
+        told = f"{service.name} has {len(nodes)} nodes: name the source"
+        wrong.invalid(("source_node",), told, nodes_of(service))
     elif source not in known.nodes:
         wrong.unknown(("source_node",), "node", source, known.nodes)
     elif source not in nodes:
-        wrong.conflict(("source_node",), f"{service.name} is not meant for node {source}")
+        told = f"{service.name} is not meant for node {source}"
+        wrong.conflict(("source_node",), told, nodes_of(service))
     return source
 
 

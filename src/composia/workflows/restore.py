@@ -28,7 +28,7 @@ from composia.tools.paths import relative_path
 from composia.tools.wording import names
 from composia.workflows import choice
 from composia.workflows.backup import BackupPlan
-from composia.workflows.known import Known
+from composia.workflows.known import Known, nodes_of
 from composia.workflows.objections import Objections
 from composia.workflows.offsite import as_in_copy, source_of_copies
 from composia.workflows.opening import with_id
@@ -261,7 +261,7 @@ def _node(known: Known, service: Service, wanted: str | None, wrong: Objections)
         wrong.invalid(
             ("node",),
             f"{service.name} has {len(service.meta.nodes)} nodes: name the one to restore on",
-            f"Its nodes: {names(service.meta.nodes)}." if service.meta.nodes else None,
+            nodes_of(service),
         )
         return None
     node = wanted or service.meta.nodes[0]

@@ -16,6 +16,7 @@ from composia.model.service import RepositoryRef
 from composia.model.shown import EntryView
 from composia.operations.readings import ListSnapshot, ReadSnapshot
 from composia.tools.rustic import Entry
+from composia.workflows.choice import others_of
 from composia.workflows.known import Known
 
 
@@ -87,7 +88,8 @@ async def _entries(desk: Desk, backup: Backup, path: str) -> list[Entry]:
 
 def _snapshot(backup: Backup) -> str:
     if backup.snapshot_id is None or backup.missing:
-        raise Conflict(f"backup {backup.id} has no snapshot in the repository")
+        told = f"backup {backup.id} has no snapshot in the repository"
+        raise Conflict(told, hint=others_of(backup))
     return backup.snapshot_id
 
 

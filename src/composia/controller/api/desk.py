@@ -108,7 +108,10 @@ class Desk:
         containers = containers_of(state, ref)
         names = [one.name for one in containers] + [one.compose_service for one in containers]
         if not containers:
-            raise NotFound(f"{service} has no containers on node {node}")
+            raise NotFound(
+                f"{service} has no containers on node {node}",
+                hint=f"`composia service show {service}` says where it runs.",
+            )
         if container is not None and container not in names:
             raise not_found("container", container, names)
         return ref

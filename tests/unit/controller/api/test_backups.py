@@ -69,6 +69,11 @@ async def test_what_is_not_in_a_backup_is_refused(admin: Client, path: str, stat
     assert (await admin.get(f"/backups/{path}")).status_code == status
 
 
+async def test_a_backup_without_a_snapshot_names_where_others_are(admin: Client) -> None:
+    answer = await admin.get("/backups/01B3/files")
+    assert answer.json()["hint"] == "`composia backups --service my-app` lists the others."
+
+
 async def test_nobody_reads_while_the_repository_is_offline(
     admin: Client, office: MemoryOffice
 ) -> None:

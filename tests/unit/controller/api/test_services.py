@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from composia.controller.api.desk import submission
-from tests.twins.office import MemoryOffice, container, node_state
+from tests.twins.office import MemoryOffice, backup, container, node_state
 
 Client = httpx2.AsyncClient
 
@@ -268,10 +268,29 @@ async def test_what_is_wrong_with_a_body_is_told_in_words(
 
 
 async def test_defaults_are_offered_only_where_there_are_some(admin: Client) -> None:
-    backup = await admin.post("/services/my-app/backup", content=b"{")
-    migrate = await admin.post("/services/my-app/migrate", content=b"{")
-    assert "defaults" in backup.json()["hint"]
-    assert migrate.json()["hint"] is None
+    saving = await admin.post("/services/my-app/backup", content=b"{")
+    moving = await admin.post("/services/my-app/migrate", content=b"{")
+    assert "defaults" in saving.json()["hint"]
+    assert moving.json()["hint"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "hint"),
+    [
+        ("backup", {"nodes": ["edge"]}, "Its nodes: main."),
+        ("migrate", {"source_node": "edge", "target_node": "main"}, "Its nodes: main."),
+        ("restore", {"backup_ids": ["01B3"]}, "`composia backups --service my-app`"),
+        ("restore", {"backup_ids": ["01B0"]}, "`composia backups --service my-app`"),
+        ("restore", {"backup_ids": ["01B9"]}, "`restore: {strategy: files.copy, ...}`"),
+    ],
+)
+async def test_what_cannot_be_now_comes_with_a_next_step(
+    admin: Client, office: MemoryOffice, path: str, body: dict[str, Any], hint: str
+) -> None:
+    office.store.records += [backup("01B0", missing=True), backup("01B9", data_item="database")]
+    answer = await admin.post(f"/services/my-app/{path}", json=body)
+    assert answer.status_code == 409
+    assert hint in answer.json()["hint"]
 
 
 async def test_an_unknown_parameter_is_answered_with_the_closest_one(admin: Client) -> None:
