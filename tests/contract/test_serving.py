@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import schemathesis
 from fastapi import FastAPI
@@ -46,6 +47,18 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield made
     assert made.end() == 0, made.log
     assert "Traceback" not in made.log
+
+
+def test_a_file_without_the_controllers_section_changes_nothing(controller: Served) -> None:
+    url, headers = controller.url, {"Authorization": f"Bearer {controller.token}"}
+    before = controller.config.read_text()
+    controller.config.write_text("agent: {controller_addr: 'http://c', node_id: main, token: t}")
+    try:
+        answer = httpx2.post(f"{url}/api/v1/config/reload", headers=headers)
+    finally:
+        controller.config.write_text(before)
+    assert (answer.status_code, bool(answer.json()["hint"])) == (422, True)
+    assert httpx2.get(f"{url}/api/v1/nodes", headers=headers).json()["items"]
 
 
 @schema.parametrize()
