@@ -25,6 +25,8 @@ class MemoryDocker(Docker):
         self.docker_root = Path("/nowhere/docker")
         #: What was changed, in order: `policy no web`, `stop web`, `start web`.
         self.done: list[str] = []
+        #: Names of those that were told to stop while they ran, once for each signal.
+        self.signals: list[str] = []
         #: Names of containers that go on running, or do not start.
         self.does_not_stop: set[str] = set()
         self.does_not_start: set[str] = set()
@@ -140,6 +142,8 @@ class MemoryDocker(Docker):
         slow = []
         for name in self._names(containers):
             self.done.append(f"stop {name}")
+            if self.there[name].at_work:
+                self.signals.append(name)
             if name in self.stops_slowly and self.there[name].at_work:
                 slow.append(self._stops.setdefault(name, asyncio.Event()))
             elif name not in self.does_not_stop:

@@ -17,10 +17,11 @@ from composia.operations.cargo import Cargo, dump_of
 from composia.operations.carrying import compare_received
 from composia.operations.fence import Fence
 from composia.operations.kept import Replaced
-from composia.operations.project import containers_of, stop_for_good
+from composia.operations.project import containers_of
 from composia.operations.replacing import Replacing
 from composia.operations.restore import Ready
 from composia.operations.stopped import forget_stopped, read_stopped
+from composia.operations.stopping import let_stop, stop_for_good, wait_for_engine
 from composia.strategies import dump, volumes
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
@@ -224,6 +225,9 @@ class StopTarget(Operation[Nothing]):
         await _stop(site)
         return Nothing()
 
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        await let_stop(site, notes)
+
 
 class ClearTarget(Operation[Nothing]):
     """Undo of a move: nothing of it runs or lies on the target. Harmless when it was done."""
@@ -256,6 +260,7 @@ class ClearTarget(Operation[Nothing]):
         return Nothing()
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        await let_stop(site, notes)
         await replacing.put_right(site, Aside(site.aside, site.task), notes)
 
 
@@ -264,7 +269,7 @@ async def _stop(site: Site) -> None:
     found = fence.read(site.state)
     if found and found.task != site.task and found.side == "target":
         raise Failure(f"{site.service} is fenced on {site.node} by task {found.task}")
-    await hold.wait_for_engine(site)
+    await wait_for_engine(site)
     await stop_for_good(site)
 
 

@@ -10,29 +10,21 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Coroutine,
     Iterable,
     Mapping,
     Sequence,
 )
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from composia.errors import Failure
 from composia.operations.held import Held, Kept, idle, in_order, to_keep
-from composia.operations.project import containers_of, refuse_at_work, say_what_stops
+from composia.operations.project import containers_of, refuse_at_work
+from composia.operations.stopping import POLL, let_stop, persistently, stop_once
 from composia.strategies.base import Site
 from composia.tools.cancelling import to_the_end
 from composia.tools.containers import ContainerInfo
-
-#: Seconds between two looks at something that takes its time.
-POLL = 0.1
-#: Seconds between two tries to reach an engine that is away.
-AWAY_POLL = 0.5
-#: Seconds within which an engine has killed what did not end in the time of its stop.
-TO_KILL = 15.0
-#: Seconds to wait for one that may take as long as it likes: perhaps nobody has asked it.
-ENDLESS = 3600.0
 
 Work = Callable[[Sequence[Kept], Site], Awaitable[Any]]
 
@@ -121,24 +113,6 @@ async def release(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         await to_the_end(_end(note, site))
 
 
-async def let_stop(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
-    """After a crash: let what had been asked under a `held` note come to its end in the engine."""
-    asked = notes.get("stopping", {})
-    if "held" in notes and asked.get("hold") == notes["held"]["hold"]:
-        note = Held.model_validate(notes["held"], strict=False)
-        await _let_stop([one for one in note.containers if one.id in asked["containers"]], site)
-
-
-async def stop_to_the_end(
-    stop: Coroutine[Any, Any, None], asked: Sequence[Kept], site: Site
-) -> None:
-    """Stop what is asked. When this returns or raises, no engine goes on with it.
-
-    It would, whoever has asked: what is to start runs still then, so nothing happens, and ends.
-    """
-    await to_the_end(_stop_once(stop, asked, site), lambda: say_what_stops(_names(asked), site))
-
-
 async def leave(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
     """Leave what a `held` note names as it is, stopped; nobody starts it but a person."""
     if "held" in notes:
@@ -168,53 +142,7 @@ async def _stop(note: Held, site: Site) -> None:
         await site.docker.set_restart_policy(ids, "no")
     for together in reversed(in_order(note.containers)):
         ids = [one.id for one in together]
-        await site.notes.note("stopping", hold=note.hold, containers=ids)
-        await stop_to_the_end(site.docker.stop(ids), together, site)
-
-
-async def _stop_once(stop: Coroutine[Any, Any, None], asked: Sequence[Kept], site: Site) -> None:
-    try:
-        await stop
-    except Failure:
-        # Who asked has ended, and perhaps not the stop.
-        await _let_stop(asked, site)
-        raise
-
-
-async def _let_stop(asked: Sequence[Kept], site: Site) -> None:
-    with contextlib.suppress(Failure):
-        await _persistently(_wait_for_stop, asked, site)
-
-
-async def _wait_for_stop(asked: Sequence[Kept], site: Site) -> None:
-    """Wait for what still runs as it did when it was asked to stop, while it may be stopping.
-
-    It is not asked again: a second signal ends many a program at once that is about to end well.
-    What runs on after its time does so because the engine was never asked.
-    """
-    began = asyncio.get_running_loop().time()
-    said = False
-    while stopping := await _may_be_stopping(asked, began, site):
-        if not said:
-            say_what_stops(_names(stopping), site)
-            said = True
-        await asyncio.sleep(POLL)
-
-
-async def _may_be_stopping(asked: Sequence[Kept], began: float, site: Site) -> list[ContainerInfo]:
-    waited = asyncio.get_running_loop().time() - began
-    runs = {one.id: one.started_at for one in asked}
-    return [
-        one
-        for one in await site.docker.containers()
-        if one.at_work
-        and runs.get(one.id) == one.started_at
-        and waited < (one.stop_grace if one.stop_grace >= 0 else ENDLESS) + TO_KILL
-    ]
-
-
-def _names(containers: Iterable[Kept | ContainerInfo]) -> list[str]:
-    return [one.name for one in containers]
+        await stop_once(partial(site.docker.stop, ids), together, site)
 
 
 def _starts(containers: Iterable[ContainerInfo]) -> dict[str, str]:
@@ -263,7 +191,7 @@ async def _leave(note: Held, site: Site) -> None:
 async def _by_ones(work: Work, together: Sequence[Kept], site: Site) -> dict[str, Failure]:
     """Do it to all at once, and where that fails one by one: one's failure hinders no other."""
     try:
-        await _persistently(work, together, site)
+        await persistently(work, together, site)
     except Failure as error:
         if len(together) == 1:
             return {together[0].name: error}
@@ -272,18 +200,6 @@ async def _by_ones(work: Work, together: Sequence[Kept], site: Site) -> dict[str
             failed |= await _by_ones(work, [one], site)
         return failed
     return {}
-
-
-async def _persistently(work: Work, together: Sequence[Kept], site: Site) -> None:
-    while True:
-        try:
-            await work(together, site)
-            return
-        except Failure:
-            if await _engine_answers(site):
-                raise
-        site.notes.log(f"Waiting for the Docker engine of {site.node}")
-        await wait_for_engine(site)
 
 
 async def _start_once(together: Sequence[Kept], site: Site) -> None:
@@ -301,16 +217,6 @@ async def give_back_policies(kept: Sequence[Kept], site: Site) -> Sequence[Kept]
     present = [one for one in kept if one.id in there]
     await site.docker.set_restart_policies({one.id: one.policy for one in present})
     return present
-
-
-async def wait_for_engine(site: Site) -> None:
-    """Wait until the engine of this node answers."""
-    while not await _engine_answers(site):  # noqa: ASYNC110  # nobody tells when it is back
-        await asyncio.sleep(AWAY_POLL)
-
-
-async def _engine_answers(site: Site) -> bool:
-    return (await site.docker.versions())[0] is not None
 
 
 async def _wait_for_health(together: Iterable[Kept], note: Held, site: Site) -> None:

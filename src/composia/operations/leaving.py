@@ -20,7 +20,8 @@ from composia.operations.fence import Fence, Left
 from composia.operations.held import as_it_is
 from composia.operations.hold import NotStartedAgain
 from composia.operations.left_behind import KEPT
-from composia.operations.project import containers_of, stop_for_good
+from composia.operations.project import containers_of
+from composia.operations.stopping import let_stop, stop_for_good
 from composia.strategies.base import Site
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.put_back import Target, is_at_or_below, target
@@ -106,7 +107,7 @@ class ExportData(Operation[DataExported]):
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         """Start again what was stopped: nobody was told that it was."""
-        await hold.let_stop(site, notes)
+        await let_stop(site, notes)
         await _resume(site)
 
     async def _dump(self, site: Site) -> None:
@@ -269,7 +270,14 @@ class StopStale(Operation[StaleStopped]):
             # What was noted first knows the policies, which are gone when it is asked again; what
             # the move itself has made here is wanted by nobody.
             held = held or as_it_is(there)
-        found = Fence(task=self.of_task, side="left", epoch=self.epoch, held=held)
+        ran = {one.name: one.started_at for one in there if one.at_work and not one.is_one_off}
+        if before and (before.task, before.side) == (self.of_task, "left"):
+            # Asked again: what ran then has stopped meanwhile, perhaps.
+            ran = {**before.starts, **ran}
+        found = Fence(task=self.of_task, side="left", epoch=self.epoch, held=held, starts=ran)
         fence.put_up(site.state, found)
-        ran = {one.name: one.started_at for one in await stop_for_good(site)}
+        await stop_for_good(site)
         return StaleStopped(ran=ran, stopped_at=datetime.now(UTC))
+
+    async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        await let_stop(site, notes)

@@ -9,9 +9,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import Conflict, Failure
-from composia.operations import fence, fragments, hold
+from composia.operations import fence, fragments
 from composia.operations.base import Files, Nothing, Operation
-from composia.operations.held import as_it_is
 from composia.operations.project import containers_of, refuse_at_work
 from composia.operations.stopped import (
     Stopped,
@@ -21,6 +20,7 @@ from composia.operations.stopped import (
     keep_stopped,
     read_stopped,
 )
+from composia.operations.stopping import let_stop, note_stop, stop_once, wait_for_engine
 from composia.strategies.base import Site
 from composia.tools.cancelling import to_the_end
 from composia.tools.compose import explained
@@ -96,7 +96,6 @@ class Stop(Operation[Nothing]):
         there = await containers_of(site)
         stopped = (before or Stopped()).joined_by(there)
         keep_stopped(site.state, stopped)
-        await site.notes.note("stopping", containers=[one.name for one in stopped.containers])
         try:
             await _stop(stopped, site)
         except BaseException:
@@ -107,8 +106,8 @@ class Stop(Operation[Nothing]):
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         """Go on to the new state: it was to be stopped, and half of it may be."""
-        stopped = read_stopped(site.state)
-        if "stopping" in notes and stopped:
+        if stopped := read_stopped(site.state):
+            await let_stop(site, notes)
             await _stop(stopped, site)
 
 
@@ -126,8 +125,10 @@ class Restart(Operation[Nothing]):
                 f"{site.service} has no containers on {site.node} to restart",
                 hint=f"Deploy it: composia deploy {site.service}",
             )
-        ran = [one.id for one in again if one.at_work]
+        at_work = [one for one in again if one.at_work]
+        ran = [one.id for one in at_work]
         await site.notes.note("restarting", containers=ran)
+        await note_stop(at_work, site)
         await self._restart(again, ran, site)
         await _refuse_what_died(_started(before, await containers_of(site)), site)
         return Nothing()
@@ -135,6 +136,7 @@ class Restart(Operation[Nothing]):
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         """Start what ran before and was stopped for the restart."""
         if "restarting" in notes:
+            await let_stop(site, notes)
             await _start_again(notes["restarting"]["containers"], site)
         await hold_on(site, notes)
 
@@ -164,14 +166,15 @@ async def _stop(stopped: Stopped, site: Site) -> None:
     there = await containers_of(site)
     present = {one.id for one in there}
     await site.docker.set_restart_policy([one for one in armed if one in present], "no")
-    await hold.stop_to_the_end(site.compose.stop(), as_it_is(there).containers, site)
+    running = [one for one in there if one.at_work and not one.is_one_off]
+    await stop_once(site.compose.stop, running, site)
     # Without one-offs: compose stops none, and what somebody has begun by hand ends by itself.
     refuse_at_work([one for one in await containers_of(site) if not one.is_one_off], site)
 
 
 async def _undo(stopped: Stopped, site: Site) -> None:
     """As it was before a stop that failed."""
-    await hold.wait_for_engine(site)
+    await wait_for_engine(site)
     await stopped.give_back_policies(site, await containers_of(site))
     await _start_again([one.id for one in stopped.containers if one.ran], site)
     forget_stopped(site.state)

@@ -18,6 +18,7 @@ from composia.strategies.base import Site
 from tests.twins.compose import ProjectCompose
 from tests.twins.docker import a_volume
 from tests.twins.site import Twins
+from tests.twins.slow import died_in_its_stop, lets_it_stop
 
 REF = ServiceRef(
     name="my-app", folder="my-app", project="app", compose_files=("c.yaml",), revision="r1"
@@ -121,6 +122,18 @@ async def test_a_target_is_proven_stopped_or_that_is_an_error(world: World) -> N
     world.docker.does_not_stop.clear()
     await StopTarget(service=REF).perform(world.site)
     assert world.docker.running() == set()
+
+
+@pytest.mark.parametrize("undo", [StopTarget(service=REF), ClearTarget(service=REF)])
+async def test_an_undo_whose_agent_died_in_the_stop_tells_nothing_twice(
+    world: World, undo: StopTarget | ClearTarget
+) -> None:
+    world.fenced(LEFT)
+    world.docker.add("web", folder=world.site.folder)
+    notes = await died_in_its_stop(world.twins, undo.perform(world.site))
+    await lets_it_stop(world.twins, undo.put_right(world.site, notes))
+    await undo.perform(world.site)
+    assert world.docker.signals == ["web"]
 
 
 async def test_a_target_on_which_somebody_runs_something_is_not_stopped(world: World) -> None:

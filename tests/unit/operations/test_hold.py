@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,14 @@ from composia.errors import CommandFailed, Conflict, Failure
 from composia.operations.held import in_order
 from composia.operations.hold import NotStartedAgain, held, release
 from tests.twins.site import Twins
-from tests.twins.slow import WAITING, Slow, cancelled_twice_while
+from tests.twins.slow import (
+    WAITING,
+    Slow,
+    cancelled_twice_while,
+    died_in_its_stop,
+    engine_goes_on_alone,
+    lets_it_stop,
+)
 from tests.waiting import until
 
 
@@ -158,7 +165,7 @@ async def test_what_failed_before_is_the_context_of_what_did_not_start(twins: Tw
 async def test_an_engine_that_is_away_is_waited_for(
     twins: Twins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("composia.operations.hold.AWAY_POLL", 0)
+    monkeypatch.setattr("composia.operations.stopping.AWAY_POLL", 0)
     with pytest.raises(Failure, match="does not answer"):
         async with held(twins.site):
             twins.docker.away = 5
@@ -198,20 +205,10 @@ async def test_a_stop_that_was_asked_ends_before_anything_starts(twins: Twins) -
 
 
 async def test_a_stop_that_an_engine_goes_on_with_alone_is_waited_for(twins: Twins) -> None:
-    stop, docker = twins.docker.stop, twins.docker
-
-    async def breaks_off(containers: Collection[str]) -> None:
-        await left_alone(stop(containers))
-        docker.away = 3
-        raise CommandFailed("docker stop: error during connect")
-
-    docker.stops_slowly, docker.stop = {"web"}, breaks_off  # type: ignore[method-assign]  # no engine
-    task = asyncio.create_task(a_hold(twins))
-    await until(lambda: WAITING in twins.notes.lines)
-    docker.has_stopped("web")
+    engine_goes_on_alone(twins)
     with pytest.raises(CommandFailed, match="error during connect"):
-        await task
-    assert docker.running() == {"db", "web"}
+        await lets_it_stop(twins, a_hold(twins))
+    assert twins.docker.running() == {"db", "web"}
 
 
 async def test_what_must_be_healthy_first_is_waited_for(
@@ -291,18 +288,15 @@ async def test_labels_that_go_in_circles_are_started_all_the_same(tmp_path: Path
 
 
 async def test_release_waits_for_a_stop_that_a_dead_agent_had_asked(twins: Twins) -> None:
-    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
-    task = asyncio.create_task(release(twins.site, notes))
-    await until(lambda: WAITING in twins.notes.lines or task.done())
-    twins.docker.has_stopped("web")
-    await task
+    notes = await died_in_its_stop(twins, a_hold(twins))
+    await lets_it_stop(twins, release(twins.site, notes))
     assert twins.docker.running() == {"db", "web"}
     # A second signal ends many a program at once that was about to end well.
-    assert twins.docker.done.count("stop web") == 1
+    assert twins.docker.signals == ["web"]
 
 
 async def test_release_waits_for_no_stop_that_was_not_asked(twins: Twins) -> None:
-    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    notes = await died_in_its_stop(twins, a_hold(twins))
     twins.docker.has_stopped("web")
     await release(twins.site, notes)
     assert WAITING not in twins.notes.lines
@@ -311,14 +305,15 @@ async def test_release_waits_for_no_stop_that_was_not_asked(twins: Twins) -> Non
 
 
 async def test_release_waits_for_no_stop_of_an_earlier_hold(twins: Twins) -> None:
-    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    await a_hold(twins)
+    notes = twins.notes.noted
     notes["held"] = {**notes["held"], "hold": "another"}
     await release(twins.site, notes)
-    assert WAITING not in twins.notes.lines
+    assert not any(line.startswith("Waiting") for line in twins.notes.lines)
 
 
 async def test_release_waits_for_nothing_that_somebody_has_started_anew(twins: Twins) -> None:
-    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    notes = await died_in_its_stop(twins, a_hold(twins))
     twins.docker.has_stopped("web")
     twins.docker.starts_by_itself("web")
     await release(twins.site, notes)
@@ -329,8 +324,8 @@ async def test_release_waits_for_nothing_that_somebody_has_started_anew(twins: T
 async def test_release_gives_up_a_stop_that_never_came_to_the_engine(
     twins: Twins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("composia.operations.hold.TO_KILL", 0)
-    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    monkeypatch.setattr("composia.operations.stopping.TO_KILL", 0)
+    notes = await died_in_its_stop(twins, a_hold(twins))
     twins.docker.change("web", stop_grace=0.0)
     await release(twins.site, notes)
     assert twins.docker.running() == {"db", "web"}
@@ -340,9 +335,9 @@ async def test_release_gives_up_a_stop_that_never_came_to_the_engine(
 async def test_release_waits_for_what_may_take_as_long_as_it_likes(
     twins: Twins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("composia.operations.hold.POLL", 0)
-    monkeypatch.setattr("composia.operations.hold.TO_KILL", 0)
-    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    monkeypatch.setattr("composia.operations.stopping.POLL", 0)
+    monkeypatch.setattr("composia.operations.stopping.TO_KILL", 0)
+    notes = await died_in_its_stop(twins, a_hold(twins))
     twins.docker.change("web", stop_grace=-1.0)
     task = asyncio.create_task(release(twins.site, notes))
     await until(lambda: WAITING in twins.notes.lines)
@@ -357,37 +352,12 @@ async def test_nothing_is_waited_for_without_end(
     twins: Twins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nobody knows whether the engine was ever asked.
-    monkeypatch.setattr("composia.operations.hold.TO_KILL", 0)
-    monkeypatch.setattr("composia.operations.hold.ENDLESS", 0)
-    notes = await notes_of_an_agent_that_died_in_a_stop(twins)
+    monkeypatch.setattr("composia.operations.stopping.TO_KILL", 0)
+    monkeypatch.setattr("composia.operations.stopping.ENDLESS", 0)
+    notes = await died_in_its_stop(twins, a_hold(twins))
     twins.docker.change("web", stop_grace=-1.0)
     await release(twins.site, notes)
     assert "released" in twins.notes.noted
-
-
-async def notes_of_an_agent_that_died_in_a_stop(twins: Twins) -> dict[str, Any]:
-    """The notes, while the engine goes on with the stop that the agent had asked."""
-    twins.docker.stops_slowly = {"web"}
-    task = asyncio.create_task(a_hold(twins))
-    await twins.docker.is_stopping.wait()
-    notes, there = dict(twins.notes.noted), dict(twins.docker.there)
-    twins.docker.has_stopped("web")
-    twins.docker.stops_slowly = set()
-    await task
-    # All of it but the question has not been: a test can kill no agent.
-    twins.docker.there, twins.docker.stops_slowly = there, {"web"}
-    twins.docker.done.clear()
-    twins.notes.noted.clear()
-    await left_alone(twins.docker.stop(["id-web"]))
-    return notes
-
-
-async def left_alone(stop: Coroutine[Any, Any, None]) -> None:
-    """Ask for a stop, and end the program that waits for it."""
-    task = asyncio.ensure_future(stop)
-    await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.wait([task])
 
 
 async def cancelled_twice(task: asyncio.Task[None]) -> None:

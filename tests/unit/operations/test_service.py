@@ -12,11 +12,12 @@ import pytest
 from composia.errors import CommandFailed, Conflict, Failure, Invalid
 from composia.model.service import ServiceRef
 from composia.operations.service import Deploy, Restart, Stop
-from composia.operations.stopped import read_stopped
+from composia.operations.stopped import Stopped, keep_stopped, read_stopped
 from composia.strategies.base import Site
 from composia.tools.shell import Command, Finished
 from tests.twins.compose import ProjectCompose
 from tests.twins.site import NoShell, Twins
+from tests.twins.slow import died_in_its_stop, lets_it_stop
 
 REF = ServiceRef(
     name="my-app", folder="my-app", project="app", compose_files=("c.yaml",), revision="r1"
@@ -211,6 +212,24 @@ async def test_a_stop_that_was_interrupted_goes_on(world: World) -> None:
     assert world.docker.running() == set()
 
 
+async def test_a_stop_whose_agent_died_is_waited_for_and_not_asked_twice(world: World) -> None:
+    world.runs()
+    notes = await died_in_its_stop(world.twins, Stop(service=REF).perform(world.site))
+    await lets_it_stop(world.twins, Stop(service=REF).put_right(world.site, notes))
+    await Stop(service=REF).perform(world.site)
+    assert world.docker.signals == ["web"]
+    assert world.docker.running() == set()
+    assert world.is_stopped
+
+
+async def test_a_stop_whose_agent_died_before_it_asked_goes_on(world: World) -> None:
+    world.runs()
+    keep_stopped(world.site.state, Stopped().joined_by(world.docker.there.values()))
+    await world.docker.set_restart_policy(["id-web"], "no")
+    await Stop(service=REF).put_right(world.site, {})
+    assert world.docker.running() == set()
+
+
 async def test_a_stop_that_was_interrupted_before_it_began_changes_nothing(world: World) -> None:
     world.runs()
     await Stop(service=REF).put_right(world.site, {})
@@ -243,6 +262,14 @@ async def test_a_restart_that_was_interrupted_starts_what_ran(world: World) -> N
     await Restart(service=REF).perform(world.site)
     await world.docker.stop(["id-web", "id-job"])
     await Restart(service=REF).put_right(world.site, world.twins.notes.noted)
+    assert world.docker.running() == {"web"}
+
+
+async def test_a_restart_whose_agent_died_is_waited_for(world: World) -> None:
+    world.runs()
+    notes = await died_in_its_stop(world.twins, Restart(service=REF).perform(world.site))
+    await lets_it_stop(world.twins, Restart(service=REF).put_right(world.site, notes))
+    assert world.docker.signals == ["web"]
     assert world.docker.running() == {"web"}
 
 
@@ -294,7 +321,7 @@ async def test_files_that_compose_refuses_are_told_before_anything_stops(
 async def test_a_stop_whose_engine_goes_away_is_undone_when_it_is_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("composia.operations.hold.AWAY_POLL", 0)
+    monkeypatch.setattr("composia.operations.stopping.AWAY_POLL", 0)
     world.runs()
     set_policy = world.docker.set_restart_policy
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -31,8 +30,12 @@ from composia.operations.leaving import (
 from composia.strategies.base import Site
 from composia.tools.volumes import VolumeKind
 from tests.twins.site import Twins
-from tests.twins.slow import WAITING, cancelled_in_its_stop
-from tests.waiting import until
+from tests.twins.slow import (
+    cancelled_in_its_stop,
+    died_in_its_stop,
+    engine_goes_on_alone,
+    lets_it_stop,
+)
 
 SERVICE = ServiceRef(
     name="my-app",
@@ -302,16 +305,8 @@ async def test_an_export_that_is_cancelled_while_the_service_stops_brings_it_bac
 
 
 async def test_an_export_whose_agent_died_in_the_stop_waits_for_it(twins: Twins) -> None:
-    there = dict(twins.docker.there)
-    await EXPORT.perform(twins.site)
-    # The same, as if the container had taken its time.
-    twins.docker.there, twins.docker.stops_slowly = there, {"web"}
-    stop = asyncio.create_task(twins.docker.stop(["id-web"]))
-    await twins.docker.is_stopping.wait()
-    task = asyncio.create_task(EXPORT.put_right(twins.site, twins.notes.noted))
-    await until(lambda: WAITING in twins.notes.lines or task.done())
-    twins.docker.has_stopped("web")
-    await asyncio.gather(task, stop)
+    notes = await died_in_its_stop(twins, EXPORT.perform(twins.site))
+    await lets_it_stop(twins, EXPORT.put_right(twins.site, notes))
     assert twins.docker.running() == {"web"}
     assert fence.read(twins.site.state) is None
 
@@ -319,6 +314,23 @@ async def test_an_export_whose_agent_died_in_the_stop_waits_for_it(twins: Twins)
 async def test_what_stops_for_good_has_stopped_when_that_is_cancelled(twins: Twins) -> None:
     await cancelled_in_its_stop(twins, STALE.perform(twins.site))
     assert twins.docker.running() == set()
+
+
+async def test_what_stops_for_good_is_told_once_though_its_agent_dies(twins: Twins) -> None:
+    started_at = twins.docker.there["web"].started_at
+    notes = await died_in_its_stop(twins, STALE.perform(twins.site))
+    await lets_it_stop(twins, STALE.put_right(twins.site, notes))
+    found = await STALE.perform(twins.site)
+    assert twins.docker.signals == ["web"]
+    # It ran beside the other node, whatever has become of it by now.
+    assert found.ran == {"web": started_at}
+
+
+async def test_what_stops_for_good_is_waited_for_though_nobody_asks_any_more(twins: Twins) -> None:
+    engine_goes_on_alone(twins)
+    with pytest.raises(CommandFailed, match="error during connect"):
+        await lets_it_stop(twins, STALE.perform(twins.site))
+    assert twins.docker.signals == ["web"]
 
 
 class SomebodyWrites:
