@@ -151,12 +151,13 @@ class Host:
 
     def _bare(self, manifest: Manifest) -> Instance:
         service, state = manifest.service, self._sites.state(manifest.service.name)
+        stopped = read_stopped(state)
         return Instance(
             service=service.name,
             folder=service.folder,
             project=service.project,
             revision=service.revision,
-            held=read_stopped(state) is not None,
+            held=stopped is not None and stopped.proven,
             left=fence.left(state) is not None,
         )
 

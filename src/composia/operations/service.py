@@ -170,6 +170,7 @@ async def _stop(stopped: Stopped, site: Site) -> None:
     await stop_once(site.compose.stop, running, site)
     # Without one-offs: compose stops none, and what somebody has begun by hand ends by itself.
     refuse_at_work([one for one in await containers_of(site) if not one.is_one_off], site)
+    keep_stopped(site.state, stopped.model_copy(update={"proven": True}))
 
 
 async def _undo(stopped: Stopped, site: Site) -> None:

@@ -36,12 +36,14 @@ class Stopped(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     containers: tuple[StoppedContainer, ...] = ()
+    #: Whether all were seen to have stopped; until then they are only to.
+    proven: bool = True
 
     def joined_by(self, there: Iterable[ContainerInfo]) -> Stopped:
-        """The same with what is there now; what was known keeps its policy of then."""
+        """What is to stop now: what is there; what was known keeps its policy of then."""
         known = {one.id: one for one in self.containers}
         now = [known.get(one.id) or _as_it_is(one) for one in there if not one.is_one_off]
-        return Stopped(containers=tuple(now))
+        return Stopped(containers=tuple(now), proven=False)
 
     async def give_back_policies(self, site: Site, there: Sequence[ContainerInfo]) -> None:
         """Let the containers that are still there start by themselves again as they did."""

@@ -43,6 +43,9 @@ async def test_what_is_checked_out_is_told_without_an_engine(host: Host) -> None
 
 async def test_and_whether_it_was_stopped_before(host: Host, tmp_path: Path) -> None:
     known = tmp_path / "known" / "my-app"
+    keep_stopped(known, Stopped(proven=False))
+    # It is only to stop: an engine that has died meanwhile has its containers run on.
+    assert not (await host.look()).instances[0].held
     keep_stopped(known, Stopped())
     fence.put_up(known, Fence(task="01A", side="left", epoch=1))
     (there,) = (await host.look()).instances

@@ -115,6 +115,17 @@ async def test_a_stop_takes_the_policies_first_and_keeps_the_containers(world: W
     assert world.is_stopped
 
 
+async def test_a_stop_holds_when_all_were_seen_to_have_stopped(world: World) -> None:
+    world.runs()
+    work = Stop(service=REF)
+    notes = await died_in_its_stop(world.twins, work.perform(world.site))
+    kept = read_stopped(world.site.state)
+    assert kept
+    assert not kept.proven
+    await lets_it_stop(world.twins, work.put_right(world.site, notes))
+    assert read_stopped(world.site.state) == kept.model_copy(update={"proven": True})
+
+
 async def test_a_second_stop_remembers_the_policies_of_the_first(world: World) -> None:
     world.runs()
     await Stop(service=REF).perform(world.site)
