@@ -155,6 +155,7 @@ class Asked(Question):
         self.waited: list[Waiting] = []
         self.sendings = 0
         self.is_waiting = asyncio.Event()
+        self.goes_on = asyncio.Event()
         self.was_sent = asyncio.Event()
 
     async def sending(self) -> None:
@@ -165,6 +166,8 @@ class Asked(Question):
         if waiting:
             self.waited.append(waiting)
             self.is_waiting.set()
+        else:
+            self.goes_on.set()
 
     def logged(self, line: str) -> None:
         self.lines.append(line)

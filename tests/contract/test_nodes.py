@@ -3,16 +3,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from composia.errors import Cancelled, CommandFailed, Failure, NodeLost
+from composia.errors import Cancelled, CommandFailed, Failure, GivenUp, NodeLost
+from composia.model.node import NodeState
 from composia.operations import messages
-from composia.operations.messages import Outcome
+from composia.operations.messages import Outcome, StateChanged
 from composia.operations.service import Deploy
-from tests.contract.nodes_world import Asked, NodesWorld, channel_world, memory_world
+from composia.tools.cancelling import to_the_end
+from tests.contract.nodes_world import (
+    Asked,
+    ChannelWorld,
+    NodesWorld,
+    channel_world,
+    memory_world,
+)
 from tests.waiting import until
 from tests.workflow.office import ref
 
@@ -197,6 +206,68 @@ async def test_a_lost_node_can_be_given_up(world: NodesWorld) -> None:
 
     with pytest.raises(Cancelled, match="given up"):
         await asking
+
+
+async def test_a_cancel_waits_for_the_engine_of_its_node_and_can_be_given_up(
+    tmp_path: Path,
+) -> None:
+    async with channel_world(tmp_path) as world:
+        ends = asyncio.Event()
+        world.works(partial(clears_up, ends))
+        question = a_question()
+        asking = asyncio.create_task(asked(world, question))
+        await until_done(world)
+        question.cancelled.set()
+        await question.goes_on.wait()
+        await tells_of_its_engine(world, answers=False)
+        await question.is_waiting.wait()
+        question.abandoned.set()
+
+        with pytest.raises(GivenUp, match="deploy is not known: the Docker engine of main"):
+            await asking
+
+        # Its agent ends all the same what is left of it, and that is acknowledged.
+        ends.set()
+        await until(lambda: question.key in world.agent.acknowledged)
+
+
+async def test_an_engine_that_is_back_ends_the_wait_of_a_cancel(tmp_path: Path) -> None:
+    async with channel_world(tmp_path) as world:
+        ends = asyncio.Event()
+        world.works(partial(clears_up, ends))
+        await tells_of_its_engine(world, answers=False)
+        question = a_question()
+        asking = asyncio.create_task(asked(world, question))
+        await until_done(world)
+        assert not question.waited
+        question.cancelled.set()
+        await question.is_waiting.wait()
+        [waiting] = question.waited
+        assert waiting.for_.startswith("the Docker engine of main does not answer: the task ends")
+        await tells_of_its_engine(world, answers=True)
+        await question.goes_on.wait()
+        # Of no use where the engine answers: the node clears up, and says so.
+        question.abandoned.set()
+        ends.set()
+
+        outcome = await asking
+        assert outcome.error is not None
+        assert outcome.error.message == "cancelled"
+
+
+async def tells_of_its_engine(world: ChannelWorld, *, answers: bool) -> None:
+    await world.agent.tell(StateChanged(state=world.agent.state(docker=answers)))
+    await until(lambda: has_docker(world.nodes.states()["main"]) == answers)
+
+
+def has_docker(state: NodeState | None) -> bool:
+    return state is not None and state.docker
+
+
+async def clears_up(ends: asyncio.Event) -> dict[str, Any]:
+    """What is to be undone before a cancel takes effect."""
+    await to_the_end(ends.wait())
+    return {}
 
 
 async def never() -> dict[str, Any]:

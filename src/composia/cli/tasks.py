@@ -27,8 +27,8 @@ TASK_ID = re.compile(ids.TASK_ID, re.IGNORECASE | re.ASCII)
 #: What is asked before a task is abandoned: one that was left open, or one that waits.
 AS_IT_STANDS = "Leave everything as it stands, and ask nobody any more?"
 GONE_FOR_GOOD = (
-    "Is the node gone for good? What it still does is not known; the undo of a move starts the"
-    " service again where it was."
+    "Is the node, or its Docker engine, gone for good? What it still does is not known; the undo of"
+    " a move starts the service again where it was."
 )
 
 

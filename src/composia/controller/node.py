@@ -23,7 +23,7 @@ class KnownNode:
     stored_at: datetime | None = None
     needs_update: bool = False
     channel: Channel | None = None
-    #: Replaced and set whenever its connection comes or goes.
+    #: Replaced and set whenever its connection, or its engine, comes or goes.
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -40,6 +40,21 @@ class KnownNode:
         """Its connection has come, or gone."""
         self.channel, self.needs_update = channel, needs_update
         self.last_seen = datetime.now(UTC)
+        self._has_changed()
+
+    def learn(self, state: NodeState) -> None:
+        """It has told how it is."""
+        answered, self.state = self.engine_answers, state
+        self.last_seen = datetime.now(UTC)
+        if self.engine_answers != answered:
+            self._has_changed()
+
+    @property
+    def engine_answers(self) -> bool:
+        """Whether its Docker engine did when it was last seen."""
+        return self.state is None or self.state.docker
+
+    def _has_changed(self) -> None:
         self.changed.set()
         self.changed = asyncio.Event()
 

@@ -261,8 +261,8 @@ class Agents:
         return found is None or await self._store.is_settled(*found)
 
     async def _learn(self, node: KnownNode, state: NodeState) -> None:
-        before, node.state = node.state, state
-        node.last_seen = now = datetime.now(UTC)
+        before, now = node.state, datetime.now(UTC)
+        node.learn(state)
         for service in _changed_services(before, state):
             data = {"service": service, "node": node.id}
             self._events.publish(Event("service", service, data))

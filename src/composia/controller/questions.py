@@ -74,15 +74,15 @@ class Questions:
         self._asked[(node, question.key)] = slot
         try:
             while True:
-                channel = await self._connection(node, question)
+                found, channel = await self._connection(node, question)
                 await _send(channel, question)
-                if outcome := await _outcome(slot, channel):
+                if outcome := await _outcome(slot, found, channel):
                     return outcome
         finally:
             del self._asked[(node, question.key)]
             question.ended.set()
 
-    async def _connection(self, node_id: str, question: Question) -> Channel:
+    async def _connection(self, node_id: str, question: Question) -> tuple[KnownNode, Channel]:
         deadline = asyncio.get_running_loop().time() + self._patience_with(question)
         waited = False
         while True:
@@ -93,9 +93,11 @@ class Questions:
             if node and (channel := node.usable):
                 if waited:
                     await question.wait_for(None)
-                return channel
+                return node, channel
             waited = True
-            await question.wait_for(_waiting(node_id, node, question))
+            reason = node.absence if node else f"node {node_id} is not in config.yaml any more"
+            hint = joined(node.hint if node else _GONE, question.operation.if_given_up)
+            await question.wait_for(_waiting(reason, hint, question))
             await self._change(node_id, node, question, deadline)
 
     async def _change(
@@ -149,7 +151,7 @@ async def _send(channel: Channel, question: Question) -> None:
     channel.send(_as_message(question))
 
 
-async def _outcome(slot: _Asked, channel: Channel) -> Outcome | None:
+async def _outcome(slot: _Asked, node: KnownNode, channel: Channel) -> Outcome | None:
     """The outcome; None when the connection ended before it came."""
     question = slot.question
     told = question.cancelled.is_set()
@@ -159,18 +161,37 @@ async def _outcome(slot: _Asked, channel: Channel) -> Outcome | None:
         if question.cancelled.is_set() and not told:
             told = True
             channel.send(Cancel(key=question.key))
+        changed = node.changed
+        is_stuck = told and await _waits_for_engine(node, question)
         watched = [channel.closed.wait(), asyncio.shield(slot.outcome)]
-        if not told:
-            watched.append(question.cancelled.wait())
+        watched.append(changed.wait() if told else question.cancelled.wait())
+        if is_stuck:
+            watched.append(question.abandoned.wait())
         await first(*watched)
     return slot.outcome.result()
 
 
-def _waiting(node_id: str, node: KnownNode | None, question: Question) -> Waiting:
-    reason = node.absence if node else f"node {node_id} is not in config.yaml any more"
+async def _waits_for_engine(node: KnownNode, question: Question) -> bool:
+    """Whether a node that was told to cancel cannot: it clears up when its engine is back.
+
+    Raises GivenUp.
+    """
+    if node.engine_answers:
+        await question.wait_for(None)
+        return False
+    reason = f"the Docker engine of {node.id} does not answer"
+    if question.abandoned.is_set():
+        raise GivenUp(
+            f"given up: what became of {question.step} is not known: {reason}",
+            hint="When it does again, the agent of that node ends what is left of it.",
+        )
+    await question.wait_for(_waiting(reason, f"Start it, on {node.id}.", question))
+    return True
+
+
+def _waiting(reason: str, hint: str | None, question: Question) -> Waiting:
     if question.cancelled.is_set():
         reason += ": the task ends when it is known what became of its last question"
-    hint = joined(node.hint if node else _GONE, question.operation.if_given_up)
     return Waiting.model_validate({"for": reason, "since": datetime.now(UTC), "hint": hint})
 
 

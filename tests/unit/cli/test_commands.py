@@ -244,7 +244,7 @@ def test_what_replaces_or_drops_data_asks_first(
 @pytest.mark.parametrize(
     ("status", "question"),
     [
-        (Status.RUNNING, "Is the node gone for good?"),
+        (Status.RUNNING, "Is the node, or its Docker engine, gone for good?"),
         (Status.FAILED, "Leave everything as it stands, and ask nobody any more?"),
     ],
 )
