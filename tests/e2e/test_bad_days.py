@@ -241,6 +241,47 @@ def test_a_cancelled_stop_of_ours_leaves_the_service_running(world: World) -> No
     assert service.happened() == ["kill", "die", "start"]
 
 
+@pytest.mark.parametrize(
+    ("verb", "happens"), [("stop", ["kill", "die"]), ("restart", ["kill", "die", "start"] * 2)]
+)
+def test_what_an_agent_that_is_killed_had_asked_to_stop_is_told_once(
+    world: World, verb: str, happens: list[str]
+) -> None:
+    service = Leisurely(world, f"once-{verb}")
+    task = service.stops_for(f"/services/{service.name}/{verb}")
+
+    world.lab.kill("agent:main")
+    world.lab.start("agent:main")
+
+    assert world.wait(task)["status"] == "succeeded"
+    # The step is asked once more: only a restart finds something to stop by then.
+    assert service.happened() == happens
+
+
+def test_a_cancelled_stop_whose_engine_has_died_can_be_given_up(world: World) -> None:
+    service = Leisurely(world, "forsaken")
+    task = service.stops_for("/services/forsaken/backup")
+    world.lab.kill("docker:main")
+
+    assert world.post(f"/tasks/{task}/cancel").is_success
+    until(lambda: world.task(task)["actions"] == ["abandon"], "the wait for the engine")
+    why = "the Docker engine of main does not answer"
+    assert world.task(task)["waiting"]["for"].startswith(why)
+    assert world.post(f"/tasks/{task}/abandon").is_success
+
+    ended = world.wait(task)
+    assert ended["status"] == "cancelled"
+    assert ended["error"]["message"] == f"given up: what became of save_data is not known: {why}"
+    world.lab.start("docker:main")
+    until(
+        lambda: (
+            world.containers(service.name, running=True) == [service.container]
+            and world.policy(service.container) == "always"
+        ),
+        "the service",
+    )
+
+
 def stubborn(restart: str) -> str:
     """A service that takes three seconds to stop."""
     compose = services.files_compose(f'"{restart}"')
