@@ -31,11 +31,13 @@ APP = ServiceRef(
 
 @pytest.fixture
 def twins(tmp_path: Path) -> Twins:
-    made = Twins(tmp_path)
-    made.docker.add("web", folder=tmp_path)
+    folder = tmp_path / "my-app"
+    # What the agent remembers lies beside it: each test has its own.
+    made = Twins(folder)
+    made.docker.add("web", folder=folder)
     for name in ("a", "b", "c"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text(name)
+        (folder / name).mkdir(parents=True)
+        (folder / name / "file").write_text(name)
     return made
 
 

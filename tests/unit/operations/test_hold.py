@@ -26,7 +26,7 @@ from tests.waiting import until
 
 @pytest.fixture
 def twins(tmp_path: Path) -> Twins:
-    made = Twins(tmp_path)
+    made = Twins(tmp_path / "my-app")
     made.docker.add("db", policy="unless-stopped")
     made.docker.add("web", policy="on-failure:5", depends_on="db:service_started:false")
     made.docker.add("once", state="exited", policy="no")
@@ -72,7 +72,7 @@ async def test_those_that_ran_start_again_with_their_policies_and_no_others(twin
 
 
 async def test_a_service_that_did_not_run_stays_stopped(tmp_path: Path) -> None:
-    twins = Twins(tmp_path)
+    twins = Twins(tmp_path / "my-app")
     twins.docker.add("web", state="exited")
     await a_hold(twins)
     assert twins.docker.done == []
@@ -279,7 +279,7 @@ async def test_release_is_harmless_where_nothing_was_held(twins: Twins) -> None:
 
 
 async def test_labels_that_go_in_circles_are_started_all_the_same(tmp_path: Path) -> None:
-    twins = Twins(tmp_path)
+    twins = Twins(tmp_path / "my-app")
     twins.docker.add("a", depends_on="b:service_started:false")
     twins.docker.add("b", depends_on="a:service_started:false")
     await a_hold(twins)

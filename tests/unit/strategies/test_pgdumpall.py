@@ -94,8 +94,8 @@ def postgres() -> Postgres:
 
 @pytest.fixture
 def twins(tmp_path: Path, postgres: Postgres) -> Twins:
-    made = Twins(tmp_path, shell=postgres)
-    made.docker.add("postgres", folder=tmp_path)
+    made = Twins(tmp_path / "my-app", shell=postgres)
+    made.docker.add("postgres", folder=made.folder)
     return made
 
 
