@@ -53,7 +53,7 @@ async def test_whoever_stops_listening_ends_it(tmp_path: Path) -> None:
     before = opened()
     async with aclosing(packed(tmp_path, "x")) as pieces:
         await anext(pieces)
-        assert len(opened()) > len(before)
+        assert not opened() <= before
     # The pipe's own end is closed by the loop.
     await asyncio.sleep(0)
     assert opened() <= before
@@ -65,7 +65,7 @@ async def test_whoever_reads_slowly_takes_no_thread_from_others(tmp_path: Path) 
         asyncio.get_running_loop().set_default_executor(threads)
         async with aclosing(packed(tmp_path, "x")) as pieces:
             await anext(pieces)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await asyncio.to_thread(os.getpid)
 
 
@@ -74,7 +74,7 @@ async def test_its_thread_ends_with_it(tmp_path: Path) -> None:
     async with aclosing(packed(tmp_path, "x")) as pieces:
         await anext(pieces)
         assert is_packing()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while is_packing():  # noqa: ASYNC110  # threads tell nobody
             await asyncio.sleep(0.005)
 

@@ -21,8 +21,8 @@ def a_link(path: Path) -> None:
     path.symlink_to(__file__)
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
 
 
 def test_a_plain_file_is_opened_from_its_folder(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_anything_else_is_not_there_and_leaves_nothing_open(
         plain_file.opened(tmp_path / "name")
     assert plain_file.is_not_there(raised.value)
     assert plain_file.to_read(tmp_path / "name") is None
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_a_device_is_no_file() -> None:
@@ -66,4 +66,4 @@ def test_what_nobody_may_or_can_read_is_there(
         with pytest.raises(OSError, match=os.strerror(word)):
             plain_file.to_read(tmp_path / "file")
         monkeypatch.undo()
-        assert descriptors() == before
+        assert descriptors() <= before
