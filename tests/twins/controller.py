@@ -140,7 +140,7 @@ class StandInController:
         return [one.line for one in self.heard if isinstance(one, LogLine)]
 
     async def _until(self, holds: Any) -> None:
-        async with asyncio.timeout(20), self.more:
+        async with asyncio.timeout(60), self.more:
             await self.more.wait_for(holds)
 
     async def _channel(self, request: web.Request) -> web.StreamResponse:

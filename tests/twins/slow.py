@@ -27,7 +27,7 @@ class Slow:
 
     async def has_begun(self) -> None:
         """Wait for the first of them."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await self._begun.wait()
 
     async def _slowly(self, *args: Any, **named: Any) -> Any:

@@ -63,7 +63,7 @@ class MemoryWires:
         self.joined = 0
         self._left: int | None = None
         self._waiting: dict[str, tuple[MemoryWire, asyncio.Future[MemoryWire]]] = {}
-        self.patience = 5.0
+        self.patience = 30.0
 
     def of(self, node: str) -> _Dial:
         """What a site's `wire` is."""

@@ -72,14 +72,14 @@ class SlowDisk:
 
         def slow(placing: Placing) -> None:
             self.begun.set()
-            assert self.goes_on.wait(10)
+            assert self.goes_on.wait(30)
             flush(placing)
 
         monkeypatch.setattr(Placing, "flush", slow)
 
     async def is_written(self) -> None:
         """Wait until files are there that are not flushed."""
-        assert await asyncio.to_thread(self.begun.wait, 10)
+        assert await asyncio.to_thread(self.begun.wait, 30)
 
 
 @pytest.fixture
@@ -312,7 +312,7 @@ async def test_whoever_waits_for_the_controller_keeps_nobody_from_a_folder(node:
 
     deploying = asyncio.create_task(node.checkouts.bring(ref("r2"), Files.UPDATE, never))
     await asked.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert not await node.update(COMPOSE, how=Files.IF_ABSENT)
         assert not await node.update(COMPOSE, how=Files.AS_THEY_ARE)
     deploying.cancel()

@@ -190,7 +190,7 @@ class Agent:
         await self.may_show.wait()
 
     async def outcome(self, key: str = KEY, times: int = 1) -> Outcome:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.outcomes(key)) < times:
                 await self.more.wait()
         return self.outcomes(key)[-1]
@@ -309,7 +309,7 @@ async def test_what_is_urgent_waits_for_its_own_service_alone(agent: Agent) -> N
         keys = [f"01TASK{number}:forget_snapshot:main:1" for number in range(LIMIT + 1)]
         for number, key in enumerate(keys):
             await executor.ask(a_question(key, service=f"service-{number}"))
-        await agent.engine.begun.wait()
+        await _until(lambda: agent.engine.asked == LIMIT)
         urgent = "01MOVE:undo_source:main:1"
         await executor.ask(_ask(urgent, ResumeSource(service=ref("moving"))))
         assert (await agent.outcome(urgent)).error is None
@@ -560,7 +560,7 @@ async def test_a_full_disk_keeps_no_agent_from_listening(
         await executor.ask(a_question("01OLD:step:main:1"))
         await agent.outcome("01OLD:step:main:1")
         disk = FullDisk(monkeypatch)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await executor.revoke(KEY)
             executor.acknowledge("01OLD:step:main:1")
         await _until(lambda: disk.refused > 1)
@@ -586,7 +586,7 @@ async def test_a_slow_disk_keeps_no_agent_from_listening(
     written, write = threading.Event(), durable.write
 
     def slow(path: Path, content: bytes) -> None:
-        assert written.wait(10)
+        assert written.wait(30)
         write(path, content)
 
     async with agent.running() as executor:
@@ -594,7 +594,7 @@ async def test_a_slow_disk_keeps_no_agent_from_listening(
         await agent.outcome()
         monkeypatch.setattr(durable, "write", slow)
         channel = Channel(nothing, "", "main", Outbox(), executor, nothing, nothing, nothing)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             for message in (Acknowledge(key=KEY), Revoke(key="01NEVER:step:main:1")):
                 await channel._hear(message.model_dump_json())
         assert set(executor.open_keys) == {"01NEVER:step:main:1", KEY}
@@ -660,6 +660,6 @@ async def test_outcomes_are_told_again_until_they_are_acknowledged(agent: Agent)
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110  # twins tell nobody
             await asyncio.sleep(0.005)

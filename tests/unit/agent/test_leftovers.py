@@ -44,6 +44,6 @@ async def test_one_that_cannot_die_is_waited_for_in_peace_and_not_for_ever(
         return marked(wanted)
 
     monkeypatch.setattr(leftovers, "_marked", counted)
-    async with program(tmp_path), asyncio.timeout(10):
+    async with program(tmp_path), asyncio.timeout(30):
         assert await asyncio.to_thread(leftovers.end_programs, tmp_path) == 1
     assert len(looks) <= 0.5 / leftovers.PAUSE + 2

@@ -40,7 +40,7 @@ def ends(work: Callable[[], object]) -> bool:
     """Whether it waits for nobody."""
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
-    worker.join(5)
+    worker.join(30)
     return not worker.is_alive()
 
 

@@ -78,14 +78,14 @@ async def test_a_file_is_open_as_long_as_it_is_read(
 
     def slow(handle: int, size: int, offset: int) -> bytes:
         begun.set()
-        assert goes_on.wait(10)
+        assert goes_on.wait(30)
         found.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
         return b""
 
     monkeypatch.setattr(repository, "_in_memory", lambda *_: None)
     monkeypatch.setattr(os, "pread", slow)
     reading = asyncio.create_task(read(await asked(tmp_path)))
-    assert await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun.wait, 30)
     reading.cancel()
     await asyncio.sleep(0.05)
     goes_on.set()

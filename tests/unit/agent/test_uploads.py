@@ -31,7 +31,7 @@ class Disk:
         path = Path(os.readlink(f"/proc/self/fd/{handle}"))
         if path == self.slow:
             self.begun.set()
-            assert self.goes_on.wait(10)
+            assert self.goes_on.wait(30)
         self._fsync(handle)
         self.flushed.append(path)
 
@@ -78,7 +78,7 @@ async def test_a_folder_that_is_being_made_is_flushed_before_it_is_used(
     one, other = two_of_a_folder()
     disk.slow = tmp_path / "data"
     first = asyncio.create_task(send(tmp_path, one))
-    assert await asyncio.to_thread(disk.begun.wait, 10)
+    assert await asyncio.to_thread(disk.begun.wait, 30)
     second = asyncio.create_task(send(tmp_path, other))
     await asyncio.sleep(0.05)
     assert not place_of(tmp_path, other).exists()

@@ -50,7 +50,7 @@ async def test_a_followed_log_ends_with_its_task(tmp_path: Path) -> None:
 
     logs.write("t", "second\nthird", "main deploy")
     logs.end("t")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         rest = [line async for line in lines]
 
     assert first.endswith(" first")

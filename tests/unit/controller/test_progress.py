@@ -34,7 +34,7 @@ async def test_progress_is_shown_again_after_it_could_not_be_written_down() -> N
     parts = SimpleNamespace(store=store, show=nothing)
     question = StepQuestion("k", PLACE, Deploy(service=ref()), parts, nothing, sent=True)  # type: ignore[arg-type]
     question.progressed(StepProgress(bytes_done=1))
-    await asyncio.wait_for(tried.wait(), 5)
+    await asyncio.wait_for(tried.wait(), 30)
     await until(lambda: question._recording is None)
 
     store.step_progress = keeps

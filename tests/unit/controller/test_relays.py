@@ -55,7 +55,7 @@ async def test_a_call_too_many_waits_until_another_has_ended(stack: AsyncExitSta
         waiting = asyncio.create_task(one_more())
         await asyncio.sleep(0)
         assert not waiting.done()
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 30)
 
 
 async def test_a_body_that_stands_still_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ async def test_a_body_that_stands_still_is_ended(monkeypatch: pytest.MonkeyPatch
         return await asyncio.Event().wait()  # type: ignore[return-value]
 
     request = Request({"type": "http", "headers": []}, receive)
-    await asyncio.wait_for(repository._send(request, relay), 10)
+    await asyncio.wait_for(repository._send(request, relay), 30)
 
     with pytest.raises(NodeLost, match="stands still"):
         await anext(relay.body.chunks())

@@ -93,7 +93,7 @@ class MemoryCaddy(Caddy):
         self.slow_write -= 1
         if self.slow_write == 0:
             self.writing.set()
-            assert self.may_write.wait(10)
+            assert self.may_write.wait(30)
         super().replace(name, content)
 
 
@@ -208,7 +208,7 @@ async def test_caddys_turn_lasts_until_one_that_is_cancelled_writes_no_more(
     if slow_write > 1:
         world.caddy.refuses = "reload"
     working = asyncio.create_task(begin(world))
-    assert await asyncio.to_thread(world.caddy.writing.wait, 10)
+    assert await asyncio.to_thread(world.caddy.writing.wait, 30)
     working.cancel()
     await asyncio.sleep(0.05)
     assert world.caddy.turn.locked()

@@ -34,4 +34,4 @@ async def test_what_a_killed_one_had_open_is_waited_for(tmp_path: Path) -> None:
             begins = asyncio.create_task(stack.enter_async_context(alone(tmp_path, "agent")))
             await asyncio.sleep(0)
             assert not begins.done()
-        await asyncio.wait_for(begins, 10)
+        await asyncio.wait_for(begins, 30)

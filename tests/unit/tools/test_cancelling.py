@@ -64,7 +64,7 @@ async def test_a_thread_is_waited_for_however_often_its_caller_is_cancelled() ->
 
     def work() -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(30)
 
     task = asyncio.create_task(in_thread(work))
     await until(begun.is_set)

@@ -24,9 +24,9 @@ async def test_however_many_logs_are_followed_the_engine_answers(tmp_path: Path)
         stack.push_async_callback(docker.aclose)
         for _ in range(WATCHERS):
             following = await stack.enter_async_context(aclosing(docker.logs("web", follow=True)))
-            assert await asyncio.wait_for(anext(following), 10) == b"a line\n"
+            assert await asyncio.wait_for(anext(following), 30) == b"a line\n"
 
-        assert await asyncio.wait_for(docker.containers(), 10) == []
+        assert await asyncio.wait_for(docker.containers(), 30) == []
 
 
 async def test_a_log_that_cannot_be_read_is_told_in_the_words_of_the_engine(tmp_path: Path) -> None:

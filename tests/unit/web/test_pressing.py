@@ -155,7 +155,7 @@ async def test_changes_are_told_to_those_who_may_see_them(
     change(office, "task", "other", id="01T2")
     change(office, "node", None, id="edge")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         told = [await anext(stream), await anext(stream)]
     await stream.aclose()  # type: ignore[attr-defined]  # a generator
 
