@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from composia.errors import Failure
+from composia.operations.leaving import CLOCK_OF_CTIMES
 from composia.strategies import files_copy
 from composia.strategies.base import Saved
 from composia.strategies.files_copy import FilesCopy
@@ -37,6 +39,10 @@ def uploads(twins: Twins) -> Path:
 
 
 async def save(twins: Twins, *include: str, exclude: tuple[str, ...] = ()) -> Saved:
+    # No service writes within one tick of the kernel's clock.
+    began = time.clock_gettime_ns(CLOCK_OF_CTIMES)
+    while time.clock_gettime_ns(CLOCK_OF_CTIMES) == began:
+        pass
     strategy = FilesCopy(include=include or ("./data/uploads",), exclude=exclude)
     return await strategy.save("uploads", twins.site)
 
