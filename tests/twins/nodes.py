@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from composia.controller.asking import Question
@@ -103,6 +104,7 @@ class MemoryNodes:
             self._journal[key] = Outcome(key=key, error=Cancelled("revoked").as_told())
         if key not in self._journal | self._working:
             self._working[key] = asyncio.create_task(self._work(node, question))
+            self._working[key].add_done_callback(partial(self._killed_at_once, key))
         while key not in self._journal:
             if node in self._offline:
                 return None
@@ -125,6 +127,12 @@ class MemoryNodes:
             outcome = Outcome(key=question.key, error=told(why))
         self._journal[question.key] = outcome
         return outcome
+
+    def _killed_at_once(self, key: str, work: asyncio.Task[Outcome]) -> None:
+        # Work that ends before its first line has answered nothing.
+        if work.cancelled():
+            error = told(Interrupted("the agent was restarted"))
+            self._journal.setdefault(key, Outcome(key=key, error=error))
 
     async def _look(self) -> None:
         # A twin may poll: it knows of no channel that could wake it.
