@@ -94,7 +94,7 @@ enable_virtual_host_style = "false"
 
     def _ask(self, method: str, path: str) -> None:
         wanted = urllib.request.Request(f"{self.url}/{path}", method=method)
-        urllib.request.urlopen(wanted, timeout=10).close()
+        urllib.request.urlopen(wanted, timeout=60).close()
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] == "PUT" and self.takes is not None:

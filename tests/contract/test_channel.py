@@ -87,7 +87,7 @@ async def test_a_question_under_way_goes_on_with_the_new_connection(world: Chann
     agent.on("deploy", changes)
     await agent.connect()
 
-    outcome = await asyncio.wait_for(asking, 5)
+    outcome = await asyncio.wait_for(asking, 30)
 
     assert outcome.result == {"changed": True}
     await agent.end()
@@ -157,7 +157,7 @@ async def test_messages_are_taken_while_one_is_worked_with(world: ChannelWorld) 
 
     channel = Channel("main", Incoming(["one", "two", "three"], taken))  # type: ignore[arg-type]
     serving = asyncio.create_task(channel.serve(slow))
-    await asyncio.wait_for(entered.wait(), 5)
+    await asyncio.wait_for(entered.wait(), 30)
     await until(lambda: len(taken) == 3)
     go_on.set()
     await channel.close(1000, "done")
@@ -174,7 +174,7 @@ async def test_what_came_before_an_unreadable_message_is_worked_with(wrong: str 
 
     incoming = Incoming(["one", "two"], [], wrong)
     channel = Channel("main", incoming)  # type: ignore[arg-type]
-    await asyncio.wait_for(channel.serve(kept), 5)
+    await asyncio.wait_for(channel.serve(kept), 30)
 
     assert lines == ["one", "two"]
     assert incoming.closed == UNREADABLE
@@ -192,7 +192,7 @@ async def test_a_store_that_takes_nothing_cuts_no_node_off(
     monkeypatch.setattr(world.nodes._store, "saw_node", full)
     world.nodes._nodes["main"].stored_at = None
     await world.agent.tell(StateChanged(state=StandInAgent.state()))
-    await asyncio.wait_for(tried.wait(), 5)
+    await asyncio.wait_for(tried.wait(), 30)
 
     assert (await world.nodes.ask("main", a_question())).error is None
     assert world.agent.close_code is None
@@ -209,7 +209,7 @@ async def test_a_message_that_cannot_be_worked_with_cuts_no_node_off(
 
     monkeypatch.setattr(world.nodes._store, "is_settled", full)
     await world.agent.tell(Outcome(key="01NONE:deploy:main:1", result={}))
-    await asyncio.wait_for(asked.wait(), 5)
+    await asyncio.wait_for(asked.wait(), 30)
 
     assert (await world.nodes.ask("main", a_question())).error is None
     assert world.agent.close_code is None

@@ -42,7 +42,7 @@ def a_question(number: int = 1, *, sent: bool = False) -> Asked:
 
 
 async def asked(world: NodesWorld, question: Asked) -> Outcome:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return await world.nodes.ask("main", question)
 
 

@@ -32,7 +32,7 @@ class WiresWorld:
     def __init__(self, url: str, sessions: dict[str, aiohttp.ClientSession]) -> None:
         self.url = url
         self.questions: dict[tuple[str, str], Asked] = {}
-        self.patience = 10.0
+        self.patience = 60.0
         self._sessions = sessions
 
     def ask(self, node: str, wire: str = WIRE) -> Asked:

@@ -86,7 +86,7 @@ class Office:
 
     async def ended(self, task: str) -> Task:
         """Wait for its end."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for _ in self.logs.follow(task):
                 pass
         return await self.task(task)

@@ -92,10 +92,10 @@ async def test_a_database_that_cannot_be_written_strands_no_task(
         await office.start()
         office.nodes.on("deploy", full.changes)
         stuck = await office.submit(deploy())
-        await until(lambda: waits(capsys), 30)
+        await until(lambda: waits(capsys), 60)
 
         full.free()
-        await until(lambda: has_ended(office, stuck.id), 30)
+        await until(lambda: has_ended(office, stuck.id), 60)
 
         assert (await office.task(stuck.id)).status is Status.SUCCEEDED
         office.nodes.on("deploy", waits_not)
@@ -126,9 +126,9 @@ async def test_a_move_waits_for_the_disk_and_is_not_half_undone(
 
         office.nodes.on(step, fills)
         task = await office.submit(plan())
-        await until(lambda: waits(capsys), 30)
+        await until(lambda: waits(capsys), 60)
         full.free()
-        await until(lambda: has_ended(office, task.id), 30)
+        await until(lambda: has_ended(office, task.id), 60)
 
         ended = await office.task(task.id)
         assert ended.status is Status.SUCCEEDED, ended.error

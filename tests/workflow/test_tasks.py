@@ -224,7 +224,7 @@ async def test_a_log_can_be_followed_to_its_end(office: Office) -> None:
     office.nodes.on("deploy", talks)
     submitted = await office.submit(deploy())
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         lines = [line async for line in office.logs.follow(submitted.id)]
 
     assert any(line.endswith("main deploy: pulling images") for line in lines)
@@ -236,7 +236,7 @@ async def test_changes_are_told_to_those_who_listen(office: Office) -> None:
     async with office.events.subscribe() as events:
         await office.submit(deploy())
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for event in events:
                 if event.data["status"] == "succeeded":
                     break

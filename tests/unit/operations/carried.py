@@ -98,7 +98,7 @@ async def both(one: Awaitable[One], other: Awaitable[Other]) -> tuple[One, Other
     """Both at once; the first error ends the other one."""
     first, second = asyncio.ensure_future(one), asyncio.ensure_future(other)
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             return await asyncio.gather(first, second)
     finally:
         first.cancel()
