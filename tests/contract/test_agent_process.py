@@ -19,11 +19,13 @@ from composia.operations.service import Deploy, Stop
 from tests.twins.controller import TOKEN, StandInController
 from tests.twins.engine_socket import empty_engine
 
+#: It says Hello when it has looked at its node, however long that takes here.
 PROGRAM = """
 import asyncio, sys
-from composia.agent.main import run
+from composia.agent import main
 from composia.model.config import AgentConfig
-asyncio.run(run(AgentConfig.model_validate_json(sys.argv[1])))
+main.FIRST_LOOK = 60.0
+asyncio.run(main.run(AgentConfig.model_validate_json(sys.argv[1])))
 """
 REF = ServiceRef(
     name="my-app",
@@ -148,7 +150,7 @@ async def test_an_agent_told_to_end_goes_at_once_and_well(machine: Machine) -> N
     await machine.controller.ask(Deploy(service=REF))
     await machine.controller.until(lambda: machine.controller.bundles_given == 1)
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await process.wait() == 0
 
 
@@ -177,5 +179,5 @@ async def test_a_program_that_a_killed_agent_left_is_ended(machine: Machine) -> 
     )
     await machine.agent()
     await machine.controller.connected()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await left.wait() == -signal.SIGKILL
