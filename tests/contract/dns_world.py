@@ -132,7 +132,7 @@ class Bind:
 
     async def records(self, hostname: str) -> set[tuple[str, str, int]]:
         query = dns.message.make_query(f"{hostname}.", "ANY")
-        answer = await dns.asyncquery.tcp(query, "127.0.0.1", 5, self.port)
+        answer = await dns.asyncquery.tcp(query, "127.0.0.1", 30, self.port)
         return {
             (dns.rdatatype.to_text(rrset.rdtype), rdata.to_text().removesuffix("."), rrset.ttl)
             for rrset in answer.answer
@@ -144,7 +144,7 @@ class Bind:
         return dns.update.UpdateMessage(ZONE, keyring=key)
 
     async def _send(self, update: dns.update.UpdateMessage) -> None:
-        answer = await dns.asyncquery.tcp(update, "127.0.0.1", 5, self.port)
+        answer = await dns.asyncquery.tcp(update, "127.0.0.1", 30, self.port)
         assert answer.rcode() == 0, answer
 
 
@@ -181,7 +181,7 @@ async def bind(folder: Path, *, query: str = "any") -> AsyncIterator[Bind]:
     words = ("named", "-g", "-n", "1", "-c", str(folder / "named.conf"))
     process = await asyncio.create_subprocess_exec(*words, stdout=DEVNULL, stderr=PIPE)
     try:
-        await asyncio.wait_for(_running(process), 20)
+        await asyncio.wait_for(_running(process), 60)
         reading = asyncio.create_task(_read_on(process))
         yield Bind(folder, port)
     finally:

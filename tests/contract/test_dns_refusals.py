@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from composia.controller.dns import ddns
+from composia.controller.dns import authoritative, ddns
 from composia.controller.dns.base import Provider
 from composia.controller.dns.names import Names
 from composia.errors import Conflict, Failure
@@ -30,6 +30,12 @@ from tests.contract.dns_world import (
 APP = "app.lab.test"
 MAIN, EDGE = "203.0.113.10", "203.0.113.20"
 WRONG = base64.b64encode(b"a wrong secret of the test").decode()
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server on a slow disk answers late."""
+    monkeypatch.setattr(ddns, "PATIENCE", 30.0)
 
 
 @pytest.fixture
@@ -217,8 +223,9 @@ async def test_a_change_of_several_records_is_all_or_nothing(cloudflare: AtCloud
 
 
 async def test_the_zones_own_name_servers_are_asked_where_they_can_be(
-    server: Bind, cloudflare: AtCloudflare
+    server: Bind, cloudflare: AtCloudflare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(authoritative, "PATIENCE", 30.0)
     cloudflare.twin.name_servers = ["127.0.0.1"]
     provider = cloudflare.provider_with(TOKEN, port=server.port)
     error = await refused(provider, target(APP, MAIN))
