@@ -16,6 +16,13 @@ from composia.model.config import AgentConfig, ControllerConfig
 from tests.contract.nodes_world import served
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine may be slow: that is not what is looked for here."""
+    monkeypatch.setattr("composia.cli.reaching.PATIENCE", 60.0)
+    monkeypatch.setattr("composia.cli.reaching.SKEW", 60.0)
+
+
 @pytest.fixture
 def controller(tmp_path: Path) -> ControllerConfig:
     text = '{"nodes": [{"id": "main", "token": "m"}, {"id": "edge", "token": "e"}]}'

@@ -34,6 +34,13 @@ def world(tmp_path: Path, template: Path) -> World:
     return World(tmp_path).with_remote(template)
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git takes as long as it takes: nothing is old by then, and nobody has waited enough."""
+    monkeypatch.setattr("composia.controller.catalog.PATIENCE", 60.0)
+    monkeypatch.setattr("composia.controller.catalog.YOUNG", 60.0)
+
+
 async def test_a_catalog_is_made_where_there_is_none(alone: World) -> None:
     catalog = await alone.catalog(remote=False)
     assert (alone.root / "catalog" / ".git").is_dir()
@@ -177,6 +184,7 @@ async def test_whoever_asks_for_a_pull_gets_what_was_pushed_before(world: World)
     assert (await catalog.pull()).state.value == "unreachable"
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_service_that_was_pushed_just_now_is_found(world: World) -> None:
     catalog = await world.catalog()
     world.someone_pushes(service("new"))
@@ -184,6 +192,7 @@ async def test_a_service_that_was_pushed_just_now_is_found(world: World) -> None
     assert "new" in names(catalog.view())
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_what_was_pulled_a_moment_ago_is_not_pulled_again(world: World) -> None:
     catalog = await world.catalog()
     before = catalog.status.pulled_at
@@ -191,6 +200,7 @@ async def test_what_was_pulled_a_moment_ago_is_not_pulled_again(world: World) ->
     assert catalog.status.pulled_at == before
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_a_remote_that_is_gone_keeps_nobody_from_what_is_known(world: World) -> None:
     catalog = await world.catalog()
     shutil.rmtree(world.remote)
@@ -338,7 +348,7 @@ async def test_a_caller_who_goes_away_leaves_no_lock_behind(world: World) -> Non
     gone = asyncio.create_task(catalog.write("app/a.txt", b"x", if_match=seen))
     await asyncio.sleep(0)
     gone.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await written.wait()
     await catalog.aclose()
     assert gone.cancelled()
@@ -421,7 +431,7 @@ async def test_the_background_pull_keeps_up(world: World) -> None:
     catalog._on_change = lambda _: changed.set()
     catalog.start()
     world.someone_pushes(service("blog"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await changed.wait()
     await catalog.aclose()
     assert names(catalog.view()) == ["app", "blog"]

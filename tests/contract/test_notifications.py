@@ -78,7 +78,7 @@ class MailBox:
 
 @pytest.fixture
 async def courier() -> AsyncIterator[Courier]:
-    made = Courier(timeout=10)
+    made = Courier(timeout=60)
     yield made
     made.close()
 
@@ -141,8 +141,9 @@ async def test_a_message_waits_for_a_receiver_that_is_down_and_for_a_restart(
 
 
 async def test_a_message_on_its_way_at_the_stop_arrives_once(
-    telling: Telling, webhook: Webhook
+    telling: Telling, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("composia.controller.notify.GOODBYE", 60.0)
     webhook.answers.clear()
     await telling.task(records=[record(BackupStatus.FAILED)])
     await telling.notifier.turn()
