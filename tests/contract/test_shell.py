@@ -54,8 +54,9 @@ async def test_a_failure_that_was_asked_for_is_an_answer(shell: Shell) -> None:
 
 async def test_a_program_may_take_long_but_not_be_silent_for_long() -> None:
     shell = LocalShell()
-    slow = Command(("sh", "-c", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.2; done"), silence=0.8)
-    assert (await shell.run(slow)).stdout.split() == [b"1", b"2", b"3", b"4", b"5", b"6"]
+    # In all longer than the silence, and each time shorter by seconds: a machine may be slow.
+    slow = Command(("sh", "-c", "for i in $(seq 9); do echo $i; sleep 0.5; done"), silence=4)
+    assert (await shell.run(slow)).stdout.split() == [b"%d" % number for number in range(1, 10)]
     with pytest.raises(Silent, match=r"sleep 1000 has said nothing for 0\.1 s"):
         await shell.run(replace(ENDLESS, silence=0.1), check=False)
 
@@ -107,7 +108,7 @@ async def test_children_die_with_the_program() -> None:
     async with LocalShell().start(command) as running:
         child = int(await running.stdout.readline())
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while _is_alive(child):  # noqa: ASYNC110  # nobody tells of somebody else's child
             await asyncio.sleep(0.01)
 
@@ -129,7 +130,7 @@ async def test_a_program_that_cannot_be_watched_is_ended_and_an_error(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(os, "pidfd_open", too_many)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(CommandFailed, match=r"could not be started: .*Too many open files"):
             await LocalShell().run(ENDLESS, check=False)
     assert not Path(f"/proc/{started[0]}").exists()
