@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -70,6 +70,10 @@ PAGES = {
 
 #: Seconds in which a window closes.
 CLOSING = 15
+#: Milliseconds in which a page has to show what is expected of it, also on a machine at its limit.
+PATIENCE = 30_000
+
+expect.set_options(timeout=PATIENCE)
 
 
 @asynccontextmanager
@@ -95,7 +99,7 @@ async def person(
         reduced_motion="reduce",
         locale="en-GB",
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     try:
         yield await context.new_page()
     finally:
@@ -119,7 +123,7 @@ async def slowest_frame(page: Page, last: str) -> float:
         """async (last) => {
             let slowest = 0, before = performance.now();
             const log = document.getElementById("log");
-            const until = before + 20000;
+            const until = before + 60000;
             const ends = () => log.lastChild?.textContent.endsWith(`${last}\\n`);
             while (performance.now() < until && !ends()) {
                 await new Promise(requestAnimationFrame);

@@ -50,13 +50,13 @@ class Serving:
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
         self._thread.start()
-        ready.wait(20)
+        assert ready.wait(60)
 
     def stop(self) -> None:
         """End, and cut every connection."""
         if self._server and self._thread:
             self._server.should_exit = True
-            self._thread.join(20)
+            self._thread.join(60)
 
     def _run(self, ready: threading.Event) -> None:
         asyncio.run(self._serve(ready))
