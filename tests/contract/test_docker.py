@@ -55,7 +55,7 @@ async def by_service(docker: Docker, project: Compose) -> dict[str, str]:
 
 async def test_containers_are_shown_as_they_are(docker: Docker, project: Compose) -> None:
     ids = await by_service(docker, project)
-    async with asyncio.timeout(20), aclosing(docker.events()) as events:
+    async with asyncio.timeout(60), aclosing(docker.events()) as events:
         found = {one.id: one for one in await docker.containers(project=project.project)}
         while found[ids["job"]].state != "exited":
             await anext(events)
@@ -102,7 +102,9 @@ async def test_policies_are_set_and_many_stop_and_start_at_once(
 async def test_a_stop_goes_on_when_its_caller_is_cancelled(
     docker: Docker, project: Compose
 ) -> None:
-    slow = "trap 'sleep 2; exit 0' TERM; while :; do sleep 1 & wait; done"
+    # It ends when it is told to in its data, however long that takes.
+    told = "while [ ! -e /data/end ]; do sleep 0.1; done"
+    slow = f"trap '{told}; exit 0' TERM; echo ready; while :; do sleep 1 & wait; done"
     file = project.folder / "compose.yaml"
     content = json.loads(file.read_text())
     more = {"command": ["sh", "-c", slow], "restart": "always", "stop_grace_period": "1m"}
@@ -110,6 +112,8 @@ async def test_a_stop_goes_on_when_its_caller_is_cancelled(
     file.write_text(json.dumps(content))
     await project.up()
     id_ = (await by_service(docker, project))["slow"]
+    async with asyncio.timeout(60), aclosing(docker.logs(id_, follow=True)) as lines:
+        assert await anext(lines) == b"ready\n"
 
     async with asyncio.timeout(60), aclosing(docker.events()) as events:
         task = asyncio.create_task(docker.stop([id_]))
@@ -119,6 +123,7 @@ async def test_a_stop_goes_on_when_its_caller_is_cancelled(
         before = await shown(docker, project, id_)
         await docker.start([id_])
         after = await shown(docker, project, id_)
+        (project.folder / "data/end").touch()
         await happens("die", id_, events)
 
     assert (after.state, after.started_at) == ("running", before.started_at)
@@ -238,7 +243,7 @@ async def test_logs_are_read_to_their_end_or_followed(docker: Docker, project: C
 async def test_events_come_as_they_happen(docker: Docker, project: Compose) -> None:
     ids = await by_service(docker, project)
 
-    async with asyncio.timeout(20), aclosing(docker.events()) as events:
+    async with asyncio.timeout(60), aclosing(docker.events()) as events:
         await docker.stop([ids["db"]])
         async for event in events:
             if (event.get("Action"), event["Actor"]["ID"]) == ("die", ids["db"]):
