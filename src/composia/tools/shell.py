@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shlex
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -23,6 +24,14 @@ QUOTED = 2000
 LINE_LIMIT = 256 * 1024 * 1024
 #: Bytes that are read at once.
 PIECE = 256 * 1024
+#: What docker compose quotes behind these words is a value, or a line of a file of variables.
+_QUOTES_A_VALUE = re.compile(
+    rb"(unterminated quoted value|in variable name(?: near)?|[Ii]nvalid template:"
+    rb"|escape any \$ with another \$\.)\s.+",
+    re.DOTALL,
+)
+#: A `$` in a password makes what follows it the name of a variable.
+_UNSET = re.compile(rb'The \\?"[^"\\]*\\?" variable is not set')
 
 Stream = TypeVar("Stream")
 
@@ -57,8 +66,10 @@ class Finished:
 
     @property
     def complaint(self) -> str:
-        """The end of what it said on stderr, or else on stdout."""
+        """The end of what it said on stderr, or else on stdout; without what may be a secret."""
         said = self.stderr.strip() or self.stdout.strip()
+        said = _QUOTES_A_VALUE.sub(rb"\1 (not shown)", said)
+        said = _UNSET.sub(b"A variable is not set", said)
         return said[-QUOTED:].decode(errors="replace")
 
     def error(self) -> CommandFailed:

@@ -181,3 +181,29 @@ async def test_a_failure_without_words_names_its_code() -> None:
 
     with pytest.raises(CommandFailed, match="exit code 7"):
         await compose(shell).stop()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'failed to read /srv/my-app/.env: line 2: unterminated quoted value "hunter2',
+        "line 2: unterminated quoted value 'hunter2",
+        'failed to read /srv/my-app/.env: line 2: unexpected character "+" in variable name'
+        ' "hunter2+more=="',
+        'unexpected character "\\n" in variable name near "hunter2\\nA=hunter2\\n"',
+        'failed to read /srv/my-app/.env: Invalid template: "${hunter2"',
+        "invalid interpolation format for services.web.environment.X.\nYou may need to escape any $"
+        " with another $.\nabc${hunter2\nhunter2",
+        'time="2026-11-29T21:54:35Z" level=warning msg="The \\"hunter2\\" variable is not set.'
+        ' Defaulting to a blank string."\nno such image',
+        f'line 1: unterminated quoted value "{"hunter2" * 1000}',
+    ],
+)
+async def test_no_value_that_compose_quotes_is_told(said: str) -> None:
+    shell = MemoryShell(always(code=1, stderr=said.encode()))
+    for call in (compose(shell).up(), compose(shell).config()):
+        with pytest.raises((CommandFailed, Invalid)) as caught:
+            await call
+        assert "hunter2" not in str(caught.value)
+        # What is wrong, and where, is told all the same.
+        assert said.split(" ", maxsplit=1)[0] in str(caught.value)
