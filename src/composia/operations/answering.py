@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from composia.errors import Failure
@@ -22,12 +22,15 @@ SLOW = 120.0
 FIRST_MOMENT = 0.5
 
 
-async def wait_until_it_answers(site: Site) -> float:
+async def wait_until_it_answers(site: Site, before: Iterable[ContainerInfo]) -> float:
     """Wait for every container that runs: its health command, or else one of its TCP ports.
 
-    Answers the loop's time of the last answer that was waited for. Raises Failure for a container
-    that ends or is restarted, and after the time in which Docker would call it unhealthy.
+    `before`: what was there before the start. Answers the loop's time of the last answer that was
+    waited for. Raises Failure for a container that ends or is restarted, and after the time in
+    which Docker would call it unhealthy.
     """
+    # What the start has left alone, an orphan or one behind a profile, ended long ago.
+    rested = {(one.id, one.started_at) for one in before if not one.at_work}
     loop = asyncio.get_running_loop()
     began = loop.time()
     found = await _to_ask(site)
@@ -37,7 +40,11 @@ async def wait_until_it_answers(site: Site) -> float:
     patience = max([PATIENCE, *map(_patience, silent)])
     last = began
     while True:
-        _refuse_dead(await _all(site))
+        there = [one for one in await _all(site) if (one.id, one.started_at) not in rested]
+        _refuse_dead(there)
+        # One that has done its work and ended well answers nobody; but something must run.
+        at_work = {one.id for one in there if one.at_work}
+        silent = [one for one in silent if one.id in at_work] if at_work else silent
         if silent:
             silent = [one for one in silent if not await _answers(one, site)]
             last = loop.time()

@@ -197,12 +197,13 @@ class StartOnTarget(Operation[Started]):
         await site.notes.note("starting")
         if found and found.held:
             await hold.give_back_policies(found.held.every, site)
+        before = await containers_of(site)
         if stopped := read_stopped(site.state):
             # `up` keeps the containers that a person had stopped, with the policies they have.
-            await stopped.give_back_policies(site, await containers_of(site))
+            await stopped.give_back_policies(site, before)
         await site.compose.up()
         await site.notes.note("started")
-        answered = await answering.wait_until_it_answers(site)
+        answered = await answering.wait_until_it_answers(site, before)
         forget_stopped(site.state)
         if found:
             fence.put_up(site.state, found.model_copy(update={"open": True}))

@@ -15,8 +15,10 @@ from composia.operations.arriving import ClearTarget, PrepareTarget, StartOnTarg
 from composia.operations.fence import Fence
 from composia.operations.stopped import Stopped, StoppedContainer, keep_stopped, read_stopped
 from composia.strategies.base import Site
+from composia.tools.shell import Command
 from tests.twins.compose import ProjectCompose
 from tests.twins.docker import a_volume
+from tests.twins.shell import Answer, MemoryShell
 from tests.twins.site import Twins
 from tests.twins.slow import died_in_its_stop, lets_it_stop
 
@@ -74,6 +76,40 @@ async def test_a_start_that_fails_forgets_no_policy(world: World) -> None:
     assert world.docker.running() == set()
     assert world.docker.policies() == {"web": "no"}
     assert read_stopped(world.site.state) is not None
+
+
+async def test_what_the_start_leaves_alone_has_not_died_of_it(world: World) -> None:
+    """An orphan, or one behind a profile, that was killed when the service was here before."""
+    world.docker.add("debug", state="exited", folder=world.site.folder)
+    world.docker.change("debug", exit_code=137)
+    await PREPARE.perform(world.site)
+    await StartOnTarget(service=REF).perform(world.site)
+    found = fence.read(world.site.state)
+    assert found is not None
+    assert found.open
+    assert world.docker.running() == {"web"}
+
+
+async def test_what_dies_of_the_start_is_refused_though_it_had_died_before(world: World) -> None:
+    world.docker.add("web", state="exited", folder=world.site.folder)
+    world.docker.change("web", exit_code=137)
+    world.compose.services = {"web": "exited 1"}
+    with pytest.raises(Failure, match="web ended with code 1 after its start"):
+        await StartOnTarget(service=REF).perform(world.site)
+
+
+async def test_what_has_done_its_work_and_ended_well_is_asked_no_more(world: World) -> None:
+    world.docker.add("job", folder=world.site.folder)
+    world.docker.add("web", folder=world.site.folder)
+    world.docker.change("job", health_command=("CMD", "true"), health_patience=30.0)
+
+    def ends(_: Command) -> Answer:
+        world.docker.change("job", state="exited", exit_code=0)
+        return Answer(code=1)
+
+    world.compose.shell = MemoryShell(ends)
+    await StartOnTarget(service=REF).perform(world.site)
+    assert world.docker.running() == {"web"}
 
 
 @pytest.mark.parametrize(("is_open", "epoch"), [(False, 1), (True, 1), (True, 2)])
