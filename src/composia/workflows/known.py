@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from composia.errors import Conflict, Invalid
@@ -236,6 +236,21 @@ class Known:
         theirs = {one.working_dir for one in containers_of(state, ref)}
         return {folder for folder in theirs if folder and folder != _our_folder(state, ref)}
 
+    def object_to_a_second_project(
+        self, ref: ServiceRef, on: Sequence[str], wrong: Objections
+    ) -> None:
+        """What runs under another `project_name` is not started beside itself."""
+        for node in on:
+            for there in _as_deployed(self.nodes.get(node), ref):
+                if there.project != ref.project and _runs_as(self.nodes.get(node), there):
+                    wrong.conflict(
+                        ("project_name",),
+                        f"{ref.name} still runs on node {node} as compose project"
+                        f" {there.project}, and would run twice",
+                        f"Stop it there first: `composia stop {ref.name} --node {node}`. Or give"
+                        f" it back `project_name: {there.project}`.",
+                    )
+
     def object_to_a_second_place(
         self, service: Service, on: Sequence[str], wrong: Objections
     ) -> None:
@@ -294,7 +309,18 @@ def containers_of(state: NodeState | None, ref: ServiceRef) -> tuple[Container, 
 
 
 def runs(state: NodeState | None, ref: ServiceRef) -> bool:
-    """Whether a container of ours runs there, as far as is known."""
+    """Whether a container of ours runs there, as far as is known; under an older name too."""
+    return any(_runs_as(state, one) for one in (ref, *_as_deployed(state, ref)))
+
+
+def _as_deployed(state: NodeState | None, ref: ServiceRef) -> Iterator[ServiceRef]:
+    """How the service was called when it was deployed there."""
+    for one in state.instances if state else ():
+        if one.service == ref.name:
+            yield ref.model_copy(update={"project": one.project, "folder": one.folder})
+
+
+def _runs_as(state: NodeState | None, ref: ServiceRef) -> bool:
     return any(
         container.at_work and container.working_dir in (None, _our_folder(state, ref))
         for container in containers_of(state, ref)

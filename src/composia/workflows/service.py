@@ -145,6 +145,7 @@ def _to_start(known: Known, service: str, request: ServiceRequest) -> dict[str, 
     on = known.nodes_meant_for(found, request.nodes, wrong)
     known.object_to_a_disabled(found, wrong)
     known.object_to_foreign_projects(found.ref, on, wrong)
+    known.object_to_a_second_project(found.ref, on, wrong)
     known.object_to_a_second_place(found, on, wrong)
     known.object_to_what_has_left(found, on, wrong)
     wrong.settle()

@@ -102,6 +102,27 @@ def test_a_service_is_not_started_twice_after_its_nodes_have_changed(world: Worl
     assert "composia stop my-app --node main" in str(caught.value.hint)
 
 
+RENAMED = {**MY_APP, "project_name": "shop"}
+
+
+@pytest.mark.parametrize("plan", [plan_deploy, plan_update])
+def test_a_service_is_not_started_beside_itself_under_another_project(
+    world: World, plan: Any
+) -> None:
+    world.has(RENAMED)
+    with pytest.raises(Conflict, match="still runs on node main as compose project my-app"):
+        plan(world.known, "my-app", asked())
+    assert plan_stop(world.known, "my-app", asked()).nodes == ("main",)
+    known = world.sees(main=node_state(container("my-app", "web", state="exited")))
+    assert plan(known, "my-app", asked()).nodes == ("main",)
+
+
+def test_another_project_hides_no_service_that_runs_elsewhere(world: World) -> None:
+    world.has({**RENAMED, "nodes": ["edge"]})
+    with pytest.raises(Conflict, match="still runs on node main, which is not among its nodes"):
+        plan_deploy(world.known, "my-app", asked())
+
+
 @pytest.mark.parametrize("plan", [plan_deploy, plan_update, plan_restart])
 def test_nothing_starts_where_an_open_move_has_left_it(world: World, plan: Any) -> None:
     left = OpenMove(task="01MOVE", service="my-app", source="main", target="edge")
