@@ -206,6 +206,23 @@ async def _start_once(together: Sequence[Kept], site: Site) -> None:
     # The policies first: if the engine dies between the two, it starts the containers itself.
     present = await give_back_policies(together, site)
     await site.docker.start([one.id for one in present])
+    await _refuse_lost(together, site)
+
+
+async def _refuse_lost(together: Sequence[Kept], site: Site) -> None:
+    """Raise Failure where one was removed, and nothing was made in its place.
+
+    By a `docker system prune`, which takes all that is stopped.
+    """
+    there = await site.docker.containers()
+    known = {one.id for one in there} | {_place(one) for one in there if not one.is_one_off}
+    if lost := [one.name for one in together if known.isdisjoint((one.id, _place(one)))]:
+        raise Failure(f"{', '.join(lost)} was removed meanwhile")
+
+
+def _place(one: Kept | ContainerInfo) -> tuple[str, str]:
+    """What compose makes only once: the service of a project, or else a name."""
+    return one.project, one.compose_service or one.name
 
 
 async def give_back_policies(kept: Sequence[Kept], site: Site) -> Sequence[Kept]:

@@ -105,10 +105,23 @@ async def test_a_container_that_appears_meanwhile_breaks_the_hold(twins: Twins) 
 
 
 async def test_a_container_that_is_removed_meanwhile_breaks_the_hold(twins: Twins) -> None:
-    with pytest.raises(Failure, match="db"):
+    """`docker system prune` takes all that is stopped: then the service is down, and that is told.
+
+    What else ran starts again.
+    """
+    with pytest.raises(NotStartedAgain, match="db was removed meanwhile") as caught:
         async with held(twins.site):
             del twins.docker.there["db"]
-    assert "web" in twins.docker.running()
+    assert "db of my-app did not stay as it was" in str(caught.value.__context__)
+    assert "composia deploy" in (caught.value.hint or "")
+    assert twins.docker.running() == {"web"}
+
+
+async def test_a_container_that_is_made_anew_meanwhile_is_not_lost(twins: Twins) -> None:
+    with pytest.raises(Failure, match="db of my-app did not stay as it was") as caught:
+        async with held(twins.site):
+            twins.docker.change("db", id="id-new", state="created")
+    assert not isinstance(caught.value, NotStartedAgain)
 
 
 async def test_our_own_container_of_the_repository_does_not_break_the_hold(twins: Twins) -> None:

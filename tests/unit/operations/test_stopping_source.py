@@ -210,11 +210,28 @@ async def test_what_could_not_be_removed_has_its_policies_again_on_the_way_back(
     assert twins.docker.policies() == {"web": "always"}
 
 
-async def nothing() -> None:
+async def test_a_source_whose_containers_were_removed_is_not_told_to_run_again(
+    twins: Twins,
+) -> None:
+    await EXPORT.perform(twins.site)
+    del twins.docker.there["web"]
+    with pytest.raises(NotStartedAgain, match="web was removed meanwhile"):
+        await RESUME.perform(twins.site)
+    # A person may deploy it, and then it is there.
+    found = fence.read(twins.site.state)
+    assert found is not None
+    assert found.open
+    twins.docker.add("web")
+    twins.docker.change("web", id="id-new")
+    await RESUME.perform(twins.site)
+    assert fence.read(twins.site.state) is None
+
+
+async def nothing(**_: object) -> None:
     pass
 
 
-async def at_once(site: Site) -> float:
+async def at_once(site: Site, before: object) -> float:
     return 0.0
 
 
