@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Failure, Invalid
+from composia.errors import Conflict, Failure, Invalid
 from composia.strategies import sources
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site
 from composia.strategies.volumes import meet
 from composia.tools import manifest
+from composia.tools.containers import ContainerMount
 from composia.tools.manifest import Manifest
 
 
@@ -55,11 +57,39 @@ async def roots(cargo: Sequence[Cargo], site: Site, *, dumps: bool) -> tuple[Roo
     found: list[Root] = []
     for one in cargo:
         if not one.dump:
-            found += [_root(source) for source in await _sources(one, site)]
+            found += [root_of(source) for source in await _sources(one, site)]
         elif dumps:
             found.append(Root(dump_key(one.item), dump_of(site, one.item), f"dump of {one.item}"))
     _refuse_overlap(found)
     return tuple(found)
+
+
+async def refuse_strangers(trees: Iterable[Root], site: Site) -> None:
+    """Raise Conflict where a container that no stop of the service ends may write to a tree."""
+    strangers = [
+        (one, mount)
+        for one in await site.docker.containers()
+        if one.at_work and one.project != site.compose.project
+        for mount in one.mounts
+        if mount.writable and mount.source
+    ]
+    for tree in trees:
+        found = [one.name for one, mount in strangers if _writes(mount, tree, site)]
+        if found:
+            raise Conflict(
+                f"container {', '.join(dict.fromkeys(found))} is none of {site.service} and may"
+                f" write to {tree.known_as}: what it writes while that moves would be lost",
+                hint="Stop it for the move, or mount it read-only there.",
+            )
+
+
+def _writes(mount: ContainerMount, tree: Root, site: Site) -> bool:
+    source = Path(os.path.realpath(mount.source))
+    if source.is_relative_to(tree.path):
+        inside = os.fsencode(source.relative_to(tree.path))
+        return not manifest.hides(frozenset(tree.leave_out), inside)
+    # A folder far above is a backup program's, for one.
+    return tree.path.is_relative_to(source) and source.is_relative_to(os.path.realpath(site.folder))
 
 
 def look(root: Root) -> Manifest:
@@ -74,7 +104,8 @@ async def _sources(cargo: Cargo, site: Site) -> tuple[sources.Source, ...]:
     return await sources.resolve(site, cargo.include, cargo.exclude)
 
 
-def _root(source: sources.Source) -> Root:
+def root_of(source: sources.Source) -> Root:
+    """A source as a tree that moves."""
     below = tuple(key[len(source.key) + 1 :].encode() for key in source.exclude)
     return Root(source.key, source.path, source.known_as, below)
 

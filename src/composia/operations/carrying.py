@@ -97,6 +97,7 @@ class LastSend:
 
     async def __aenter__(self) -> LastSend:
         roots = await cargoes.roots(self._cargo, self._site, dumps=True)
+        await cargoes.refuse_strangers(roots, self._site)
         sender = Sender(self._site, roots, live=False)
         self._sending = asyncio.create_task(self._send(sender))
         prepared = asyncio.create_task(self._prepared.wait())

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from composia.errors import ComposiaError, joined
 from composia.operations.base import Files, Operation
-from composia.operations.cargo import Cargo
+from composia.operations.cargo import Cargo, refuse_strangers, root_of
 from composia.operations.project import containers_of
 from composia.operations.readings import Reading
 from composia.strategies import sources
@@ -137,6 +137,7 @@ async def _size(cargo: Cargo, bound: dict[str, int], site: Site) -> Size:
     if cargo.dump:
         return Size(size=0, files=0)
     found = await sources.resolve(site, cargo.include, cargo.exclude)
+    await refuse_strangers(map(root_of, found), site)
     seen = await sources.look(found)
     for one in found:
         if one.bound:

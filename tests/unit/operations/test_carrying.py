@@ -14,12 +14,15 @@ from composia.errors import Conflict, Failure, Invalid, WireCut
 from composia.operations import cargo, sending
 from composia.operations.carrying import Cargo, compare_received, dump_of
 from composia.operations.kept import expire
+from composia.operations.surveying import SurveySource
 from composia.strategies.aside import Aside
 from composia.tools import manifest
+from composia.tools.containers import ContainerMount
 from composia.tools.delta import BLOCK
 from composia.tools.manifest import Manifest
 from composia.tools.volumes import VolumeKind
 from tests.unit.operations.carried import TwoNodes, contents
+from tests.workflow.office import ref
 
 #: In nanoseconds.
 HOUR = 3_600_000_000_000
@@ -62,6 +65,35 @@ async def test_everything_arrives_beside_the_live_data(nodes: TwoNodes) -> None:
     (swap,) = nodes.swaps()
     assert (swap.live, swap.staged, swap.known_as) == (nodes.live, nodes.staged, "./data")
     assert sent.bytes == received.bytes_received == LARGE + 3
+
+
+@pytest.mark.parametrize("where", ["data", "data/sub", "."])
+async def test_nothing_leaves_while_somebody_else_may_write_to_it(
+    nodes: TwoNodes, where: str
+) -> None:
+    """Promise 17: what stops is the service, and not a file browser on the same folder."""
+    browses = nodes.source.folder / where
+    nodes.main.docker.add("browser", project="files", mounts=[browses])
+    with pytest.raises(Conflict, match=r"browser is none of my-app and may write to \./data"):
+        await nodes.send()
+    seen = await SurveySource(service=ref(), cargo=nodes.cargo).perform(nodes.source)
+    assert "browser" in seen.problems[0]
+
+
+async def test_who_cannot_write_to_what_leaves_may_go_on(nodes: TwoNodes) -> None:
+    nodes.cargo = (Cargo(item="uploads", include=("./data",), exclude=("./data/sub",)),)
+    docker, folder = nodes.main.docker, nodes.source.folder
+    reads = ContainerMount(
+        type="bind", name=None, source=str(nodes.data), destination="/x", writable=False
+    )
+    docker.add("reader", project="files", mounts=[reads])
+    docker.add("backup", project="files", mounts=[folder.parent])
+    docker.add("below", project="files", mounts=[nodes.data / "sub", folder / "other"])
+    docker.add("stopped", project="files", state="exited", mounts=[nodes.data])
+    docker.add("web", mounts=[nodes.data])
+    seen = await SurveySource(service=ref(), cargo=nodes.cargo).perform(nodes.source)
+    assert seen.problems == ()
+    await nodes.last()
 
 
 async def test_only_what_changed_is_sent_in_the_last_round(nodes: TwoNodes) -> None:
