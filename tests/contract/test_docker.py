@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from composia.errors import Failure, NotFound
+from composia.errors import CommandFailed, Failure, NotFound
 from composia.tools.compose import Compose
 from composia.tools.compose_program import find_compose
 from composia.tools.containers import ContainerInfo
@@ -51,6 +51,20 @@ async def project(tmp_path: Path, shell: LocalShell, docker: Docker) -> AsyncIte
 async def by_service(docker: Docker, project: Compose) -> dict[str, str]:
     found = await docker.containers(project=project.project)
     return {one.labels["com.docker.compose.service"]: one.id for one in found}
+
+
+async def test_an_image_that_is_there_need_not_be_pulled_whatever_the_policy(
+    docker: Docker, project: Compose
+) -> None:
+    file = project.folder / "compose.yaml"
+    content = json.loads(file.read_text())
+    content["services"] = {"web": {**WEB, "pull_policy": "always"}}
+    file.write_text(json.dumps(content))
+    with pytest.raises(CommandFailed):
+        await project.create()
+    await project.create(pull="missing")
+    await project.up(pull="never")
+    assert (await shown(docker, project, (await by_service(docker, project))["web"])).at_work
 
 
 async def test_containers_are_shown_as_they_are(docker: Docker, project: Compose) -> None:

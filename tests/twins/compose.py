@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from composia.errors import CommandFailed
+from composia.tools.compose import Pull
 from tests.twins.docker import MemoryDocker
 from tests.twins.site import MemoryCompose, Twins
 
@@ -25,7 +26,7 @@ class ProjectCompose(MemoryCompose):
         self.ends = asyncio.Event()
         self.ends.set()
 
-    async def up(self, *services: str, wait: bool = False) -> None:
+    async def up(self, *services: str, pull: Pull | None = None) -> None:
         for name in services or self.services:
             there = self.docker.there.get(name)
             if there is None:
@@ -37,13 +38,13 @@ class ProjectCompose(MemoryCompose):
             if (state := self.services[name]) != "running":
                 code = None if state == "restarting" else int(state.removeprefix("exited "))
                 self.docker.change(name, state=state.split(" ")[0], exit_code=code)
-        self._did("up", *services)
+        self._did("up", *_pulling(pull), *services)
 
-    async def create(self) -> None:
+    async def create(self, pull: Pull | None = None) -> None:
         for name in self.services:
             if name not in self.docker.there:
                 self.docker.add(name, folder=self.folder, state="created")
-        self._did("create")
+        self._did("create", *_pulling(pull))
 
     async def pull(self) -> None:
         self._did("pull")
@@ -66,3 +67,7 @@ class ProjectCompose(MemoryCompose):
         self.done.append(" ".join(words))
         if self.fails == words[0]:
             raise CommandFailed(f"docker compose {words[0]} failed: port is already allocated")
+
+
+def _pulling(pull: Pull | None) -> tuple[str, ...]:
+    return ("--pull", pull) if pull else ()

@@ -52,7 +52,8 @@ class PrepareTarget(Operation[Nothing]):
         await self._bring_images(site)
         for folder in await volumes.missing(site):
             await asyncio.to_thread(volumes.make, folder)
-        await site.compose.create()
+        # What `pull_policy` would pull now is not what runs on the source.
+        await site.compose.create(pull="missing")
         if ours.left:
             await returning.start_from(ours.left, self.cargo, site)
         return Nothing()
@@ -201,7 +202,7 @@ class StartOnTarget(Operation[Started]):
         if stopped := read_stopped(site.state):
             # `up` keeps the containers that a person had stopped, with the policies they have.
             await stopped.give_back_policies(site, before)
-        await site.compose.up()
+        await site.compose.up(pull="never")
         await site.notes.note("started")
         answered = await answering.wait_until_it_answers(site, before)
         forget_stopped(site.state)

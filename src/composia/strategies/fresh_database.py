@@ -34,9 +34,11 @@ pg_isready -qh 127.0.0.1 && exit 0
 read -r first </proc/1/comm
 [ "$first" = postgres ] && pg_isready -q
 """
-#: Nobody reaches it: no network, no ports, no name of its own, and it does not come back.
+#: Nobody reaches it: no network, no ports, no name of its own, and it does not come back. A newer
+#: image might not open the data.
 OVERRIDE = """services:
   {service}:
+    pull_policy: missing
     network_mode: none
     networks: !reset null
     ports: !reset []

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,6 +20,7 @@ INSTALL_HINT = "Install the compose plugin, version 2.26 or newer; `composia doc
 DOCKER_COMPOSE = ComposeProgram()
 #: `docker` without the plugin takes `--ansi` for an option of its own.
 NO_SUCH_COMMAND = 125
+Pull = Literal["missing", "never"]
 #: The networks of a service that names none.
 USUAL_NETWORK = {"default": None}
 #: What docker compose says, and what to do about it.
@@ -161,13 +162,16 @@ class Compose:
                 self._config = await self._read_config()
         return self._config
 
-    async def up(self, *services: str) -> None:
-        """`up -d`; containers of services that are no longer in the files are left alone."""
-        await self._do("up", "-d", "--quiet-pull", *services)
+    async def up(self, *services: str, pull: Pull | None = None) -> None:
+        """`up -d`; containers of services that are no longer in the files are left alone.
 
-    async def create(self) -> None:
+        `pull`: which images are pulled, whatever `pull_policy` says.
+        """
+        await self._do("up", "-d", "--quiet-pull", *_pulling(pull), *services)
+
+    async def create(self, pull: Pull | None = None) -> None:
         """Make networks, volumes and containers, and start nothing."""
-        await self._do("create")
+        await self._do("create", *_pulling(pull))
 
     async def down(self) -> None:
         """Remove containers and networks; volumes stay, anonymous ones too."""
@@ -221,6 +225,10 @@ class Compose:
         if finished.code != 0:
             raise _unread(self, finished)
         return parse_config(json.loads(finished.stdout))
+
+
+def _pulling(pull: Pull | None) -> tuple[str, ...]:
+    return ("--pull", pull) if pull else ()
 
 
 def explained(what: str, finished: Finished) -> CommandFailed:

@@ -78,6 +78,12 @@ async def test_a_start_that_fails_forgets_no_policy(world: World) -> None:
     assert read_stopped(world.site.state) is not None
 
 
+async def test_no_newer_image_comes_along_whatever_the_pull_policy(world: World) -> None:
+    await PREPARE.perform(world.site)
+    await StartOnTarget(service=REF).perform(world.site)
+    assert world.compose.done == ["create --pull missing", "up --pull never"]
+
+
 async def test_what_the_start_leaves_alone_has_not_died_of_it(world: World) -> None:
     """An orphan, or one behind a profile, that was killed when the service was here before."""
     world.docker.add("debug", state="exited", folder=world.site.folder)
