@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 
 from composia.errors import Failure
@@ -22,19 +22,21 @@ SLOW = 120.0
 FIRST_MOMENT = 0.5
 
 
-async def wait_until_it_answers(site: Site, before: Iterable[ContainerInfo]) -> float:
+async def wait_until_it_answers(
+    site: Site, before: Iterable[ContainerInfo], quiet: Collection[str] | None
+) -> float:
     """Wait for every container that runs: its health command, or else one of its TCP ports.
 
-    `before`: what was there before the start. Answers the loop's time of the last answer that was
-    waited for. Raises Failure for a container that ends or is restarted, and after the time in
-    which Docker would call it unhealthy.
+    `before`: what was there before the start. `quiet`: see `quiet_ones`; None where that is not
+    known. Answers the loop's time of the last answer that was waited for. Raises Failure for a
+    container that ends or is restarted, and after the time in which Docker would call it unhealthy.
     """
     # What the start has left alone, an orphan or one behind a profile, ended long ago.
     rested = {(one.id, one.started_at) for one in before if not one.at_work}
     loop = asyncio.get_running_loop()
     began = loop.time()
     found = await _to_ask(site)
-    silent = [one for one in found if _can_be_asked(one)]
+    silent = [one for one in found if _can_be_asked(one) and not _is_quiet(one, quiet)]
     # Who says by itself that it is well need not be watched besides.
     watched = 0.0 if found and all(map(_health, found)) else FIRST_MOMENT
     patience = max([PATIENCE, *map(_patience, silent)])
@@ -51,12 +53,28 @@ async def wait_until_it_answers(site: Site, before: Iterable[ContainerInfo]) -> 
         if not silent and loop.time() - began >= watched:
             return last
         if loop.time() - began > patience:
-            raise Failure(
+            said = (
                 f"{', '.join(one.name for one in silent)} of {site.service} did not answer on"
-                f" {site.node} within {patience:g} s",
-                hint=f"Look at its log on {site.node}: docker logs {silent[0].name}",
+                f" {site.node} within {patience:g} s"
+            )
+            if quiet is None and not any(map(_health, silent)):
+                site.notes.log(f"{said}; it may never do, and it runs")
+                return last
+            raise Failure(
+                said, hint=f"Look at its log on {site.node}: docker logs {silent[0].name}"
             )
         await asyncio.sleep(POLL)
+
+
+async def quiet_ones(site: Site) -> tuple[str, ...]:
+    """The compose services that run here without a health command, and answer at no port.
+
+    A worker, made from the image of the one that does; or one that was told another port.
+    """
+    found = [one for one in await _to_ask(site) if _can_be_asked(one) and not _health(one)]
+    answers = await asyncio.gather(*(_answers(one, site) for one in found))
+    answering = {one.compose_service for one, does in zip(found, answers, strict=True) if does}
+    return tuple(sorted({one.compose_service for one in found} - answering))
 
 
 async def _all(site: Site) -> list[ContainerInfo]:
@@ -69,6 +87,10 @@ async def _to_ask(site: Site) -> list[ContainerInfo]:
 
 def _can_be_asked(container: ContainerInfo) -> bool:
     return bool(_health(container)) or bool(container.ports and container.address)
+
+
+def _is_quiet(container: ContainerInfo, quiet: Collection[str] | None) -> bool:
+    return container.compose_service in (quiet or ())
 
 
 def _patience(container: ContainerInfo) -> float:

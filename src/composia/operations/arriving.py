@@ -187,6 +187,8 @@ class StartOnTarget(Operation[Started]):
     """Start everything, and wait until it answers; then the fence is open."""
 
     op: Literal["start_on_target"] = "start_on_target"
+    #: Compose services that answer at no port where they come from; None: not known.
+    quiet: tuple[str, ...] | None = None
 
     urgent: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = Started
@@ -204,7 +206,7 @@ class StartOnTarget(Operation[Started]):
             await stopped.give_back_policies(site, before)
         await site.compose.up(pull="never")
         await site.notes.note("started")
-        answered = await answering.wait_until_it_answers(site, before)
+        answered = await answering.wait_until_it_answers(site, before, self.quiet)
         forget_stopped(site.state)
         if found:
             fence.put_up(site.state, found.model_copy(update={"open": True}))

@@ -17,7 +17,7 @@ from composia.model.service import RepositoryRef
 from composia.operations import AnyOperation, AnyReading
 
 #: Grows with every change that an older peer would misunderstand.
-PROTOCOL = 4
+PROTOCOL = 5
 #: Bytes of one message. A longer one ends the connection, and every one after it in the same way.
 LARGEST_MESSAGE = 16 * 1024 * 1024
 

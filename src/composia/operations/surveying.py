@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from composia.errors import ComposiaError, joined
+from composia.operations.answering import quiet_ones
 from composia.operations.base import Files, Operation
 from composia.operations.cargo import Cargo, refuse_strangers, root_of
 from composia.operations.project import containers_of
@@ -45,6 +46,8 @@ class SourceSeen(BaseModel):
     sizes: Mapping[str, Size] = {}
     #: Bytes of it in folders that volumes bind, by those folders: a disk of their own, perhaps.
     bound: Mapping[str, int] = {}
+    #: Its compose services that answer at no port.
+    quiet: tuple[str, ...] = ()
     #: What would stop it from leaving, each with what to do.
     problems: tuple[str, ...] = ()
 
@@ -99,6 +102,7 @@ class SurveySource(Reading, Operation[SourceSeen]):
             running=tuple(sorted(one.name for one in own if one.at_work)),
             sizes=sizes,
             bound=bound,
+            quiet=await quiet_ones(site),
             problems=tuple(problems),
         )
 

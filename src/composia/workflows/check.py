@@ -28,6 +28,8 @@ class Checked(BaseModel):
 
     sites: tuple[SiteAddress, ...] = ()
     trust: tuple[str, ...] = ()
+    #: Compose services that need not answer at a port.
+    quiet: tuple[str, ...] = ()
     #: For people: what does not go along.
     warnings: tuple[str, ...] = ()
 

@@ -171,7 +171,7 @@ class MigratePlan(Plan):
         reached.prepared = True
         prepare = PrepareTarget(service=self.service, images=seen.images, cargo=self.cargo)
         await run.on(target, "0_prepare", prepare)
-        checked = await self._look_at_caddy(run)
+        checked = (await self._look_at_caddy(run)).model_copy(update={"quiet": seen.quiet})
         if self.cargo:
             wire = f"{run.task}-0"
             copying = PreCopy(service=self.service, wire=wire, cargo=self.cargo)
@@ -237,7 +237,8 @@ class MigratePlan(Plan):
             for warning in restored.warnings:
                 run.log(f"Warning: {warning}")
         reached.started = True
-        started = await run.on(target, "5_start_on_target", StartOnTarget(service=service))
+        start = StartOnTarget(service=service, quiet=checked.quiet)
+        started = await run.on(target, "5_start_on_target", start)
         answered: dict[str, Any] = await run.control(
             "5_answered",
             "answer_move",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,10 +12,11 @@ import pytest
 
 from composia.errors import CommandFailed, Failure
 from composia.model.service import ServiceRef
-from composia.operations import fence
+from composia.operations import answering, fence
 from composia.operations.arriving import ClearTarget, PrepareTarget, StartOnTarget, StopTarget
 from composia.operations.fence import Fence
 from composia.operations.stopped import Stopped, StoppedContainer, keep_stopped, read_stopped
+from composia.operations.surveying import SurveySource
 from composia.strategies.base import Site
 from composia.tools.shell import Command
 from tests.twins.compose import ProjectCompose
@@ -116,6 +119,51 @@ async def test_what_has_done_its_work_and_ended_well_is_asked_no_more(world: Wor
     world.compose.shell = MemoryShell(ends)
     await StartOnTarget(service=REF).perform(world.site)
     assert world.docker.running() == {"web"}
+
+
+@pytest.fixture
+async def listening() -> AsyncIterator[int]:
+    """A port of this machine at which somebody answers."""
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1") as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_worker_that_answers_at_no_port_need_not_answer_on_the_target(
+    world: World, listening: int
+) -> None:
+    """Made from the image of the web server: it exposes the same port, and listens at none."""
+    free = 1
+    for name, port in {"web": listening, "worker": free, "ill": free}.items():
+        world.docker.add(name, folder=world.site.folder)
+        world.docker.change(name, address="127.0.0.1", ports=(port,))
+    world.docker.change("ill", health_command=("CMD", "curl"), health="unhealthy")
+    seen = await SurveySource(service=REF, cargo=()).perform(world.site)
+    assert seen.quiet == ("worker",)
+
+    world.docker.there.pop("ill")
+    world.fenced(OURS)
+    await StartOnTarget(service=REF, quiet=seen.quiet).perform(world.site)
+    found = fence.read(world.site.state)
+    assert found is not None
+    assert found.open
+
+
+@pytest.mark.parametrize("quiet", [None, ()])
+async def test_where_nobody_knows_who_answers_what_runs_is_enough(
+    world: World, monkeypatch: pytest.MonkeyPatch, quiet: tuple[str, ...] | None
+) -> None:
+    """In a rescue: nobody can look at the source, and the service is down."""
+    monkeypatch.setattr(answering, "PATIENCE", 0.1)
+    monkeypatch.setattr(answering, "SLOW", 0.1)
+    world.docker.add("web", folder=world.site.folder)
+    world.docker.change("web", address="127.0.0.1", ports=(1,))
+    start = StartOnTarget(service=REF, quiet=quiet)
+    if quiet is None:
+        await start.perform(world.site)
+        assert "web of my-app did not answer on main" in world.twins.notes.lines[-1]
+    else:
+        with pytest.raises(Failure, match="web of my-app did not answer on main"):
+            await start.perform(world.site)
 
 
 @pytest.mark.parametrize(("is_open", "epoch"), [(False, 1), (True, 1), (True, 2)])

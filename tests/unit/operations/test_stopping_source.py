@@ -27,7 +27,6 @@ from composia.operations.leaving import (
     StopSource,
     StopStale,
 )
-from composia.strategies.base import Site
 from composia.tools.volumes import VolumeKind
 from tests.twins.site import Twins
 from tests.twins.slow import (
@@ -231,7 +230,7 @@ async def nothing(**_: object) -> None:
     pass
 
 
-async def at_once(site: Site, before: object) -> float:
+async def at_once(*_: object) -> float:
     return 0.0
 
 
