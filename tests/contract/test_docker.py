@@ -78,7 +78,7 @@ async def test_containers_are_shown_as_they_are(docker: Docker, project: Compose
     web, job = found[ids["web"]], found[ids["job"]]
     assert web.name == f"{project.project}-web-1"
     assert (web.state, web.health, web.exit_code) == ("running", None, None)
-    assert web.stop_grace == 10
+    assert (web.stop_grace, web.health_timeout) == (10, 30)
     assert (web.restart_policy, job.restart_policy) == ("on-failure:3", "no")
     assert (job.state, job.exit_code) == ("exited", 4)
     assert web.env["A"] == "1=2"

@@ -12,7 +12,7 @@ from composia.strategies.base import Site
 from composia.tools.containers import ContainerInfo
 from composia.tools.shell import Command
 
-#: Seconds between two questions, and for one answer.
+#: Seconds between two questions, and for one answer at a port.
 POLL = 0.1
 ANSWER = 10.0
 #: Seconds at least for all of them, and for what only has a port to be asked at.
@@ -113,7 +113,7 @@ def _refuse_dead(containers: Sequence[ContainerInfo]) -> None:
 
 async def _answers(container: ContainerInfo, site: Site) -> bool:
     with suppress(TimeoutError):
-        async with asyncio.timeout(ANSWER):
+        async with asyncio.timeout(container.health_timeout if _health(container) else ANSWER):
             if words := _health(container):
                 command = Command(("docker", "exec", container.id, *words))
                 return (await site.compose.shell.run(command, check=False)).code == 0

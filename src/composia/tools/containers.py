@@ -19,8 +19,10 @@ _WORKING_DIR = "com.docker.compose.project.working_dir"
 AT_WORK = ("running", "restarting", "paused")
 #: Docker's unit of time.
 SECOND = 1_000_000_000
-#: Seconds that Docker gives a container to end by itself where nothing else was said.
+#: Seconds that Docker gives a container to end by itself where nothing else was said, and its
+#: health command to answer.
 STOP_GRACE = 10.0
+HEALTH_TIMEOUT = 30.0
 
 
 class Volume(BaseModel):
@@ -83,6 +85,8 @@ class ContainerInfo(BaseModel):
     health_command: tuple[str, ...] = ()
     #: Seconds after which Docker would call it unhealthy.
     health_patience: float = 0.0
+    #: Seconds that it may take.
+    health_timeout: float = HEALTH_TIMEOUT
     #: Its address in one of its networks; None while it does not run.
     address: str | None = None
     #: TCP ports that it exposes, and those that it takes on this machine.
@@ -136,6 +140,7 @@ def container_of(shown: Mapping[str, Any], bound: Mapping[str, str]) -> Containe
         image_id=shown["Image"],
         health_command=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
         health_patience=_health_patience(config.get("Healthcheck") or {}),
+        health_timeout=_health_timeout(config.get("Healthcheck") or {}),
         address=_address(shown["NetworkSettings"].get("Networks") or {}),
         ports=tuple(_tcp(config.get("ExposedPorts") or ())),
         published=_published(shown["HostConfig"].get("PortBindings") or {}),
@@ -184,6 +189,11 @@ def _health_patience(check: Mapping[str, Any]) -> float:
     interval = (check.get("Interval") or 30 * SECOND) / SECOND
     start: float = (check.get("StartPeriod") or 0) / SECOND
     return start + interval * (check.get("Retries") or 3)
+
+
+def _health_timeout(check: Mapping[str, Any]) -> float:
+    timeout: float = (check.get("Timeout") or 0) / SECOND
+    return timeout or HEALTH_TIMEOUT
 
 
 def _stop_grace(told: int | None) -> float:

@@ -23,7 +23,7 @@ from tests.twins.compose import ProjectCompose
 from tests.twins.docker import a_volume
 from tests.twins.shell import Answer, MemoryShell
 from tests.twins.site import Twins
-from tests.twins.slow import died_in_its_stop, lets_it_stop
+from tests.twins.slow import Slow, died_in_its_stop, lets_it_stop
 
 REF = ServiceRef(
     name="my-app", folder="my-app", project="app", compose_files=("c.yaml",), revision="r1"
@@ -146,6 +146,23 @@ async def test_a_worker_that_answers_at_no_port_need_not_answer_on_the_target(
     found = fence.read(world.site.state)
     assert found is not None
     assert found.open
+
+
+async def test_a_health_command_has_the_time_that_docker_gives_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "ANSWER", 0.0)
+    world.docker.add("web", folder=world.site.folder)
+    world.docker.change("web", health_command=("CMD", "rails", "runner"), health_patience=30.0)
+    world.compose.shell = MemoryShell()
+    slow = Slow(world.compose.shell, "run")
+    async with asyncio.timeout(10):
+        start = asyncio.create_task(StartOnTarget(service=REF, quiet=()).perform(world.site))
+        await slow.has_begun()
+        await asyncio.sleep(0)
+        slow.go_on.set()
+        await start
+    assert len(world.compose.shell.commands) == 1
 
 
 @pytest.mark.parametrize("quiet", [None, ()])
