@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Failure, Invalid
+from composia.errors import Conflict, Failure, Invalid
 from composia.operations.hold import NotPutBack
 from composia.strategies import volumes
 from composia.strategies.base import Site, Swap
@@ -302,6 +302,22 @@ async def mounting(site: Site, swaps: Sequence[Swap]) -> tuple[ContainerInfo, ..
         for container in found
         if any(_sees(container, mount, swaps, site) for mount in container.mounts)
     )
+
+
+async def refuse_what_others_keep(site: Site, swaps: Sequence[Swap]) -> None:
+    """Raise Conflict where a container of somebody else works with what would be replaced."""
+    taken = [swap for swap in swaps if await asyncio.to_thread(has_data, swap)]
+    for one in await site.docker.containers():
+        if one.project == site.compose.project:
+            continue
+        mounts = [mount for mount in one.mounts if mount.writable]
+        for swap in taken:
+            if any(_sees(one, mount, [swap], site) for mount in mounts):
+                raise Conflict(
+                    f"container {one.name} is none of {site.service} and keeps data in"
+                    f" {swap.known_as} on {site.node}, which would be replaced",
+                    hint="Give one of them another place, or mount it read-only in that one.",
+                )
 
 
 def _sees(

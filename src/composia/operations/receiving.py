@@ -14,7 +14,7 @@ from composia.errors import Failure, WireCut
 from composia.operations import kept, landing, peer
 from composia.operations.base import Operation
 from composia.operations.cargo import Cargo
-from composia.operations.exchanging import refuse_overlap
+from composia.operations.exchanging import refuse_overlap, refuse_what_others_keep
 from composia.operations.intake import Intake
 from composia.operations.landing import LANDED, Landed, Landing
 from composia.operations.restore import Ready
@@ -59,6 +59,7 @@ class Receive(Operation[Received]):
     async def perform(self, site: Site) -> Received:
         known = await landing.landed(site)
         landings = await landing.landings(self.cargo, site)
+        await refuse_what_others_keep(site, [one.swap for one in landings.values() if one.swap])
         known = known.model_copy(update={"landings": tuple(landings.values())})
         await site.notes.note("receiving", folder=str(Aside(site.aside, site.task).folder))
         return await _Receiver(site, known, last=self.last).receive(self.wire)

@@ -80,6 +80,22 @@ async def test_nothing_leaves_while_somebody_else_may_write_to_it(
     assert "browser" in seen.problems[0]
 
 
+async def test_what_somebody_else_keeps_on_the_target_is_not_replaced(nodes: TwoNodes) -> None:
+    """A move would put it aside for a day, and then it would be gone."""
+    nodes.live.mkdir()
+    nodes.edge.docker.add("browser", project="files", state="exited", mounts=[nodes.live])
+    nodes.edge.docker.add("web", state="exited", mounts=[nodes.live])
+    await nodes.pre_copy()
+    (nodes.live / "theirs").write_text("precious")
+    with pytest.raises(Conflict, match=r"browser is none of my-app and keeps data in \./data"):
+        await nodes.pre_copy()
+    reads = ContainerMount(
+        type="bind", name=None, source=str(nodes.live), destination="/x", writable=False
+    )
+    nodes.edge.docker.change("browser", mounts=(reads,))
+    await nodes.last()
+
+
 async def test_who_cannot_write_to_what_leaves_may_go_on(nodes: TwoNodes) -> None:
     nodes.cargo = (Cargo(item="uploads", include=("./data",), exclude=("./data/sub",)),)
     docker, folder = nodes.main.docker, nodes.source.folder
