@@ -123,6 +123,45 @@ def test_promise_19_a_cancel_while_data_is_copied_leaves_nothing_on_the_target(
     assert app.active() == ["edge"]
 
 
+#: Made from one image, as a web server's workers are: what that exposes they do not listen at.
+WORKERS = """
+  worker:
+    image: busybox:lab
+    pull_policy: never
+    init: true
+    expose: ["9000"]
+    command: sleep 100000
+  job:
+    image: busybox:lab
+    pull_policy: never
+    init: true
+    expose: ["9000"]
+    command: sleep 3
+"""
+
+
+def test_a_service_with_workers_and_jobs_moves_while_no_stranger_writes_to_it(
+    world: World, app: App
+) -> None:
+    app.deploy(more_compose=WORKERS)
+    data = world.folder(app.name) / "data"
+    world.docker("run", "-d", "--init", "--name", "browser", "-v", f"{data}:/x", "busybox:lab",
+                 "sleep", "100000")  # fmt: skip
+    try:
+        (world.folder(app.name) / ".env").write_text("A=b")
+        refused = world.post(f"{app.path}/migrate", wanted())
+        assert refused.status_code == 409
+        assert "container browser is none of" in refused.text
+        assert "`.env` of" in refused.text
+    finally:
+        world.docker("rm", "-f", "browser")
+    world.commit({f"{app.name}/.env": "A=b"})
+    world.ok(f"{app.path}/deploy")
+    task = world.ok(f"{app.path}/migrate", wanted())
+    assert app.active() == ["edge"]
+    assert task["result"]["start_seconds"] < 30
+
+
 def test_promise_19_after_an_undo_it_can_be_moved(world: World, app: App) -> None:
     app.deploy()
     app.write("main", "before")

@@ -20,6 +20,8 @@ from composia.strategies import sources
 from composia.strategies.base import Site
 from composia.tools.exchange import existing
 
+#: What compose fills in comes from there; where it is missing, all of it is empty.
+VARIABLES = ".env"
 #: The state of a socket that listens, as the kernel writes it.
 _LISTENS = "0A"
 
@@ -48,6 +50,8 @@ class SourceSeen(BaseModel):
     bound: Mapping[str, int] = {}
     #: Its compose services that answer at no port.
     quiet: tuple[str, ...] = ()
+    #: Whether it has variables that the catalog does not have.
+    own_variables: bool = False
     #: What would stop it from leaving, each with what to do.
     problems: tuple[str, ...] = ()
 
@@ -67,6 +71,8 @@ class TargetSeen(BaseModel):
     #: The same of those folders that are on neither of these disks.
     free_at: Mapping[str, int] = {}
     running: tuple[str, ...] = ()
+    #: Whether somebody has put variables there for it.
+    variables: bool = False
 
 
 class SurveySource(Reading, Operation[SourceSeen]):
@@ -103,6 +109,7 @@ class SurveySource(Reading, Operation[SourceSeen]):
             sizes=sizes,
             bound=bound,
             quiet=await quiet_ones(site),
+            own_variables=_has_variables(site) and await site.read_catalog(VARIABLES) is None,
             problems=tuple(problems),
         )
 
@@ -134,7 +141,12 @@ class SurveyTarget(Reading, Operation[TargetSeen]):
             free_for_volumes=shutil.disk_usage(existing(root)).free,
             free_at=await asyncio.to_thread(_free_at, self.folders, (site.folder, root)),
             running=tuple(sorted(one.name for one in own if one.at_work)),
+            variables=_has_variables(site),
         )
+
+
+def _has_variables(site: Site) -> bool:
+    return (site.folder / VARIABLES).is_file()
 
 
 async def _size(cargo: Cargo, bound: dict[str, int], site: Site) -> Size:

@@ -84,6 +84,13 @@ def problems_of(
             f"{service} does not run on {source}",
             f"Start it there (composia deploy {service}), or put {target} under `nodes` instead.",
         )
+    if seen.own_variables and not found.variables:
+        yield (
+            f"`.env` of {service} on {source} is not in the catalog, and what the compose file"
+            f" takes from it would be empty on {target}",
+            f"Put it into the catalog (`composia catalog encrypt` keeps it secret), or into the"
+            f" folder of {service} on {target}.",
+        )
     if found.running:
         yield (
             f"{', '.join(found.running)} of {service} runs on {target} already",

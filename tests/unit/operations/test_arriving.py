@@ -16,7 +16,7 @@ from composia.operations import answering, fence
 from composia.operations.arriving import ClearTarget, PrepareTarget, StartOnTarget, StopTarget
 from composia.operations.fence import Fence
 from composia.operations.stopped import Stopped, StoppedContainer, keep_stopped, read_stopped
-from composia.operations.surveying import SurveySource
+from composia.operations.surveying import SurveySource, SurveyTarget
 from composia.strategies.base import Site
 from composia.tools.shell import Command
 from tests.twins.compose import ProjectCompose
@@ -146,6 +146,21 @@ async def test_a_worker_that_answers_at_no_port_need_not_answer_on_the_target(
     found = fence.read(world.site.state)
     assert found is not None
     assert found.open
+
+
+async def test_variables_that_are_nowhere_else_are_seen_on_both_sides(world: World) -> None:
+    async def in_the_catalog(_: str) -> bytes:
+        return b"A=b"
+
+    world.site.folder.mkdir(parents=True)
+    asks, looks = SurveySource(service=REF, cargo=()), SurveyTarget(service=REF)
+    assert not (await asks.perform(world.site)).own_variables
+    assert not (await looks.perform(world.site)).variables
+    (world.site.folder / ".env").write_text("A=b")
+    assert (await asks.perform(world.site)).own_variables
+    assert (await looks.perform(world.site)).variables
+    known = replace(world.site, read_catalog=in_the_catalog)
+    assert not (await asks.perform(known)).own_variables
 
 
 async def test_a_health_command_has_the_time_that_docker_gives_it(

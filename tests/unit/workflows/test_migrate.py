@@ -599,6 +599,14 @@ def test_everything_on_the_nodes_is_named_at_once(world: World) -> None:
         assert word in refused.value.message
 
 
+def test_variables_that_would_be_empty_on_the_target_are_named() -> None:
+    seen = SOURCE.model_copy(update={"own_variables": True})
+    with pytest.raises(Conflict, match=r"`\.env` of my-app on main is not in the catalog"):
+        check(ref(), "main", "edge", seen, TARGET)
+    check(ref(), "main", "edge", SOURCE, TARGET)
+    check(ref(), "main", "edge", seen, TARGET.model_copy(update={"variables": True}))
+
+
 def test_what_goes_to_a_disk_of_its_own_needs_room_there() -> None:
     seen = SOURCE.model_copy(
         update={
