@@ -22,6 +22,7 @@ def parsed(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     """A dependency that reads the body as this model."""
 
     async def parse(request: Request) -> Body:
+        request.state.keys = schema.of(model)["properties"].keys()
         found = parse_json(model, await raw(request, LIMIT) or b"{}")
         # As it was understood: however it is spelled, it is the same request.
         request.state.body = found.model_dump_json()

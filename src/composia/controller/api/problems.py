@@ -150,7 +150,7 @@ def answer(
         instance=request.url.path,
         hint=told.hint,
         errors=[
-            ProblemItem(**problem.model_dump(exclude={"loc"}), loc=list(problem.loc))
+            ProblemItem(**problem.model_dump(exclude={"loc"}), loc=_place(request, problem))
             for problem in told.problems
         ],
     )
@@ -158,3 +158,10 @@ def answer(
     if status is HTTPStatus.UNAUTHORIZED:
         told_headers["WWW-Authenticate"] = 'Bearer realm="composia"'
     return JSONResponse(body.model_dump(mode="json"), status, told_headers, media_type=MEDIA_TYPE)
+
+
+def _place(request: Request, problem: errors.Problem) -> list[str | int]:
+    """The path of keys to it: what is wrong with a plan names those of the body as they are."""
+    keys = getattr(request.state, "keys", ())
+    is_of_body = problem.file is None and problem.loc[:1] and problem.loc[0] in keys
+    return [*(("body",) if is_of_body else ()), *problem.loc]

@@ -242,6 +242,13 @@ async def test_every_wrong_place_of_a_body_is_named(admin: Client) -> None:
     assert [one["loc"] for one in answer["errors"]] == [["body", "nodes"], ["body", "itmes"]]
 
 
+async def test_a_place_in_a_body_is_the_same_whoever_finds_it_wrong(admin: Client) -> None:
+    body = {"nodes": ["nowhere"], "data_items": ["uplaods"]}
+    answer = (await admin.post("/services/my-app/backup", json=body)).json()
+    places = [["body", "nodes", 0], ["body", "data_items", 0]]
+    assert [one["loc"] for one in answer["errors"]] == places
+
+
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
