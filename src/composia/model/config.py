@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    model_validator,
+)
 
 from composia.errors import Invalid, joined
 from composia.model.dns import DnsSetup
@@ -33,6 +41,12 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+def _all_or_some(services: Any) -> str | None:
+    if isinstance(services, list | tuple):
+        return "some"
+    return "all" if services == "all" else None
+
+
 class AccessToken(Noun):
     """A token for people and programs that call the API."""
 
@@ -48,9 +62,14 @@ class AccessToken(Noun):
         Scope.ADMIN,
         description="`read` sees, `operate` also deploys, backs up and restores, `admin` does all.",
     )
-    services: Literal["all"] | tuple[Name, ...] = Field(
-        "all", description="The services it may work with.", examples=["all", ["my-app"]]
-    )
+    services: Annotated[
+        Annotated[Literal["all"], Tag("all")] | Annotated[tuple[Name, ...], Tag("some")],
+        Discriminator(
+            _all_or_some,
+            custom_error_type="all_or_some",
+            custom_error_message="must be `all` or a list of services",
+        ),
+    ] = Field("all", description="The services it may work with.", examples=["all", ["my-app"]])
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:

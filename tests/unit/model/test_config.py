@@ -110,6 +110,12 @@ def test_an_unknown_form_of_a_secret_names_the_known_one(folder: Path) -> None:
             "main_nodes: [mian]",
             "there is no node `mian` under nodes. Did you mean `main`?",
         ),
+        (
+            "enabled: true}",
+            "services: my-app}",
+            "[('controller.access_tokens.0.services', 7, 'must be `all` or a list of services')]",
+        ),
+        ("enabled: true}", "services: [My]}", "[('controller.access_tokens.0.services.0', 7, "),
         ('":7001"', '"7001"', "no address to listen on"),
         ('":7001"', '":70010"', "no address to listen on"),
         ("30s", "soon", "no duration"),
