@@ -154,3 +154,24 @@ def ruin_second_half(path: Path) -> None:
 def snapshots(world: World) -> set[str]:
     """The names of the repository's snapshot files."""
     return set(os.listdir(world.lab.repository / "snapshots"))
+
+
+def test_an_update_saves_first_and_changes_nothing_where_that_fails(world: World) -> None:
+    folder = a_service(world, "renewed")
+    first = world.container("renewed", "web")
+    world.commit({"renewed/docker-compose.yaml": services.files_compose() + "\n# as before\n"})
+
+    updated = world.ok("/services/renewed/update", {"backup_first": True})
+
+    saved = world.backup_of(updated, "uploads")
+    assert (saved["kind"], saved["status"]) == ("before_update", "success")
+    assert world.container("renewed", "web") == first
+    changed = services.files_compose().replace("web:", 'web:\n    labels: {changed: "yes"}')
+    world.commit({"renewed/docker-compose.yaml": changed})
+    (folder / "data/uploads").rename(folder / "data/elsewhere")
+    failed = world.fails("/services/renewed/update", {"backup_first": True})
+    assert "Nothing was updated." in failed["error"]["hint"]
+    assert world.container("renewed", "web") == first
+    (folder / "data/elsewhere").rename(folder / "data/uploads")
+    world.ok(f"/tasks/{failed['id']}/retry")
+    assert world.container("renewed", "web") != first

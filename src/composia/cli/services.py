@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -171,15 +173,31 @@ def deploy(service: str, nodes: tuple[str, ...], *, json_: bool, wait: bool, dry
 @click.command()
 @service_argument
 @node_options
+@click.option(
+    "--backup-first", is_flag=True, help="Save its data first; what was not saved is not updated."
+)
 @waits
-def update(service: str, nodes: tuple[str, ...], *, json_: bool, wait: bool, dry_run: bool) -> None:
+def update(
+    service: str,
+    nodes: tuple[str, ...],
+    *,
+    backup_first: bool,
+    json_: bool,
+    wait: bool,
+    dry_run: bool,
+) -> None:
     """Pull newer images, then deploy.
 
+    A newer image may change data so that the older one cannot read it any more: with
+    --backup-first all items under `backup.data` are saved before.
+
     \b
-    Example:
+    Examples:
       composia update my-app
+      composia update my-app --backup-first
     """
-    _act("update", service, nodes, json_=json_, wait=wait, dry_run=dry_run)
+    body = {"backup_first": backup_first or None}
+    _act("update", service, nodes, body, json_=json_, wait=wait, dry_run=dry_run)
 
 
 @click.command()
@@ -232,10 +250,19 @@ def dns_update(
 
 
 def _act(
-    verb: str, service: str, nodes: tuple[str, ...], *, json_: bool, wait: bool, dry_run: bool
+    verb: str,
+    service: str,
+    nodes: tuple[str, ...],
+    body: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    json_: bool,
+    wait: bool,
+    dry_run: bool,
 ) -> None:
     hand_in(
-        lambda client: client.act(verb, service, dry_run=dry_run, nodes=list(nodes) or None),
+        lambda client: client.act(
+            verb, service, dry_run=dry_run, nodes=list(nodes) or None, **body
+        ),
         wait=wait,
         json_=json_,
     )

@@ -25,7 +25,7 @@ class BackupKind(StrEnum):
 
 #: Taken of data that somebody was about to replace, and so perhaps of what was broken: nothing
 #: chooses one by itself, and it stands for no day, week, month or year.
-SAFETY_COPIES = frozenset({BackupKind.BEFORE_RESTORE, BackupKind.BEFORE_UPDATE})
+SAFETY_COPIES = frozenset({BackupKind.BEFORE_RESTORE})
 
 
 class Counted(BaseModel):

@@ -17,9 +17,9 @@ from composia.model.backup import SAFETY_COPIES, Backup, BackupKind, BackupStatu
 from composia.model.meta import Keep
 
 ALL = -1
-#: However short the policy is: what a restore or an update replaced, and what was not whole.
+#: However short the policy is: what was saved before something else, and what was not whole.
 SPARED = timedelta(days=7)
-SPARED_KINDS = SAFETY_COPIES | {BackupKind.MIGRATION}
+SPARED_KINDS = SAFETY_COPIES | {BackupKind.MIGRATION, BackupKind.BEFORE_UPDATE}
 
 NO_POLICY = "no `keep` is set: everything stays"
 NOT_OURS = "no task of ours saved it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -22,6 +22,7 @@ from composia.workflows.known import Known
 from composia.workflows.plan import Plan
 from composia.workflows.service import (
     ServiceRequest,
+    UpdateRequest,
     plan_deploy,
     plan_restart,
     plan_stop,
@@ -44,11 +45,12 @@ class Change(StrEnum):
     STOP = "stop"
 
 
-PLANNERS: dict[Change, Callable[[Known, str, ServiceRequest], Plan]] = {
-    Change.DEPLOY: plan_deploy,
-    Change.UPDATE: plan_update,
-    Change.RESTART: plan_restart,
-    Change.STOP: plan_stop,
+#: What is asked for, and the plan of it.
+PLANNERS: dict[Change, tuple[type[ServiceRequest], Callable[[Known, str, Any], Plan]]] = {
+    Change.DEPLOY: (ServiceRequest, plan_deploy),
+    Change.UPDATE: (UpdateRequest, plan_update),
+    Change.RESTART: (ServiceRequest, plan_restart),
+    Change.STOP: (ServiceRequest, plan_stop),
 }
 
 
@@ -112,8 +114,9 @@ async def make_change(
 ) -> Response:
     """Do it."""
     visit.caller.must(Scope.OPERATE, service)
-    wanted = await parsed(request, ServiceRequest, lists=("nodes",))
-    return await visit.submit(PLANNERS[change](await visit.known_now(service), service, wanted))
+    model, planned = PLANNERS[change]
+    wanted = await parsed(request, model, lists=("nodes",))
+    return await visit.submit(planned(await visit.known_now(service), service, wanted))
 
 
 async def service_of(visit: Visit, service: str) -> ServiceView:

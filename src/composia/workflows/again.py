@@ -21,6 +21,7 @@ from composia.workflows.service import (
     ServiceRequest,
     StopPlan,
     UpdatePlan,
+    UpdateRequest,
     plan_deploy,
     plan_restart,
     plan_stop,
@@ -66,7 +67,9 @@ def _planned_anew(known: Known, plan: Plan) -> Plan | None:
         case DeployPlan():
             return plan_deploy(known, name, _on(plan.on))
         case UpdatePlan():
-            return plan_update(known, name, _on(plan.on))
+            backup_first = plan.backup is not None
+            wanted = UpdateRequest(nodes=plan.on, backup_first=backup_first)
+            return plan_update(known, name, wanted)
         case RestartPlan():
             return plan_restart(known, name, _on(plan.on))
         case StopPlan():

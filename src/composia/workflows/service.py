@@ -7,14 +7,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from composia.errors import ComposiaError
+from composia.errors import ComposiaError, joined
+from composia.model.backup import BackupKind
 from composia.model.names import Name
 from composia.model.service import CaddyRef
 from composia.operations.service import Deploy, Deployed, Restart, Stop
 from composia.tools.wording import names
+from composia.workflows.backup import BackupPlan, BackupRequest, plan_backup
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
-from composia.workflows.plan import Hold, OnNodes, Run, instance, placement
+from composia.workflows.plan import Hold, OnNodes, PartlyDone, Run, instance, placement
 from composia.workflows.sides import settle
 
 
@@ -25,6 +27,16 @@ class ServiceRequest(BaseModel):
 
     nodes: tuple[Name, ...] | None = Field(
         default=None, min_length=1, description="Ids of nodes; by default the service's nodes."
+    )
+
+
+class UpdateRequest(ServiceRequest):
+    """The same, and whether its data is saved first."""
+
+    backup_first: bool = Field(
+        default=False,
+        description="Save all items under `backup.data` first, and update nothing where one was"
+        " not saved whole.",
     )
 
 
@@ -73,13 +85,25 @@ class UpdatePlan(_StartPlan):
     """The same with newer images."""
 
     plan: Literal["update"] = "update"
+    #: Saved first: a newer image may change data so that the older one reads it no more.
+    backup: BackupPlan | None = None
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        held = super().holds
+        return (
+            *held,
+            *(one for one in (self.backup.holds if self.backup else ()) if one not in held),
+        )
 
     def __str__(self) -> str:
-        return f"Update {self.service} on {names(self.on)}"
+        first = "Back up and update" if self.backup else "Update"
+        return f"{first} {self.service} on {names(self.on)}"
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
-        """The step of docs/design.md, "Deploy"; images are pulled first."""
-        return await self._deploy(run, pull=True)
+        """The steps of docs/design.md, "Deploy"; images are pulled first."""
+        saved = await _save_first(run, self.backup) if self.backup else {}
+        return {**saved, **await self._deploy(run, pull=True)}
 
 
 class StopPlan(_ServicePlan):
@@ -115,9 +139,18 @@ def plan_deploy(known: Known, service: str, request: ServiceRequest) -> DeployPl
     return DeployPlan(**_to_start(known, service, request))
 
 
-def plan_update(known: Known, service: str, request: ServiceRequest) -> UpdatePlan:
+def plan_update(known: Known, service: str, request: UpdateRequest) -> UpdatePlan:
     """Raises ComposiaError, with all that stands in the way."""
-    return UpdatePlan(**_to_start(known, service, request))
+    return UpdatePlan(
+        **_to_start(known, service, request), backup=_safety_copy(known, service, request)
+    )
+
+
+def _safety_copy(known: Known, service: str, request: UpdateRequest) -> BackupPlan | None:
+    if not request.backup_first:
+        return None
+    wanted = BackupRequest(nodes=request.nodes)
+    return plan_backup(known, service, wanted, BackupKind.BEFORE_UPDATE)
 
 
 def plan_stop(known: Known, service: str, request: ServiceRequest) -> StopPlan:
@@ -156,6 +189,14 @@ def _to_start(known: Known, service: str, request: ServiceRequest) -> dict[str, 
         "on_demand": _on_demand(known, service),
         "caddy": {node: ref for node, ref in caddy.items() if node in on},
     }
+
+
+async def _save_first(run: Run, backup: BackupPlan) -> dict[str, Any]:
+    try:
+        return await backup.save(run, "back_up")
+    except PartlyDone as error:
+        hint = joined(error.hint, "Nothing was updated.")
+        raise PartlyDone(error.message, result=error.result, hint=hint) from error
 
 
 def _on_demand(known: Known, service: str) -> tuple[str, ...]:

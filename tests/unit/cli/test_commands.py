@@ -61,6 +61,11 @@ def test_a_task_that_succeeds_ends_with_zero(
     assert (ended.exit_code, "succeeded" in ended.stdout) == (0, True)
 
 
+def test_an_update_may_save_the_data_first(composia: Composia) -> None:
+    shown = composia("update", "my-app", "--backup-first", "--dry-run").stdout
+    assert "Would: Back up and update my-app on main" in shown
+
+
 def test_a_task_that_fails_ends_with_one_and_its_error(
     composia: Composia, office: MemoryOffice
 ) -> None:

@@ -185,32 +185,31 @@ def test_a_missing_one_is_not_the_last_verified() -> None:
     assert verified.id in kept([verified, gone, saved(1)], LAST)
 
 
-@pytest.mark.parametrize("kind", [BackupKind.BEFORE_RESTORE, BackupKind.BEFORE_UPDATE])
-def test_a_copy_of_what_was_replaced_takes_no_days_place(kind: BackupKind) -> None:
-    night, copy = saved(1.4), saved(1.1, kind=kind)
+def test_a_copy_of_what_was_replaced_takes_no_days_place() -> None:
+    night, copy = saved(1.4), saved(1.1, kind=BackupKind.BEFORE_RESTORE)
     assert kept([night, copy], Keep(daily=1)) == {night.id, copy.id}
 
 
-@pytest.mark.parametrize("kind", [BackupKind.BEFORE_RESTORE, BackupKind.BEFORE_UPDATE])
-def test_a_copy_of_what_was_replaced_stays_for_a_week(kind: BackupKind) -> None:
-    young, old = saved(6.9, kind=kind), saved(7.1, kind=kind)
+def test_a_copy_of_what_was_replaced_stays_for_a_week() -> None:
+    young, old = (saved(age, kind=BackupKind.BEFORE_RESTORE) for age in (6.9, 7.1))
     assert kept([young, old, saved(1)], LAST) == {young.id, saved(1).id}
 
 
-def test_the_copy_of_a_move_counts_and_stays_for_a_week() -> None:
-    moved, old = saved(2, kind=BackupKind.MIGRATION), saved(3)
-    assert kept([moved, old], LAST) == {moved.id}
-    assert moved.id in kept([moved, saved(1)], LAST)
-    assert moved.id not in kept([moved, saved(1)], LAST, NOW + timedelta(days=6))
+@pytest.mark.parametrize("kind", [BackupKind.MIGRATION, BackupKind.BEFORE_UPDATE])
+def test_the_copy_of_a_move_or_update_counts_and_stays_for_a_week(kind: BackupKind) -> None:
+    copy, old = saved(2, kind=kind), saved(3)
+    assert kept([copy, old], LAST) == {copy.id}
+    assert copy.id in kept([copy, saved(1)], LAST)
+    assert copy.id not in kept([copy, saved(1)], LAST, NOW + timedelta(days=6))
 
 
 def test_the_only_whole_one_stays_whatever_it_is() -> None:
-    copy = saved(100, kind=BackupKind.BEFORE_UPDATE)
+    copy = saved(100, kind=BackupKind.BEFORE_RESTORE)
     assert kept([copy], LAST) == {copy.id}
 
 
-@pytest.mark.parametrize("kind", [BackupKind.BEFORE_RESTORE, BackupKind.BEFORE_UPDATE])
-def test_a_copy_of_what_was_replaced_takes_no_good_ones_place(kind: BackupKind) -> None:
+def test_a_copy_of_what_was_replaced_takes_no_good_ones_place() -> None:
+    kind = BackupKind.BEFORE_RESTORE
     copy = saved(1, kind=kind, verified_at=NOW)
     assert kept([saved(2), copy], LAST) == {saved(2).id, copy.id}
     assert kept([saved(9), saved(8, kind=kind)], LAST) == {saved(9).id}

@@ -12,7 +12,7 @@ from composia.web.live import _told
 from composia.web.templating import TEMPLATES
 from composia.web.visit import Visit
 from composia.workflows.backup import BackupPlan
-from composia.workflows.service import StopPlan
+from composia.workflows.service import StopPlan, UpdatePlan
 from tests.pages.seed import change
 from tests.twins.office import MemoryOffice
 from tests.unit.web.conftest import Visitor
@@ -161,3 +161,16 @@ async def test_changes_are_told_to_those_who_may_see_them(
 
     assert b"01T2" in told[0]
     assert b"edge" in told[1]
+
+
+async def test_an_update_saves_the_data_first_where_that_is_ticked(
+    admin: Visitor, office: MemoryOffice
+) -> None:
+    assert 'name="backup_first"' in (await admin.get("/services/my-app/change/update")).text
+    assert 'name="backup_first"' not in (await admin.get("/services/my-app/change/deploy")).text
+
+    await admin.press("/services/my-app/change/update", backup_first="true")
+
+    plan = newest(office)
+    assert isinstance(plan, UpdatePlan)
+    assert plan.backup

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,54 +9,18 @@ import pytest
 from composia.errors import Cancelled, Conflict, Failure, NotFound, Told
 from composia.model.backup import BackupKind
 from composia.model.task import OpenMove
-from composia.operations.backup import DataSaved, ItemSaved, SaveData
+from composia.operations.backup import SaveData
 from composia.operations.base import Operation
 from composia.operations.repository import RepositoryOpened
-from composia.strategies.base import Saved
-from composia.tools.rustic import Snapshot
 from composia.workflows.backup import BackupPlan, BackupRequest, backup_id, plan_backup
 from composia.workflows.plan import PartlyDone
 from tests.twins.office import INFRA, MY_APP, REPOSITORY, SNAPSHOT, container, node_state
 from tests.twins.run import Answer, MemoryRun
 from tests.unit.workflows.conftest import World
+from tests.unit.workflows.saving import node, saved
 
 ALL = BackupRequest()
 TWICE = {**MY_APP, "nodes": ["main", "edge"]}
-BEGAN = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
-
-
-def saved(unread: tuple[str, ...] = (), changed: tuple[str, ...] = ()) -> Saved:
-    snapshot = Snapshot(id=SNAPSHOT, size=5, added=3, files=2, duration=1.0)
-    return Saved(snapshot=snapshot, unread=unread, changed=changed)
-
-
-def node(
-    item: Callable[[str], Saved | Told] = lambda name: saved(),
-    *,
-    made: bool = False,
-    problem: Told | None = None,
-) -> Callable[[str, Operation[Any]], Answer]:
-    """A node that saves each item so."""
-
-    def answer(node: str, operation: Operation[Any]) -> Answer:
-        if isinstance(operation, SaveData):
-            return DataSaved(
-                items=tuple(_item(one.name, one.backup_id, item) for one in operation.items),
-                problem=problem,
-            )
-        return RepositoryOpened(repository_id=REPOSITORY, made=made)
-
-    return answer
-
-
-def _item(name: str, backup: str, how: Callable[[str], Saved | Told]) -> ItemSaved:
-    ended = how(name)
-    common: dict[str, Any] = {
-        "name": name, "backup_id": backup, "started_at": BEGAN, "duration": 1.5,
-    }  # fmt: skip
-    if isinstance(ended, Told):
-        return ItemSaved(**common, error=ended)
-    return ItemSaved(**common, saved=ended)
 
 
 def records(run: MemoryRun) -> dict[str, dict[str, Any]]:

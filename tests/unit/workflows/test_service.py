@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from composia.errors import ComposiaError, Conflict, Failure, Invalid, NodeLost, NotFound, Problem
+from composia.errors import (
+    ComposiaError,
+    Conflict,
+    Failure,
+    Invalid,
+    NodeLost,
+    NotFound,
+    Problem,
+    Told,
+)
 from composia.model.catalog import Broken, CatalogView
 from composia.model.node import NodeState
 from composia.model.task import OpenMove
@@ -15,21 +25,23 @@ from composia.operations.service import Deploy, Deployed
 from composia.workflows import PLANS
 from composia.workflows.plan import PartlyDone
 from composia.workflows.service import (
-    ServiceRequest,
+    UpdateRequest,
     plan_deploy,
     plan_restart,
     plan_stop,
     plan_update,
 )
-from tests.twins.office import MY_APP, container, node_state
+from tests.twins.office import INFRA, MY_APP, container, node_state
 from tests.twins.run import Answer, MemoryRun
 from tests.unit.workflows.conftest import World
+from tests.unit.workflows.saving import node as saving
+from tests.unit.workflows.saving import saved
 
 EVERYWHERE = {**MY_APP, "nodes": ["main", "edge"]}
 
 
-def asked(*nodes: str) -> ServiceRequest:
-    return ServiceRequest(nodes=nodes or None)
+def asked(*nodes: str, backup_first: bool = False) -> UpdateRequest:
+    return UpdateRequest(nodes=nodes or None, backup_first=backup_first)
 
 
 def test_a_deploy_goes_to_the_nodes_of_the_service_by_default(world: World) -> None:
@@ -183,6 +195,47 @@ async def test_an_update_pulls_and_a_deploy_does_not(world: World) -> None:
     await plan_deploy(world.known, "my-app", asked()).carry_out(run)
     await plan_update(world.known, "my-app", asked()).carry_out(run)
     assert [one.pull for one in run.asked if isinstance(one, Deploy)] == [False, True]
+
+
+def test_an_update_with_a_backup_holds_the_service_once(world: World) -> None:
+    plan = plan_update(world.known, "my-app", asked(backup_first=True))
+    assert str(plan) == "Back up and update my-app on main"
+    assert [hold.name for hold in plan.holds] == ["my-app: placement", "my-app@main", "repository"]
+    assert PLANS.validate_json(plan.model_dump_json()) == plan
+
+
+def test_an_update_with_a_backup_names_what_stands_in_the_way_of_that(world: World) -> None:
+    known = world.has({"name": "my-app", "nodes": ["main"]}, INFRA)
+    with pytest.raises(Conflict, match="nothing to back up"):
+        plan_update(known, "my-app", asked(backup_first=True))
+
+
+async def test_the_data_is_saved_before_an_update_where_that_was_asked_for(world: World) -> None:
+    run = MemoryRun(saved_and_deployed())
+    result = await plan_update(world.known, "my-app", asked(backup_first=True)).carry_out(run)
+    steps = [step for step, node in run.steps if node]
+    assert steps == ["open_repository", "back_up", "deploy"]
+    made = run.told["record_backups"]["backups"]
+    assert {one["kind"] for one in made} == {"before_update"}
+    assert result == {"backup_ids": [one["id"] for one in made], "changed": {"main": True}}
+
+
+async def test_nothing_is_updated_where_an_item_was_not_saved(world: World) -> None:
+    run = MemoryRun(saved_and_deployed(error=Told(kind="Failure", message="the disk is full")))
+    plan = plan_update(world.known, "my-app", asked(backup_first=True))
+    with pytest.raises(PartlyDone, match="the disk is full") as caught:
+        await plan.carry_out(run)
+    assert str(caught.value.hint).endswith("Nothing was updated.")
+    assert ("deploy", "main") not in run.steps
+
+
+def saved_and_deployed(error: Told | None = None) -> Callable[[str, Operation[Any]], Answer]:
+    saves = saving(lambda name: error or saved())
+
+    def answer(node: str, operation: Operation[Any]) -> Answer:
+        return Deployed(changed=True) if isinstance(operation, Deploy) else saves(node, operation)
+
+    return answer
 
 
 async def test_what_changed_is_told_for_each_node(world: World) -> None:

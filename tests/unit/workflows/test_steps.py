@@ -16,7 +16,7 @@ from composia.workflows.restore import RestoreRequest, plan_restore, plan_rollba
 from composia.workflows.service import ServiceRequest, plan_deploy
 from tests.twins.office import backup
 from tests.twins.run import Answer, MemoryRun
-from tests.unit.workflows import test_backup, test_restore
+from tests.unit.workflows import saving, test_restore
 from tests.unit.workflows.conftest import World
 
 DESIGN = Path(__file__).parents[3] / "docs" / "design.md"
@@ -32,7 +32,7 @@ def node(name: str, operation: Operation[Any]) -> Answer:
     if operation.op == "deploy":
         return Deployed(changed=True)
     if operation.op == "save_data":
-        return test_backup.node()(name, operation)
+        return saving.node()(name, operation)
     return test_restore.node(name, operation) or Nothing()
 
 

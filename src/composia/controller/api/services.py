@@ -27,6 +27,7 @@ from composia.workflows.dns import plan_dns_update
 from composia.workflows.restore import RestoreRequest, plan_restore
 from composia.workflows.service import (
     ServiceRequest,
+    UpdateRequest,
     plan_deploy,
     plan_restart,
     plan_stop,
@@ -100,9 +101,14 @@ async def deploy(desk: AtDesk, service: ServiceName, wanted: Nodes, submit: Subm
     return await submit.hand_in(plan_deploy(await desk.known_now(service), service, wanted))
 
 
-@router.post("/{service}/update", **hands_in(ServiceRequest))
-async def update(desk: AtDesk, service: ServiceName, wanted: Nodes, submit: Submit) -> Response:
-    """Pull newer images, then deploy."""
+@router.post("/{service}/update", **hands_in(UpdateRequest))
+async def update(
+    desk: AtDesk,
+    service: ServiceName,
+    wanted: Annotated[UpdateRequest, Depends(parsed(UpdateRequest))],
+    submit: Submit,
+) -> Response:
+    """Pull newer images, then deploy; with `backup_first` the data is saved before."""
     desk.caller.must(Scope.OPERATE, service)
     return await submit.hand_in(plan_update(await desk.known_now(service), service, wanted))
 

@@ -104,6 +104,13 @@ async def test_a_missing_body_means_all_defaults(admin: Client, verb: str) -> No
     assert answer.json()["type"] == verb
 
 
+async def test_an_update_may_save_the_data_first(admin: Client) -> None:
+    answer = await admin.post("/services/my-app/update", json={"backup_first": True})
+    assert answer.json()["title"] == "Back up and update my-app on main"
+    refused = await admin.post("/services/my-app/deploy", json={"backup_first": True})
+    assert refused.status_code == 422
+
+
 async def test_a_body_is_json_whatever_its_header_says(admin: Client) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     body = b'{"data_items": ["uploads"]}'
