@@ -489,6 +489,8 @@ def test_names_are_completed_with_the_token_of_a_file(
     app: FastAPI, composia: Composia, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = json.loads(composia("backup", "my-app", "--no-wait", "--json").stdout)["id"]
+    # A person waits for a Tab, and not a test of a busy machine.
+    monkeypatch.setattr("composia.cli.completion.PATIENCE", 60.0)
     monkeypatch.delenv("COMPOSIA_TOKEN", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
     (home / "token").write_text("admin-token\n")
