@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import Any
 
 import schemathesis
@@ -9,6 +11,15 @@ from schemathesis.specs.openapi.checks import (
     negative_data_rejection,
     positive_data_acceptance,
 )
+
+import composia
+from composia.controller.store import migrations
+
+# The tester draws words from whatever of ours is imported: all of it is, whatever ran before, so
+# that a run anywhere sends what every other run sends.
+for _module in pkgutil.walk_packages(composia.__path__, "composia."):
+    if not _module.name.startswith(f"{migrations.__name__}."):
+        importlib.import_module(_module.name)
 
 #: What fits the document and not the catalog is 422 too: source = target, or uncovered data.
 MUST_FIT_THE_CATALOG = (

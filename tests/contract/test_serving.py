@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from composia.controller.api import mount
 from tests.contract.answers import not_for
-from tests.contract.serving import Served, laid_out
+from tests.contract.serving import PATIENCE, Served, laid_out
 
 
 def _document() -> dict[str, Any]:
@@ -67,4 +67,6 @@ def test_a_real_controller_answers_as_its_document_says(
     case: schemathesis.Case[Any], controller: Served
 ) -> None:
     headers = {"Authorization": f"Bearer {controller.token}"}
-    case.call_and_validate(base_url=controller.url, headers=headers, excluded_checks=not_for(case))
+    case.call_and_validate(
+        base_url=controller.url, headers=headers, excluded_checks=not_for(case), timeout=PATIENCE
+    )
