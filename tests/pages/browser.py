@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
@@ -117,21 +120,49 @@ async def sign_in(page: Page, path: str = "/", token: str = TOKEN) -> None:
     await page.wait_for_load_state()
 
 
-async def slowest_frame(page: Page, last: str) -> float:
-    """Milliseconds for which the page stood still at most, until its log ends with these words."""
-    found = await page.evaluate(
-        """async (last) => {
-            let slowest = 0, before = performance.now();
-            const log = document.getElementById("log");
-            const until = before + 60000;
-            const ends = () => log.lastChild?.textContent.endsWith(`${last}\\n`);
-            while (performance.now() < until && !ends()) {
-                await new Promise(requestAnimationFrame);
-                slowest = Math.max(slowest, performance.now() - before);
-                before = performance.now();
-            }
-            return ends() ? slowest : Infinity;
-        }""",
-        last,
-    )
-    return float(found)
+#: What is traced: a page's tasks, and its frames.
+TRACED = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
+
+
+async def longest_work(page: Page, path: str, last: str) -> float:
+    """Open a page: milliseconds of work between two frames at most, until its log ends so.
+
+    The work, and not the time it took: what else the machine has to do is not the page's.
+    """
+    chromium = page.context.browser
+    assert chromium
+    await chromium.start_tracing(page=page, categories=TRACED)
+    try:
+        await page.goto(path)
+        ended = await page.evaluate(
+            """async (last) => {
+                const log = document.getElementById("log");
+                const until = performance.now() + 60000;
+                const ends = () => log.lastChild?.textContent.endsWith(`${last}\\n`);
+                while (performance.now() < until && !ends()) {
+                    await new Promise(requestAnimationFrame);
+                }
+                return ends();
+            }""",
+            last,
+        )
+    finally:
+        traced = json.loads(await chromium.stop_tracing())
+    assert ended
+    return max(_work_between_frames(traced["traceEvents"]))
+
+
+def _work_between_frames(events: Sequence[Mapping[str, Any]]) -> Iterator[float]:
+    names = [one for one in events if one["name"] == "thread_name"]
+    pages = {_thread(one) for one in names if one["args"]["name"] == "CrRendererMain"}
+    work: Counter[tuple[int, int]] = Counter()
+    for one in sorted(events, key=lambda one: one["ts"]):
+        if one["name"] == "RunTask" and _thread(one) in pages:
+            work[_thread(one)] += one.get("tdur", 0)
+        elif one["name"] == "FireAnimationFrame":
+            yield work.pop(_thread(one), 0) / 1000
+    yield from (left / 1000 for left in work.values())
+
+
+def _thread(event: Mapping[str, Any]) -> tuple[int, int]:
+    return event["pid"], event["tid"]
