@@ -249,10 +249,7 @@ def lab_of(request: pytest.FixtureRequest) -> Lab:
 
 def clean(lab: Lab) -> None:
     """Nothing of a test on the engine or in the services' folders."""
-    for container in lab.docker("main", "ps", "-aq").split():
-        lab.docker("main", "rm", "-fv", container)
-    lab.docker("main", "volume", "prune", "-af")
-    lab.docker("main", "network", "prune", "-f")
+    lab.nodes["main"].engine.empty()
     for path in lab.nodes["main"].repo_dir.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 

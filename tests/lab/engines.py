@@ -104,11 +104,16 @@ class Engine:
 
     def empty(self) -> None:
         """Remove every container, network and volume; images stay."""
-        if ids := self.docker("ps", "-aq", "--no-trunc").split():
-            self.docker("rm", "-f", "-v", *ids)
+        wait_until(f"no container of {self.name}", self._has_no_container)
         self.docker("network", "prune", "-f")
         if names := self.docker("volume", "ls", "-q").split():
             self.docker("volume", "rm", "-f", *names)
+
+    def _has_no_container(self) -> bool:
+        """Remove them; one that is going by itself just then is refused, and looked for again."""
+        if ids := self.docker("ps", "-aq", "--no-trunc").split():
+            self.docker("rm", "-f", "-v", *ids, check=False)
+        return not ids
 
     def power_off(self) -> None:
         """Kill engine, containerd, shims and containers at once, and drop what no reboot keeps."""
