@@ -52,9 +52,10 @@ def killed(world: World, process: str, points: Sequence[str], path: str) -> str:
     for where in points:
         world.lab.fail(where, f"kill-{process}")
     task = world.start(path)
-    for _ in points:
+    for at in range(len(points)):
         until(lambda: world.lab.pid(process) is None, f"the end of {process}")
-        world.lab.start(process)
+        # It carries its tasks on before it answers anybody: the next end may come sooner.
+        world.lab.start(process, wait=at + 1 == len(points))
     return task
 
 
@@ -168,12 +169,13 @@ def test_the_engine_killed_while_it_saves(world: World, uploads: Path) -> None:
 
 
 class Leisurely:
-    """A service that takes twelve seconds to stop, so that a cancel comes before its end."""
+    """A service that does not come to its end before it may, so that a cancel comes first."""
 
     def __init__(self, world: World, name: str) -> None:
         self._world = world
-        stops = "trap 'echo stopping; sleep 12; exit 0' TERM; while :; do sleep 1 & wait; done"
-        command = f'command: [sh, -c, "{stops}"]\n    stop_grace_period: 20s'
+        slowly = "echo stopping; until test -e /tmp/end; do sleep 0.1; done; exit 0"
+        stops = f"trap '{slowly}' TERM; while :; do sleep 1 & wait; done"
+        command = f'command: [sh, -c, "{stops}"]\n    stop_grace_period: 120s'
         compose = services.files_compose("always")
         compose = compose.replace("command: httpd -f -p 8080 -h /srv", command)
         world.service(name, compose, services.files_meta(name, "files.tar_after_stop"))
@@ -189,6 +191,12 @@ class Leisurely:
         logs = ("logs", self.container)
         until(lambda: "stopping" in self._world.docker(*logs), "the signal")
         return task
+
+    def comes_to_its_end(self, task: str) -> None:
+        """It may now that the agent waits for that, as the log says."""
+        waits = "web-1 to stop, which was asked already"
+        until(lambda: waits in self._world.log(task), "the wait for its end")
+        self._world.docker("exec", self.container, "touch", "/tmp/end")
 
     def happened(self) -> list[str]:
         """What the engine says has become of the container since it was deployed, in order."""
@@ -209,12 +217,12 @@ def test_a_stop_that_is_cancelled_ends_and_the_service_runs_on(world: World) -> 
     task = service.stops_for("/services/cancelled/backup")
 
     assert world.post(f"/tasks/{task}/cancel").is_success
+    service.comes_to_its_end(task)
 
     assert world.wait(task)["status"] == "cancelled"
     assert service.runs_on()
     # Told once to stop: a second signal would end many a program before it has ended well.
     assert service.happened() == ["kill", "die", "start"]
-    assert "web-1 to stop, which was asked already" in world.log(task)
 
 
 def test_a_stop_whose_agent_is_killed_ends_and_the_service_runs_on(world: World) -> None:
@@ -224,6 +232,7 @@ def test_a_stop_whose_agent_is_killed_ends_and_the_service_runs_on(world: World)
     world.lab.kill("agent:main")
     assert world.post(f"/tasks/{task}/cancel").is_success
     world.lab.start("agent:main")
+    service.comes_to_its_end(task)
 
     assert world.wait(task)["status"] == "cancelled"
     until(service.runs_on, "the service")
@@ -235,6 +244,7 @@ def test_a_cancelled_stop_of_ours_leaves_the_service_running(world: World) -> No
     task = service.stops_for("/services/stopped/stop")
 
     assert world.post(f"/tasks/{task}/cancel").is_success
+    service.comes_to_its_end(task)
 
     assert world.wait(task)["status"] == "cancelled"
     assert service.runs_on()
@@ -283,12 +293,38 @@ def test_a_cancelled_stop_whose_engine_has_died_can_be_given_up(world: World) ->
 
 
 def stubborn(restart: str) -> str:
-    """A service that takes three seconds to stop."""
+    """A service that does not stop before its grace is over, until there is a word for it."""
     compose = services.files_compose(f'"{restart}"')
-    slow = (
-        "command: [sh, -c, \"trap '' TERM; httpd -f -p 8080 -h /srv\"]\n    stop_grace_period: 3s"
-    )
+    stops = "trap 'test -e /tmp/word && exit' TERM; httpd -f -p 8080 -h /srv &"
+    command = f'command: [sh, -c, "{stops} while :; do sleep 1 & wait; done"]'
+    slow = f"{command}\n    stop_grace_period: 60s"
     return compose.replace("command: httpd -f -p 8080 -h /srv", slow)
+
+
+def word(world: World, container: str) -> Path:
+    """Where it looks for that, whatever becomes of the engine."""
+    return Path(f"/proc/{world.docker('inspect', '-f', '{{.State.Pid}}', container)}/root/tmp/word")
+
+
+def engine_killed(world: World, name: str, container: str, moment: str) -> str:
+    """Start a restore and kill the engine at that moment; it runs again. The task."""
+    may_stop = word(world, container)
+    if moment == "held":
+        task = world.start(f"/services/{name}/restore")
+        until(lambda: world.policy(container) == "no", "the stop")
+        world.lab.kill("docker:main")
+        may_stop.touch()
+        world.lab.start("docker:main")
+        return task
+    may_stop.touch()
+    # Both die: the agent at that very point, and the engine with it.
+    world.lab.fail(f"exchange_data:{moment}", "kill-agent:main")
+    task = world.start(f"/services/{name}/restore")
+    until(lambda: world.lab.pid("agent:main") is None, "the end of the agent")
+    world.lab.kill("docker:main")
+    world.lab.start("docker:main")
+    world.lab.start("agent:main")
+    return task
 
 
 @pytest.mark.parametrize("moment", ["held", "exchanged"])
@@ -307,18 +343,7 @@ def test_the_engine_killed_in_the_middle_of_a_restore(
     (found / "new").write_text("new")
     changed = look(found)
 
-    if moment == "held":
-        task = world.start(f"/services/{name}/restore")
-        until(lambda: world.policy(container) == "no", "the stop")
-    else:
-        # Both die: the agent at that very point, and the engine with it.
-        world.lab.fail(f"exchange_data:{moment}", "kill-agent:main")
-        task = world.start(f"/services/{name}/restore")
-        until(lambda: world.lab.pid("agent:main") is None, "the end of the agent")
-    world.lab.kill("docker:main")
-    world.lab.start("docker:main")
-    if moment != "held":
-        world.lab.start("agent:main")
+    task = engine_killed(world, name, container, moment)
     ended = world.wait(task)
 
     assert ended["status"] == ("failed" if moment == "held" else "succeeded"), ended

@@ -8,7 +8,8 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,14 @@ class Lab:
             self._check_process(process)
             self.processes.end(process)
 
-    def start(self, process: str, clock: Clock | None = None) -> None:
-        """Start what `kill` ended and wait until it serves; `clock`: what it takes for the time."""
+    def start(self, process: str, clock: Clock | None = None, wait: bool = True) -> None:
+        """Start what `kill` ended and wait until it serves; `clock`: what it takes for the time.
+
+        What is about to die again may do so before it serves: that is not waited for.
+        """
         with _locked(self.name):
             self._check_process(process)
-            self._start(process, clock=clock)
+            self._start(process, wait, clock)
 
     def reboot(self, node: str, agent_late: bool = False) -> None:
         """A power cut on one node, then its engine and its agent again."""
@@ -281,7 +285,7 @@ class Lab:
                 return bool(self.ask(f"/api/v1/nodes/{node}")["online"])
             urllib.request.urlopen(f"{self.url}/readyz", timeout=2).close()
             return True
-        except (OSError, ValueError, KeyError):
+        except (OSError, HTTPException, ValueError, KeyError):
             return False
 
     def _empty(self, node: Node) -> None:
@@ -303,8 +307,10 @@ class Lab:
     def _remove_data(self) -> None:
         """The last lab takes along the folder that engines made for infra-backup's mount."""
         last = not any(all_facts())
-        if self.facts.made_data and last and DATA.exists() and not any(DATA.iterdir()):
-            DATA.rmdir()
+        if self.facts.made_data and last:
+            # Another lab may be making or removing it just then, or somebody has put something in.
+            with suppress(OSError):
+                DATA.rmdir()
 
     def _node(self, name: str) -> Node:
         if name not in self.nodes:
