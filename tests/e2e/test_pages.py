@@ -38,7 +38,7 @@ async def test_a_service_is_deployed_saved_and_brought_back_by_pressing(world: W
         await _succeeds(page, "Back up uploads of my-app on main")
 
         await _through_services(page)
-        await expect(page.locator("#overview")).to_contain_text("just now")
+        await expect(page.locator("#overview")).to_contain_text("just now", timeout=PATIENCE)
 
         (uploads / "a.txt").write_text("spoilt")
         await _bring_back(page)
@@ -59,7 +59,7 @@ async def _bring_back(page: Page) -> None:
         await found.click(timeout=PATIENCE)
     await page.get_by_role("link", name="Restore a.txt").click(timeout=PATIENCE)
     dialog = page.get_by_role("dialog")
-    await expect(dialog).to_contain_text("./data/uploads/a.txt")
+    await expect(dialog).to_contain_text("./data/uploads/a.txt", timeout=PATIENCE)
     await dialog.get_by_role("button", name="Restore").click()
     await _succeeds(page, re.compile("^Restore files/data/uploads/a.txt"))
 
@@ -69,9 +69,13 @@ async def test_a_page_lives_through_a_killed_controller(world: World) -> None:
     await asyncio.to_thread((data / "large").write_bytes, b"\0" * (64 << 20))
     async with browser() as chromium, person(chromium, world.lab.url) as page:
         await sign_in(page, "/services/my-app/backup", world.lab.token)
-        await asyncio.to_thread(world.lab.fail, "save_data:middle", "kill-controller")
+        # It waits for its node until the page is there, and goes on to the controller's end then.
+        await asyncio.to_thread(world.lab.fail, "save_data:before", "kill-agent:main")
         await page.get_by_role("checkbox", name="cache").uncheck()
         await page.get_by_role("button", name="Back up", exact=True).click()
+        await expect(page.get_by_text("It waits: ")).to_be_visible(timeout=PATIENCE)
+        await asyncio.to_thread(world.lab.fail, "save_data:middle", "kill-controller")
+        await asyncio.to_thread(world.lab.start, "agent:main", wait=False)
         await expect(page.get_by_text("The connection is lost.")).to_be_visible(timeout=PATIENCE)
 
         await asyncio.to_thread(world.lab.start, "controller")
@@ -101,11 +105,13 @@ async def test_backups_are_proven_deleted_and_cared_for_by_pressing(world: World
         await page.get_by_role("button", name="Verify").click()
         await _succeeds(page, re.compile("^Verify backup"))
         await page.goto(proven)
-        await expect(page.locator("#backup-state")).to_contain_text("Verified")
+        await expect(page.locator("#backup-state")).to_contain_text("Verified", timeout=PATIENCE)
 
         gone = await _delete_the_oldest(page)
         await page.goto(gone)
-        await expect(page.get_by_role("heading", level=1)).to_contain_text("there is no backup")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text(
+            "there is no backup", timeout=PATIENCE
+        )
         await _care_for_the_repository(page)
         kept = await asyncio.to_thread(world.backups, service="my-app")
         assert sorted(one["data_item"] for one in kept) == ["cache", "uploads"]
@@ -115,8 +121,8 @@ async def _bring_all_back(page: Page) -> None:
     await page.goto("/services/my-app")
     await page.get_by_role("link", name="Restore", exact=True).click()
     dialog = page.get_by_role("dialog")
-    await expect(dialog).to_contain_text("The path ./data/uploads")
-    await expect(dialog).to_contain_text("The volume cache")
+    await expect(dialog).to_contain_text("The path ./data/uploads", timeout=PATIENCE)
+    await expect(dialog).to_contain_text("The volume cache", timeout=PATIENCE)
     await dialog.get_by_role("button", name="Restore").click()
     await _succeeds(page, "Restore uploads, cache of my-app on main")
 
@@ -143,7 +149,7 @@ async def _care_for_the_repository(page: Page) -> None:
     await page.goto("/repository")
     await page.get_by_role("link", name="Forget").click()
     dialog = page.get_by_role("dialog")
-    await expect(dialog).to_contain_text("1 go, 2 stay.")
+    await expect(dialog).to_contain_text("1 go, 2 stay.", timeout=PATIENCE)
     await dialog.get_by_role("button", name="Forget").click()
     await _succeeds(page, "Forget 1 of 3 backups")
 
@@ -152,7 +158,9 @@ async def _care_for_the_repository(page: Page) -> None:
     await page.get_by_role("button", name="Prune").click()
     await _succeeds(page, "Prune the repository on main")
     await page.goto("/repository")
-    await expect(page.locator("#repository").get_by_text("Succeeded")).to_have_count(3)
+    await expect(page.locator("#repository").get_by_text("Succeeded")).to_have_count(
+        3, timeout=PATIENCE
+    )
 
 
 async def test_a_service_is_edited_heard_and_moved_by_pressing(world: World) -> None:
@@ -173,11 +181,13 @@ async def test_a_service_is_edited_heard_and_moved_by_pressing(world: World) -> 
 
         await _move(page)
         await page.goto("/services/talker/instances")
-        await expect(page.get_by_role("region", name="On edge")).to_contain_text("Running")
+        await expect(page.get_by_role("region", name="On edge")).to_contain_text(
+            "Running", timeout=PATIENCE
+        )
         await page.goto("/services/talker/history")
         await page.get_by_role("link", name="Have it talk").click()
         changed = page.get_by_role("group", name="What it changed in docker-compose.yaml")
-        await expect(changed).to_contain_text("+    init: true  # spoken to")
+        await expect(changed).to_contain_text("+    init: true  # spoken to", timeout=PATIENCE)
 
 
 async def _edit(page: Page) -> None:
@@ -187,7 +197,9 @@ async def _edit(page: Page) -> None:
     await page.keyboard.press("End")
     await page.keyboard.type("  # spoken to")
     await page.get_by_role("button", name="Compare and commit").click()
-    await expect(page.get_by_role("group", name="What you change")).to_contain_text("# spoken to")
+    await expect(page.get_by_role("group", name="What you change")).to_contain_text(
+        "# spoken to", timeout=PATIENCE
+    )
     await page.get_by_label("Message").fill("Have it talk")
     await page.get_by_role("button", name="Commit", exact=True).click()
     await expect(page.get_by_text("Have it talk")).to_be_visible(timeout=PATIENCE)
@@ -200,7 +212,7 @@ async def _move(page: Page) -> None:
     await expect(page.locator("#plan")).to_contain_text("about", timeout=PATIENCE)
     await page.get_by_role("button", name="Migrate to edge").click()
     await _succeeds(page, "Migrate talker from main to edge")
-    await expect(page.locator("#steps")).to_contain_text("Start until it answers")
+    await expect(page.locator("#steps")).to_contain_text("Start until it answers", timeout=PATIENCE)
 
 
 async def _through_services(page: Page) -> None:

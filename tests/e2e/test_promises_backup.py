@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e import services
 from tests.e2e.trees import fill
-from tests.e2e.world import World, until
+from tests.e2e.world import PATIENCE, World, until
 
 COUNT = "select count(*) from pg_stat_activity"
+DUMPS = f"{COUNT} where application_name like 'composia-dump%'"
+AS_ADMIN = ("-XU", "postgres")
+UNTIL_IT_DUMPS = f"""
+until [ "$(psql {" ".join(AS_ADMIN)} -Atc "{DUMPS}")" -gt 0 ]; do sleep 0.05; done
+"""
 
 
 def a_service(world: World, name: str, **more: str) -> Path:
@@ -28,22 +35,33 @@ def test_promise_5_a_dump_throws_nobody_out_of_the_database(world: World) -> Non
     rows = "create table t as select md5(n::text) from generate_series(1, 3000000) n"
     world.sql("open", rows)
     container = world.container("open", "postgres")
-    words = ["docker", "-H", world.lab.nodes["main"].docker_host, "exec", container]
-    words += ["psql", "-XU", "postgres", "-c", "select pg_sleep(600)"]
-    session = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    with in_the_container(world, container, "psql", *AS_ADMIN, "-c", "select pg_sleep(600)"):
+        until(lambda: sessions(world) == "1", "the session")
         world.ok("/services/open/backup")
         assert sessions(world) == "1"
-        # The same for one that ends half-way.
-        task = world.start("/services/open/backup")
-        until(lambda: dumps(world) != "0", "the dump")
-        world.post(f"/tasks/{task}/cancel")
+        # The same for one that ends half-way. Its beginning is looked for in there: a look from
+        # outside takes so long that it may have come to its end.
+        with in_the_container(world, container, "sh", "-c", UNTIL_IT_DUMPS) as look:
+            task = world.start("/services/open/backup")
+            assert look.wait(timeout=PATIENCE) == 0
+            world.post(f"/tasks/{task}/cancel")
         assert world.wait(task)["status"] == "cancelled"
         until(lambda: dumps(world) == "0", "the end of the dump")
         assert sessions(world) == "1"
-    finally:
-        session.kill()
-        session.wait()
+
+
+@contextmanager
+def in_the_container(
+    world: World, container: str, *words: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that runs in it meanwhile."""
+    client = ["docker", "-H", world.lab.nodes["main"].docker_host, "exec", container]
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen([*client, *words], stdout=nowhere, stderr=nowhere) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 def sessions(world: World) -> str:
@@ -52,7 +70,7 @@ def sessions(world: World) -> str:
 
 
 def dumps(world: World) -> str:
-    return world.sql("open", f"{COUNT} where application_name like 'composia-dump%'")
+    return world.sql("open", DUMPS)
 
 
 def test_promise_7_a_dump_that_fails_half_way_leaves_no_snapshot_and_no_success(
