@@ -117,7 +117,7 @@ def moved(world: World, app: App, case: Case, restart: str = "always") -> dict[s
     Asserts what must hold whatever has happened.
     """
     app.deploy_with_site(restart=restart)
-    assert app.answers("main")
+    until(lambda: app.answers("main"), "the service")
     with Both(app) as both, app.client() as client:
         client.wait_for(20)
         task = _struck(world, app, case)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +27,26 @@ class Disk:
     def files(self) -> int:
         """How many files and folders it has now."""
         return 1 + sum(1 for _ in self.folder.rglob("*"))
+
+
+class HeldBack:
+    """Files that whoever opens them waits for, until they are let go."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._files = [os.open(file, os.O_RDONLY | os.O_CLOEXEC) for file in files]
+        for one in self._files:
+            # The kernel tells of a reader by a signal; this one does nothing here.
+            fcntl.fcntl(one, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(one, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for one of them."""
+        return any(fcntl.fcntl(one, fcntl.F_GETLEASE) != fcntl.F_WRLCK for one in self._files)
+
+    def close(self) -> None:
+        """Let them go."""
+        while self._files:
+            os.close(self._files.pop())
 
 
 @contextmanager

@@ -117,7 +117,7 @@ def test_it_moves_while_people_write_and_back_again(world: World, app: BoundApp)
     app.write("edge", "back")
     world.ok(f"{app.path}/migrate", wanted("edge", "main"))
     assert app.active() == ["main"]
-    assert (app.read("main") or [])[-1] == "back"
+    assert app.read("main")[-1] == "back"
     assert app.lost(client, "main") == []
 
 

@@ -53,8 +53,11 @@ def test_promise_17_no_acknowledged_write_is_lost_by_a_move(world: World, app: A
     assert client.kept[-1].address == app.address("edge")
     # A client that calls while Docker makes the container's network waits for its kernel to call
     # again, after a second (see the design); who asks inside the container, as the record, not.
-    # The record counts what was waited for, too: on a busy machine that is the longer half.
-    assert -max(0.5, client.outage / 2) <= client.outage - task["result"]["downtime_seconds"] <= 1.0
+    # The record counts what was waited for, too: on a busy machine that is the longer half; and
+    # there the client itself is late.
+    either_way = max(0.5, client.outage / 2)
+    longer = client.outage - task["result"]["downtime_seconds"]
+    assert -either_way <= longer <= 1.0 + either_way
     assert app.active() == ["edge"]
     assert trees.look(app.pages("edge")) == pages
     assert "nodes:\n  - edge   # the first one\n" in app.meta

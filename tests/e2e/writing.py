@@ -15,8 +15,8 @@ from tests.e2e.world import World, until
 from tests.lab.dns import ZONE
 
 NODES = ("main", "edge")
-#: Seconds that a look may take.
-GLANCE = 2.0
+#: Seconds that a look may take, and an answer that must come.
+GLANCE, PATIENCE = 2.0, 20.0
 COMPOSE = """
 services:
   web:
@@ -145,6 +145,8 @@ class App:
         self.world.ok(f"{self.path}/deploy")
         trees.fill(self.pages("main"))
         until(lambda: self.read("main") == [], "the service")
+        # The agent tells of it a moment later; what is asked next may be planned by that.
+        until(lambda: self.shown() == ["main"], "the service on the page")
 
     def end(self) -> None:
         """Stop it wherever it runs, and free its networks, of which an engine has few."""
@@ -173,6 +175,11 @@ class App:
     def container(self, node: str = "main") -> str:
         return self.world.container(self.name, "web", node)
 
+    def started(self) -> str:
+        """When its container on main was started, as its engine says: another one after a stop."""
+        words = ["inspect", "-f", "{{.Id}} {{.State.StartedAt}}", self.container()]
+        return self.world.docker(*words)
+
     def active(self) -> list[str]:
         """The nodes on which a container of it runs."""
         return [one for one in NODES if self.world.containers(self.name, node=one, running=True)]
@@ -191,12 +198,20 @@ class App:
         ]
 
     def write(self, node: str, text: str) -> None:
-        assert ask(self.address(node), f"/cgi-bin/write?{text}") is not None
+        until(lambda: self.answers(node), f"{self.name} on {node}")
+        assert ask(self.address(node), f"/cgi-bin/write?{text}", PATIENCE) is not None
 
-    def read(self, node: str) -> list[str] | None:
-        """What was written, as the service there knows it."""
-        answer = ask(self.address(node), "/cgi-bin/read")
-        return None if answer is None else answer.split()
+    def read(self, node: str) -> list[str]:
+        """What was written, as the service there says when it answers."""
+        said: list[str] = []
+
+        def answers() -> bool:
+            text = ask(self.address(node), "/cgi-bin/read", PATIENCE)
+            said.extend((text or "").split())
+            return text is not None
+
+        until(answers, f"an answer of {self.name} on {node}")
+        return said
 
     def client(self) -> Client:
         """Somebody who writes to wherever it answers."""
@@ -204,7 +219,7 @@ class App:
 
     def lost(self, client: Client, node: str) -> list[int]:
         """Acknowledged writes that the service does not know of."""
-        there = set(self.read(node) or ())
+        there = set(self.read(node))
         return [answer.number for answer in client.kept if str(answer.number) not in there]
 
 
@@ -268,9 +283,9 @@ class Client:
         until(lambda: len(self.kept) >= goal, f"{more} more answers")
 
 
-def ask(address: tuple[str, int], path: str) -> str | None:
+def ask(address: tuple[str, int], path: str, patience: float = GLANCE) -> str | None:
     """What it answers; None where nobody does."""
-    connection = HTTPConnection(*address, timeout=2)
+    connection = HTTPConnection(*address, timeout=patience)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
