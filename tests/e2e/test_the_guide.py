@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e import https, services
+from tests.e2e import https, services, told
 from tests.e2e.trees import fill, look
 from tests.e2e.world import World, until
 from tests.lab import catalog
@@ -123,13 +123,9 @@ def test_promise_26_no_secret_is_in_a_log_a_task_or_a_process_list(
     secrets += world.lab.facts.node_tokens
     said = [path.read_text(errors="replace") for path in world.lab.state.glob("logs/*agent*")]
     said += [world.lab.log("controller").read_text(errors="replace")]
-    said += [path.read_text(errors="replace") for path in world.lab.state.rglob("*.log")]
+    said += told.logs(world.lab.state)
     said += [world.get("/tasks").text, world.get("/backups").text, world.get("/nodes").text]
-    said += [
-        path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if path.parent.exists()
-    ]
+    said += told.command_lines()
 
     assert [secret for secret in secrets for text in said if secret in text] == []
     assert len(said) > 10
