@@ -155,7 +155,7 @@ class Redis(Application):
                 client.bgrewriteaof()
 
     def found(self, node: str) -> set[int]:
-        with _redis_at(self.address(node)) as client:
+        with _redis_at(self.address(node), patience=60) as client:
             return {int(number) for number in client.lrange("numbers", 0, -1)}
 
 
@@ -198,8 +198,8 @@ def ends(applications: Sequence[Application]) -> None:
         one.end()
 
 
-def _redis_at(address: str) -> redis.Redis:
-    return redis.Redis(host=address, socket_timeout=2, socket_connect_timeout=2)
+def _redis_at(address: str, patience: float = 2) -> redis.Redis:
+    return redis.Redis(host=address, socket_timeout=patience, socket_connect_timeout=patience)
 
 
 def _project(address: str) -> str:
@@ -207,4 +207,4 @@ def _project(address: str) -> str:
 
 
 def _run(*words: str) -> None:
-    subprocess.run(words, check=True, capture_output=True, timeout=20)
+    subprocess.run(words, check=True, capture_output=True, timeout=60)

@@ -77,7 +77,7 @@ def test_a_file_of_ten_megabytes_is_refused(world: World) -> None:
 @pytest.mark.parametrize("token", ["wrong", "Bearer", "ö", "x" * 5000])
 def test_a_wrong_token_is_refused_everywhere(world: World, token: str) -> None:
     headers = {b"Authorization": f"Bearer {token}".encode()}
-    with httpx2.Client(base_url=f"{world.lab.url}/api/v1", headers=headers) as http:
+    with httpx2.Client(base_url=f"{world.lab.url}/api/v1", headers=headers, timeout=60) as http:
         refused(http.get("/services"), 401)
         refused(http.post(f"/services/{NAME}/stop"), 401)
         refused(http.put("/catalog/files/a/b", content=b"x", headers={"If-Match": "*"}), 401)

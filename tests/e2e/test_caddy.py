@@ -231,6 +231,8 @@ def test_caddy_finds_a_good_configuration_whenever_the_agent_is_killed(
     web: Web, moment: str
 ) -> None:
     web.deployed("killed", 'HOST {\n\trespond "before"\n}\n')
+    # Its certificate is there too, and comes up with Caddy.
+    web.answers("killed", "before")
     web.commit("killed", f'HOST {{\n\trespond "{moment}"\n}}\n')
     web.world.lab.fail(f"caddy_sync:{moment}", "kill-agent:main")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.pgimport import PgImport
 from tests.e2e.disks import disk
 from tests.e2e.node import NodeService
+from tests.e2e.world import until
 from tests.lab import Lab
 
 SECRET = "planted-database-secret"
@@ -51,9 +51,7 @@ def a_database(node: Lab, name: str, **fields: str) -> NodeService:
 def sql(service: NodeService, statement: str, database: str = "postgres") -> str:
     """One statement, when the database answers over TCP."""
     container = service.running()["db"]
-    end = time.monotonic() + 60
-    while not _answers(service, container) and time.monotonic() < end:
-        time.sleep(0.1)
+    until(lambda: _answers(service, container), f"the database of {service.name}")
     user = service.docker("exec", container, "printenv", "POSTGRES_USER")
     words = ["exec", container, "psql", "-XU", user, "-d", database, "-Atc", statement]
     return service.docker(*words)

@@ -75,7 +75,7 @@ class Inserts:
         for number in itertools.count():
             if self._ended.wait(0.02):
                 return
-            if any(self._insert(number, node) for node in NODES):
+            if any(succeeds(partial(self._insert, number, node)) for node in NODES):
                 self.kept.append(number)
 
     def _insert(self, number: int, node: str) -> bool:
