@@ -26,13 +26,19 @@ class S3:
         self._inner = _application()
         #: How many objects are still taken; None: any number.
         self.takes: int | None = None
+        # Several come at once, each in a thread of its own.
+        self._counting = threading.Lock()
         self._server = _server(host, self._answer)
         self.url = f"http://{host}:{self._server.port}"
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
         # What is stored is the process's, not the server's: another server would hold it too.
         self._bucket = f"backups-{secrets.token_hex(4)}"
-        self._ask("PUT", self._bucket)
+        try:
+            self._ask("PUT", self._bucket)
+        except BaseException:
+            self.end()
+            raise
 
     def profile(self, password: str, root: str) -> str:
         """A rustic profile for a repository there."""
@@ -94,16 +100,22 @@ enable_virtual_host_style = "false"
 
     def _ask(self, method: str, path: str) -> None:
         wanted = urllib.request.Request(f"{self.url}/{path}", method=method)
-        urllib.request.urlopen(wanted, timeout=60).close()
+        # With the first call it imports much.
+        urllib.request.urlopen(wanted, timeout=120).close()
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] == "PUT" and self.takes is not None:
-            if self.takes == 0:
-                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-                start("403 Forbidden", [("Content-Type", "application/xml")])
-                return [b"<Error><Code>AccessDenied</Code><Message>full</Message></Error>"]
-            self.takes -= 1
+        if environ["REQUEST_METHOD"] == "PUT" and not self._takes_one_more():
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start("403 Forbidden", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>AccessDenied</Code><Message>full</Message></Error>"]
         return self._inner(environ, start)
+
+    def _takes_one_more(self) -> bool:
+        with self._counting:
+            if self.takes is None:
+                return True
+            left, self.takes = self.takes, max(self.takes - 1, 0)
+            return left > 0
 
 
 @contextmanager

@@ -78,7 +78,9 @@ class Dns:
 
     def addresses(self, name: str) -> set[str]:
         """What the authoritative server answers for a name."""
-        return set(run("dig", "+short", "+norecurse", f"@{self.address}", name, "A").split())
+        said = run("dig", "+short", "+norecurse", f"@{self.address}", name, "A").splitlines()
+        # What it has to tell of a server that was slow is no answer.
+        return {line for line in said if line and not line.startswith(";")}
 
     def start(self) -> None:
         """Start BIND where it does not run, and wait until it answers."""

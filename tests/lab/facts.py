@@ -47,10 +47,10 @@ class Facts:
     @classmethod
     def load(cls, state: Path) -> Facts | None:
         """The facts of a lab that exists."""
-        path = state / "lab.json"
-        if not path.exists():
+        try:
+            found = json.loads((state / "lab.json").read_text())
+        except FileNotFoundError:
             return None
-        found = json.loads(path.read_text())
         found["nodes"], found["node_tokens"] = tuple(found["nodes"]), tuple(found["node_tokens"])
         return cls(**found)
 
