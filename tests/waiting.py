@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def until(holds: Callable[[], Any], seconds: float = 30) -> None:
+async def until(holds: Callable[[], Any], seconds: float = 60) -> None:
     """Wait until it holds. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while True:

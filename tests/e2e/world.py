@@ -12,7 +12,7 @@ import httpx2
 from tests.lab import Lab, keys
 
 #: Seconds until a test gives up on something that is on its way.
-PATIENCE = 90.0
+PATIENCE = 180.0
 ENDED = ("succeeded", "failed", "cancelled")
 
 
@@ -26,7 +26,7 @@ class World:
         self.http = httpx2.Client(
             base_url=f"{lab.url}/api/v1",
             headers={"Authorization": f"Bearer {lab.token}"},
-            timeout=30,
+            timeout=60,
         )
 
     # The catalog.

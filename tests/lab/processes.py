@@ -21,6 +21,8 @@ NAME = "COMPOSIA_LAB_PROCESS"
 WARM = "warm"
 # With it set, Python would compile all that the product imports at each of its starts.
 SLOW = "PYTHONDONTWRITEBYTECODE"
+#: Seconds for what was killed to be gone, and for what was started to serve: a busy machine's.
+GONE, SERVES = 60.0, 120.0
 
 
 class Processes:
@@ -169,7 +171,7 @@ def write_whole(path: Path, text: str) -> None:
     scratch.rename(path)
 
 
-def end_pids(find: Callable[[], Iterable[int]], seconds: float = 10) -> None:
+def end_pids(find: Callable[[], Iterable[int]], seconds: float = GONE) -> None:
     """SIGKILL what `find` names until it names nothing."""
     deadline = time.monotonic() + seconds
     while pids := list(find()):
@@ -180,7 +182,7 @@ def end_pids(find: Callable[[], Iterable[int]], seconds: float = 10) -> None:
         wait_gone(pids, seconds=1)
 
 
-def wait_gone(pids: Iterable[int], seconds: float = 10) -> None:
+def wait_gone(pids: Iterable[int], seconds: float = GONE) -> None:
     """Wait until the processes are gone or the time is over."""
     left, deadline = list(pids), time.monotonic() + seconds
     while left and time.monotonic() < deadline:
@@ -198,7 +200,7 @@ def start_time(pid: int) -> int | None:
     return int(fields[19])
 
 
-def wait_until(what: str, holds: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(what: str, holds: Callable[[], bool], seconds: float = SERVES) -> None:
     """Wait until `holds()`; an error that says `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
