@@ -237,6 +237,21 @@ async def test_who_showed_an_old_token_before_a_change_says_no_hello_after_it(
     assert not world.nodes.online("main")
 
 
+async def test_a_node_that_config_yaml_names_again_is_waited_for(world: ChannelWorld) -> None:
+    """Taken out by mistake while it was away, and put in again: a move may wait for it."""
+    await world.cut()
+    question = a_question()
+    question.sent = True
+    asking = asyncio.create_task(world.nodes.ask("main", question))
+    await until(lambda: bool(question.waited))
+    main = NodeConfig.model_validate({"id": "main", "token": "main-token"})
+    await world.nodes.reconfigure([])
+    await world.nodes.reconfigure([main])
+    await world.join()
+
+    assert (await asyncio.wait_for(asking, 10)).error is None
+
+
 async def test_a_reading_is_piped_through(world: ChannelWorld) -> None:
     async def lines() -> AsyncIterator[bytes]:
         for number in range(100):

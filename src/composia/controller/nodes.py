@@ -95,6 +95,8 @@ class Agents:
                 await node.channel.close(WRONG_HELLO, "the node's token has changed")
             if config is None:
                 del self._nodes[node_id]
+                # Who waits for it waits for another one of its name from now on.
+                node.changed.set()
             else:
                 node.config = config
         self._nodes.update({node_id: KnownNode(config) for node_id, config in wanted.items()})
