@@ -247,6 +247,8 @@ async def test_a_node_that_config_yaml_names_again_is_waited_for(world: ChannelW
     main = NodeConfig.model_validate({"id": "main", "token": "main-token"})
     await world.nodes.reconfigure([])
     await world.nodes.reconfigure([main])
+    # Nothing that ran there is started elsewhere meanwhile.
+    assert world.nodes.states()["main"] is not None
     await world.join()
 
     assert (await asyncio.wait_for(asking, 10)).error is None

@@ -81,7 +81,8 @@ class Agents:
     async def open(self) -> None:
         """Recall the nodes as they were last seen."""
         for node_id, (last_seen, state) in (await self._store.seen_nodes()).items():
-            if node := self._nodes.get(node_id):
+            node = self._nodes.get(node_id)
+            if node and node.state is None:
                 node.last_seen, node.state = last_seen, state
 
     async def reconfigure(self, configs: Sequence[NodeConfig]) -> None:
@@ -100,6 +101,8 @@ class Agents:
             else:
                 node.config = config
         self._nodes.update({node_id: KnownNode(config) for node_id, config in wanted.items()})
+        # One that was named before may run still what it ran when it was seen last.
+        await self.open()
 
     async def aclose(self) -> None:
         """Cut all connections."""
