@@ -77,6 +77,11 @@ async def plan_back(desk: Desk, task: Task, of: MigratePlan, data: Data) -> Migr
     if not desk.office.nodes.online(of.target):
         left = (await desk.known()).moves.get(of.service.name)
         raise _is_away(task, of, answered=left is not None and left.task == task.id)
+    if of.source not in desk.office.nodes.states():
+        raise errors.Conflict(
+            f"node {of.source}, where {of.service} was before, is not in config.yaml any more",
+            hint=f"Add it again, or leave it as it is: `composia task abandon {task.id}`.",
+        )
     wrong = Objections()
     cargo = of.cargo if data == "carry" else ()
     seen = await _seen(desk, of.service, of.target, of.source, cargo, wrong)

@@ -86,6 +86,27 @@ async def test_a_move_is_not_tried_again_after_another_deploy(
     assert (await admin.post(f"/tasks/{task}/retry")).status_code == 202
 
 
+async def test_nothing_is_rolled_back_to_a_node_that_config_yaml_does_not_name(
+    admin: Client, office: MemoryOffice
+) -> None:
+    task = await begun(admin)
+    row, _ = office.store.admitted[task]
+    move = MigratePlan(
+        service=service(MY_APP).ref,
+        source="burnt",
+        target="main",
+        nodes_before=("burnt",),
+        nodes_after=("main",),
+        cargo=(),
+        downtime=Downtime(),
+    )
+    left = {"status": Status.FAILED, "actions": ("retry", "rollback", "abandon")}
+    office.store.admitted[task] = row.model_copy(update=left), move
+    answer = await admin.post(f"/tasks/{task}/rollback")
+    assert answer.status_code == 409
+    assert "node burnt, where my-app was before, is not in config.yaml any more" in answer.text
+
+
 async def failed(admin: Client, office: MemoryOffice, verb: str) -> str:
     """A task that has failed, and may be tried again."""
     task = await begun(admin, verb)
