@@ -216,8 +216,8 @@ async def _refuse_lost(together: Sequence[Kept], site: Site) -> None:
     """
     there = await site.docker.containers()
     known = {one.id for one in there} | {_place(one) for one in there if not one.is_one_off}
-    if lost := [one.name for one in together if known.isdisjoint((one.id, _place(one)))]:
-        raise Failure(f"{', '.join(lost)} was removed meanwhile")
+    if any(known.isdisjoint((one.id, _place(one))) for one in together):
+        raise Failure("it was removed meanwhile")
 
 
 def _place(one: Kept | ContainerInfo) -> tuple[str, str]:

@@ -109,7 +109,7 @@ async def test_a_container_that_is_removed_meanwhile_breaks_the_hold(twins: Twin
 
     What else ran starts again.
     """
-    with pytest.raises(NotStartedAgain, match="db was removed meanwhile") as caught:
+    with pytest.raises(NotStartedAgain, match="db: it was removed meanwhile") as caught:
         async with held(twins.site):
             del twins.docker.there["db"]
     assert "db of my-app did not stay as it was" in str(caught.value.__context__)

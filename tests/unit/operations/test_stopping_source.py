@@ -214,7 +214,7 @@ async def test_a_source_whose_containers_were_removed_is_not_told_to_run_again(
 ) -> None:
     await EXPORT.perform(twins.site)
     del twins.docker.there["web"]
-    with pytest.raises(NotStartedAgain, match="web was removed meanwhile"):
+    with pytest.raises(NotStartedAgain, match="web: it was removed meanwhile"):
         await RESUME.perform(twins.site)
     # A person may deploy it, and then it is there.
     found = fence.read(twins.site.state)
