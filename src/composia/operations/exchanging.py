@@ -90,7 +90,7 @@ class Exchange(BaseModel):
             with undoing.going_on():
                 _dress(self.swap, *self.looks)
         for move in reversed(self.carried):
-            with undoing.going_on(), _same_times(move):
+            with undoing.going_on(), _same_times(*_folders_of(move)):
                 undoing.found(move.undo())
 
     def _is_there(self) -> bool:
@@ -116,15 +116,33 @@ def planned(swap: Swap, *, may_be_nothing: bool = False) -> Exchange:
             )
         stood = tuple(one for one in (move.live_was, move.staged_was) if one)
         return Exchange(swap=swap, carried=_carried(swap), moves=(move,), stood=stood)
-    carried = _carried(swap)
-    leave = frozenset({NOT_DATA, staged.path.relative_to(live.path).parts[0]})
+    # Where only children move, what is carried from the very top stays where it is.
+    stays, carried = _parted(_carried(swap), live.path)
+    both = looks.take(live), looks.take(staged)
+    for move in carried:
+        # What is planned for the children counts with them.
+        _make_parents(swap, move)
     return Exchange(
         swap=swap,
         carried=carried,
-        moves=exchange.children(live, staged, leave=leave),
-        looks=(looks.take(live), looks.take(staged)),
+        moves=exchange.children(live, staged, leave=stays | _left_alone(live.path)),
+        looks=both,
         stood=tuple(one for one in (staged.identity(),) if one),
     )
+
+
+def _parted(carried: Sequence[Move], live: Path) -> tuple[frozenset[str], tuple[Move, ...]]:
+    """The names of those from the very top, and the others."""
+    at_top = {move for move in carried if move.live.path.parent == live}
+    names = frozenset(move.live.path.name for move in at_top)
+    return names, tuple(move for move in carried if move not in at_top)
+
+
+def _left_alone(live: Path) -> frozenset[str]:
+    """What is nobody's data, and what this restore and earlier ones keep there."""
+    ours = os.fsdecode(OURS)
+    found = {name for name in os.listdir(live) if name == ours or name.startswith(f"{ours}-")}
+    return frozenset({NOT_DATA, *found})
 
 
 def refuse_mounts(swaps: Sequence[Swap]) -> None:
@@ -246,7 +264,7 @@ def _is_free(swap: Swap, there: Place) -> bool:
 
 def _carry(swap: Swap, move: Move) -> None:
     _make_parents(swap, move)
-    with _same_times(move):
+    with _same_times(*_folders_of(move)):
         move.make()
 
 
@@ -257,14 +275,18 @@ def _make_parents(swap: Swap, move: Move) -> None:
         below = Path(*way[:depth])
         there = Place(below=move.staged.below, path=swap.staged / below)
         if there.identity() is None:
-            there.make(0o700)
+            with _same_times(there.path.parent):
+                there.make(0o700)
             looks.wear(there, looks.take(Place(below=swap.below, path=swap.live / below)))
 
 
+def _folders_of(move: Move) -> set[Path]:
+    return {move.live.path.parent, move.staged.path.parent}
+
+
 @contextmanager
-def _same_times(move: Move) -> Iterator[None]:
-    """Let the folders on both sides keep their times."""
-    folders = {move.live.path.parent, move.staged.path.parent}
+def _same_times(*folders: Path) -> Iterator[None]:
+    """Let folders keep their times whatever changes in them."""
     before = [(path, path.stat()) for path in folders if path.is_dir()]
     yield
     for path, times in before:

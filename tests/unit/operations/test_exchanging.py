@@ -103,6 +103,50 @@ def test_a_folder_that_cannot_move_changes_its_content_and_its_look(tmp_path: Pa
     assert (content(swap), live.stat().st_mode & 0o777) == ("old", 0o701)
 
 
+def on_a_disk(tmp_path: Path, carry: str) -> Swap:
+    """A folder that cannot move, with something in it that no backup has."""
+    live = tmp_path / "app/data"
+    swap = a_swap(tmp_path, carry=(Path(carry),))
+    inside = live / ".composia-task"
+    swap.staged.rename(inside)
+    os.utime(inside, ns=(10**18,) * 2)
+    (live / carry).mkdir(parents=True)
+    (live / carry / "kept").write_text("of no backup")
+    return swap.model_copy(update={"staged": inside, "atomic": False})
+
+
+@pytest.mark.parametrize("carry", ["cache", "a/cache", "a/b/cache"])
+def test_what_is_carried_comes_along_where_only_children_move(tmp_path: Path, carry: str) -> None:
+    swap = on_a_disk(tmp_path, carry)
+    exchange = exchanging.planned(swap)
+
+    exchange.make()
+    assert content(swap) == "new"
+    assert (swap.live / carry / "kept").read_text() == "of no backup"
+    assert not (swap.staged / carry).exists()
+    assert swap.live.stat().st_mtime_ns == 10**18
+
+    exchanging.undo([exchange])
+    assert content(swap) == "old"
+    assert (swap.live / carry / "kept").read_text() == "of no backup"
+
+
+def test_what_is_carried_comes_back_by_the_same_exchange(tmp_path: Path) -> None:
+    swap = on_a_disk(tmp_path, "cache")
+    for found in ("new", "old"):
+        exchanging.planned(swap).make()
+        assert content(swap) == found
+        assert (swap.live / "cache/kept").read_text() == "of no backup"
+
+
+def test_what_an_earlier_restore_keeps_in_a_disk_stays_there(tmp_path: Path) -> None:
+    swap = on_a_disk(tmp_path, "cache")
+    earlier = swap.live / ".composia-earlier"
+    earlier.mkdir()
+    exchanging.planned(swap).make()
+    assert earlier.is_dir()
+
+
 @pytest.mark.parametrize("made", range(3))
 def test_undo_finds_out_by_itself_how_much_was_done(tmp_path: Path, made: int) -> None:
     swaps = [a_swap(tmp_path / str(number)) for number in range(2)]
