@@ -22,6 +22,7 @@ from composia.operations.replacing import Replacing
 from composia.operations.restore import Ready
 from composia.operations.stopped import forget_stopped, read_stopped
 from composia.operations.stopping import let_stop, stop_for_good, wait_for_engine
+from composia.operations.turns import turn_of
 from composia.strategies import dump, volumes
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
@@ -274,7 +275,8 @@ async def _stop(site: Site) -> None:
     if found and found.task != site.task and found.side == "target":
         raise Failure(f"{site.service} is fenced on {site.node} by task {found.task}")
     await wait_for_engine(site)
-    await stop_for_good(site)
+    async with turn_of(await containers_of(site), site):
+        await stop_for_good(site)
 
 
 def _leave_fence(found: Fence, site: Site) -> None:

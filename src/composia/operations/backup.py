@@ -17,6 +17,7 @@ from composia.operations import fence
 from composia.operations.base import Operation
 from composia.operations.hold import NotStartedAgain, held, release
 from composia.operations.project import containers_of
+from composia.operations.turns import turn_of
 from composia.strategies import AnyBackupStrategy
 from composia.strategies.base import Needs, Notes, Saved, Site
 from composia.tools.cancelling import to_the_end
@@ -150,7 +151,8 @@ class _Save:
         if not ready:
             return None
         try:
-            async with held(self.site):
+            own = await containers_of(self.site)
+            async with turn_of(own, self.site), held(self.site):
                 for item in ready:
                     await self.one(item)
         except NotStartedAgain as error:

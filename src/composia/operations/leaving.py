@@ -22,6 +22,7 @@ from composia.operations.hold import NotStartedAgain
 from composia.operations.left_behind import KEPT
 from composia.operations.project import containers_of
 from composia.operations.stopping import let_stop, stop_for_good
+from composia.operations.turns import turn_of
 from composia.strategies.base import Site
 from composia.strategies.pgdumpall import PgDumpAll
 from composia.strategies.put_back import Target, is_at_or_below, target
@@ -70,8 +71,11 @@ class ExportData(Operation[DataExported]):
     result: ClassVar[type[BaseModel]] = DataExported
 
     async def perform(self, site: Site) -> DataExported:
-        await containers_of(site)
-        async with LastSend(self.cargo, site, self.wire) if self.cargo else nullcontext() as last:
+        own = await containers_of(site)
+        async with (
+            LastSend(self.cargo, site, self.wire) if self.cargo else nullcontext() as last,
+            turn_of(own, site),
+        ):
             # The target is there and has told what it has: only now does anything stop.
             return await self._stop_and_export(site, last)
 
@@ -263,6 +267,10 @@ class StopStale(Operation[StaleStopped]):
 
     async def perform(self, site: Site) -> StaleStopped:
         # Refuses a project that is not ours, before anything is written about it.
+        async with turn_of(await containers_of(site), site):
+            return await self._perform(site)
+
+    async def _perform(self, site: Site) -> StaleStopped:
         there = await containers_of(site)
         before = fence.read(site.state)
         held = before.held if before else None

@@ -17,6 +17,7 @@ from composia.operations.exchanging import Exchange
 from composia.operations.hold import NotPutBack, NotStartedAgain
 from composia.operations.kept import Exchanging, Replaced
 from composia.operations.project import containers_of
+from composia.operations.turns import turn_of
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
 from composia.tools.cancelling import to_the_end
@@ -65,6 +66,10 @@ class Replacing:
         await containers_of(self.site)  # refuses a project that is not ours
         await asyncio.to_thread(exchanging.refuse_mounts, self.swaps)
         await exchanging.make_places(self.site, self.swaps)
+        async with turn_of(await exchanging.mounting(self.site, self.swaps), self.site):
+            return await self._perform()
+
+    async def _perform(self) -> Replaced:
         self.looking = await exchanging.mounting(self.site, self.swaps)
         self.seeing = tuple(container.id for container in self.looking)
         self.ran = tuple(one.id for one in self.looking if one.at_work)

@@ -21,6 +21,7 @@ from composia.operations.stopped import (
     read_stopped,
 )
 from composia.operations.stopping import let_stop, note_stop, stop_once, wait_for_engine
+from composia.operations.turns import turn_of
 from composia.strategies.base import Site
 from composia.tools.cancelling import to_the_end
 from composia.tools.compose import explained
@@ -92,6 +93,11 @@ class Stop(Operation[Nothing]):
     op: Literal["stop"] = "stop"
 
     async def perform(self, site: Site) -> Nothing:
+        async with turn_of(await containers_of(site), site):
+            await self._perform(site)
+        return Nothing()
+
+    async def _perform(self, site: Site) -> None:
         before = read_stopped(site.state)
         there = await containers_of(site)
         stopped = (before or Stopped()).joined_by(there)
@@ -102,7 +108,6 @@ class Stop(Operation[Nothing]):
             if before is None:
                 await to_the_end(_undo(stopped, site))
             raise
-        return Nothing()
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         """Go on to the new state: it was to be stopped, and half of it may be."""

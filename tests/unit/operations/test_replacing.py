@@ -20,11 +20,13 @@ from composia.operations.hold import NotPutBack, held
 from composia.operations.kept import Exchanging, Replaced
 from composia.operations.replacing import Facts, Replacing
 from composia.operations.restore import DataExchanged, ExchangeBack, ExchangeData, FetchData, Ready
+from composia.operations.turns import turn_of
 from composia.strategies.aside import Aside
 from composia.strategies.base import Swap
 from composia.tools.exchange import Move
 from tests.twins.site import Twins
 from tests.twins.slow import Slow, cancelled_in_its_stop, cancelled_twice_while
+from tests.waiting import until
 
 SERVICE = ServiceRef(
     name="my-app", folder="my-app", project="app", compose_files=("c.yaml",), revision="r1"
@@ -216,6 +218,15 @@ async def test_what_does_not_start_on_the_new_data_runs_on_the_old_again(disk: D
         await disk.restoring()
     assert "deploy" not in str(told.value.hint)
     assert disk.is_as_before()
+
+
+async def test_an_exchange_waits_for_who_has_stopped_what_sees_the_data(disk: Disk) -> None:
+    async with turn_of(await disk.twins.docker.containers(), disk.twins.site):
+        task = disk.restoring()
+        await until(lambda: any("Waiting for web" in one for one in disk.twins.notes.lines))
+        assert disk.twins.docker.done == []
+    await task
+    assert disk.has_new_data()
 
 
 async def test_a_way_back_comes_to_its_end_however_often_it_is_cancelled(disk: Disk) -> None:
