@@ -63,6 +63,12 @@ def to_keep(there: Iterable[ContainerInfo], site: Site) -> tuple[Kept, ...]:
                 " end it for good",
                 hint="Wait until it has ended, then try again.",
             )
+        if container.goes_when_it_ends:
+            raise Conflict(
+                f"container {container.name} was started with `--rm`, and a stop would remove it"
+                " for good",
+                hint=f"Stop it yourself (docker stop {container.name}), then try again.",
+            )
     return tuple(_kept(container) for container in at_work)
 
 

@@ -94,6 +94,8 @@ class ContainerInfo(BaseModel):
     published: tuple[int, ...] = ()
     #: Seconds in which it may end by itself once it is to stop; below 0: as long as it likes.
     stop_grace: float = STOP_GRACE
+    #: Whether the engine removes it, and its anonymous volumes, as soon as it ends (`run --rm`).
+    goes_when_it_ends: bool = False
 
     @property
     def project(self) -> str:
@@ -145,6 +147,7 @@ def container_of(shown: Mapping[str, Any], bound: Mapping[str, str]) -> Containe
         ports=tuple(_tcp(config.get("ExposedPorts") or ())),
         published=_published(shown["HostConfig"].get("PortBindings") or {}),
         stop_grace=_stop_grace(config.get("StopTimeout")),
+        goes_when_it_ends=bool(shown["HostConfig"].get("AutoRemove")),
     )
 
 

@@ -151,6 +151,13 @@ async def test_a_container_of_compose_run_is_refused_before_anything_stops(twins
     assert twins.docker.done == []
 
 
+async def test_a_container_that_its_stop_would_remove_is_refused_before(twins: Twins) -> None:
+    twins.docker.change("web", goes_when_it_ends=True)
+    with pytest.raises(Conflict, match="web was started with `--rm`"):
+        await a_hold(twins)
+    assert twins.docker.done == []
+
+
 async def test_a_project_from_another_folder_is_not_touched(twins: Twins) -> None:
     twins.docker.add("theirs", folder=Path("/srv/elsewhere"))
     with pytest.raises(Conflict, match="/srv/elsewhere"):
