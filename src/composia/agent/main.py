@@ -157,7 +157,7 @@ async def _without_old_outcomes(journal: Journal, sites: Sites) -> None:
 
 async def _without_replaced(journal: Journal, sites: Sites) -> None:
     aside, now = sites.checkouts.repo_dir / ASIDE, datetime.now(UTC)
-    for task in await expire(aside, sites.docker, now, at_work=journal.tasks_at_work()):
+    for task in await expire(aside, sites.docker, now, at_work=journal.tasks_at_work):
         log.info("removed what a restore had replaced", task=task)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -140,20 +140,30 @@ def _tasks(aside: Path) -> list[Path]:
 
 
 async def expire(
-    aside: Path, docker: Docker, now: datetime, *, at_work: Collection[str] = ()
+    aside: Path,
+    docker: Docker,
+    now: datetime,
+    *,
+    at_work: Callable[[], Collection[str]] = frozenset,
 ) -> list[str]:
     """Remove what lies aside longer than it is kept; answers the tasks it was of.
 
     Never what is live, never what somebody has moved: only the very folder that was put there; and
-    nothing of a task that is at work. Raises what went wrong with one task after all the others.
+    nothing of a task that is at work by then. Raises what went wrong with one task after all the
+    others.
     """
     gone: list[str] = []
     wrong: list[Exception] = []
     for folder in _tasks(aside):
         mine = Aside(aside, folder.name)
-        if mine.task in at_work or not await asyncio.to_thread(_has_expired, mine, now):
+        if mine.task in at_work() or not await asyncio.to_thread(_has_expired, mine, now):
+            continue
+        if mine.task in at_work():
+            # It has begun meanwhile.
             continue
         try:
+            # At once: what begins from now on finds nothing that lies ready and is half removed.
+            mine.remove(STAGED)
             await asyncio.to_thread(remove_scratch, mine)
             await mine.discard(docker)
             gone.append(mine.task)

@@ -9,6 +9,7 @@ import pytest
 from composia.errors import Conflict
 from composia.operations import exchanging, kept
 from composia.operations.kept import Exchanging, Replaced, Scratch
+from composia.operations.restore import Ready
 from composia.strategies.aside import Aside
 from composia.strategies.base import Swap
 from tests.twins.docker import MemoryDocker
@@ -139,8 +140,33 @@ async def test_what_a_task_at_work_has_fetched_stays_however_long_it_takes(tmp_p
     aside, later = tmp_path / ".composia", datetime.now(UTC) + timedelta(days=3)
     for task in ("slow", "ended"):
         Aside(aside, task).beside(tmp_path / "app/data", "item").mkdir()
-    assert await kept.expire(aside, MemoryDocker(), later, at_work={"slow"}) == ["ended"]
+    assert await kept.expire(aside, MemoryDocker(), later, at_work=lambda: {"slow"}) == ["ended"]
     assert (aside / "slow/item-data").is_dir()
+
+
+async def test_what_begins_while_old_things_are_looked_at_keeps_what_it_has_fetched(
+    tmp_path: Path,
+) -> None:
+    aside, later = tmp_path / ".composia", datetime.now(UTC) + timedelta(days=3)
+    Aside(aside, "slow").beside(tmp_path / "app/data", "item").mkdir()
+    at_work = iter([set[str](), {"slow"}])
+    assert await kept.expire(aside, MemoryDocker(), later, at_work=lambda: next(at_work)) == []
+    assert (aside / "slow/item-data").is_dir()
+
+
+async def test_what_is_being_removed_does_not_lie_ready_any_more(tmp_path: Path) -> None:
+    async def remove(name: str) -> None:
+        lies_ready.append(mine.read(kept.STAGED, Ready))
+
+    aside, later = tmp_path / ".composia", datetime.now(UTC) + timedelta(days=3)
+    docker, mine = MemoryDocker(), Aside(aside, "old")
+    docker.volumes_at = tmp_path / "volumes"
+    lies_ready: list[Ready | None] = []
+    await mine.volume(docker, "item", "cache")
+    mine.write(kept.STAGED, Ready(swaps=()))
+    docker.remove_volume = remove  # type: ignore[method-assign]  # it looks at the disk
+    assert await kept.expire(aside, docker, later) == ["old"]
+    assert lies_ready == [None]
 
 
 async def test_others_go_on_while_what_lies_aside_is_removed(tmp_path: Path) -> None:
