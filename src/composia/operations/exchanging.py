@@ -240,12 +240,18 @@ def _carried(swap: Swap) -> tuple[Move, ...]:
             Place(below=staged.below, path=staged.path / name),
         )
         for name in swap.carry
+        if _has_way(swap, name)
     ]
     moves = []
     for here, there in pairs:
         if here.identity() is not None and _is_free(swap, there):
             moves.append(exchange.planned(here, there))
     return tuple(moves)
+
+
+def _has_way(swap: Swap, name: Path) -> bool:
+    """Whether folders lead there: what lies behind a link is saved or excluded where that leads."""
+    return not any((swap.live / folder).is_symlink() for folder in name.parents)
 
 
 def _is_free(swap: Swap, there: Place) -> bool:

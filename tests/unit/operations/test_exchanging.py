@@ -73,6 +73,15 @@ def test_nothing_is_carried_through_a_link_of_the_backup(tmp_path: Path, to: str
     assert content(swap) == "old"
 
 
+def test_what_lies_behind_a_link_of_the_live_data_is_not_carried(tmp_path: Path) -> None:
+    swap = a_swap(tmp_path, carry=(Path("now/temp"), Path("now/a/temp")))
+    (swap.live / "one/temp").mkdir(parents=True)
+    (swap.live / "now").symlink_to("one")
+    exchanging.planned(swap).make()
+    assert content(swap) == "new"
+    assert not (swap.live / "now").exists()
+
+
 def test_a_link_put_in_the_way_meanwhile_is_not_followed(tmp_path: Path) -> None:
     swap = a_swap(tmp_path, carry=(Path("a/b/keep"),))
     (swap.live / "a/b/keep").mkdir(parents=True)
