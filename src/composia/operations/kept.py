@@ -102,15 +102,15 @@ def to_bring_back(aside: Path, of_task: str, now: datetime) -> Replaced:
         raise Conflict(
             f"what task {of_task} replaced was already brought back by {replaced.brought_back_by}"
         )
-    if gone := _gone(replaced):
-        raise Conflict(
-            f"what task {of_task} replaced does not lie aside any more: nothing is at {gone[0]}",
-            hint="Nothing was changed. Is its disk mounted? What was removed is in a backup only.",
-        )
     for later in _later(aside, replaced):
         raise Conflict(
             f"task {later.task} has restored {', '.join(later.known_as)} since",
             hint=f"Bring back what that one replaced first: composia rollback {later.task}",
+        )
+    if gone := _gone(replaced):
+        raise Conflict(
+            f"what task {of_task} replaced does not lie aside any more: nothing is at {gone[0]}",
+            hint="Nothing was changed. Is its disk mounted? What was removed is in a backup only.",
         )
     return replaced
 

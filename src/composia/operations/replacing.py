@@ -136,17 +136,16 @@ class Replacing:
     def _replaced(self, exchanges: tuple[Exchange, ...]) -> Replaced:
         now = datetime.now(UTC)
         facts = {
+            # On the way back too: what was written since the restore is in no backup.
+            "until": now + kept.KEPT,
             "kept": tuple(one.kept for one in exchanges),
             "downtime_seconds": _since(self.began) if self.ran else 0.0,
             "started": bool(self.ran),
         }
         if self.was:
             return self.was.model_copy(update={**facts, "brought_back_by": self.site.task})
-        until = now + kept.KEPT
         swaps = tuple(one.swap for one in exchanges)
-        return Replaced.model_validate(
-            {"task": self.site.task, "at": now, "until": until, "swaps": swaps, **facts}
-        )
+        return Replaced.model_validate({"task": self.site.task, "at": now, "swaps": swaps, **facts})
 
 
 async def _go_back(site: Site, aside: Aside, facts: Facts) -> None:

@@ -69,6 +69,14 @@ def test_not_before_what_came_later(tmp_path: Path) -> None:
         kept.to_bring_back(tmp_path / ".composia", "one", NOW)
 
 
+def test_what_a_later_one_has_carried_off_is_not_taken_for_gone(tmp_path: Path) -> None:
+    first = replaced(tmp_path, "one")
+    replaced(tmp_path, "two", NOW + timedelta(minutes=1))
+    first.swaps[0].staged.rename(tmp_path / "within_what_two_replaced")
+    with pytest.raises(Conflict, match=r"task two has restored \./data since"):
+        kept.to_bring_back(tmp_path / ".composia", "one", NOW)
+
+
 async def test_it_goes_after_a_day_and_what_is_live_stays(tmp_path: Path) -> None:
     made = replaced(tmp_path, "one")
     aside, docker = tmp_path / ".composia", MemoryDocker()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +297,23 @@ async def test_where_nothing_was_there_is_nothing_after_the_way_back(disk: Disk)
     assert not disk.live.exists()
     assert disk.swap.staged.exists()
     assert disk.twins.docker.running() == {"web"}
+
+
+async def test_what_was_written_since_the_restore_is_kept_as_long_after_the_way_back(
+    disk: Disk,
+) -> None:
+    await disk.restoring()
+    done = disk.aside.read(kept.REPLACED, Replaced)
+    assert done
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    disk.aside.write(kept.REPLACED, done.model_copy(update={"until": soon}))
+    (disk.live / "new").write_text("written since")
+
+    site = replace(disk.twins.site, task="02BACK")
+    await ExchangeBack(service=SERVICE, of_task="01TASK").perform(site)
+
+    assert await kept.expire(site.aside, site.docker, soon + timedelta(hours=23)) == []
+    assert (disk.staged / "new").read_text() == "written since"
 
 
 async def test_after_a_crash_with_all_exchanged_it_starts_on_the_new_data(disk: Disk) -> None:
