@@ -113,6 +113,28 @@ def test_an_import_into_a_volume_that_is_a_disk_of_its_own(node: Lab) -> None:
         service.compose("down")
 
 
+@pytest.mark.parametrize(("at", "more"), [("/var/run/postgresql", ""), ("/sockets", ",/sockets")])
+def test_an_import_leaves_alone_the_socket_by_which_others_come(
+    node: Lab, at: str, more: str
+) -> None:
+    node.docker("main", "volume", "create", "pg_sockets")
+    place = node.docker("main", "volume", "inspect", "-f", "{{.Mountpoint}}", "pg_sockets")
+    Path(place.strip()).chmod(0o1777)
+    service = a_database(
+        node, "sockets" + at.replace("/", "-"), port="5447",
+        mount=f"pg:/var/lib/postgresql/data\", \"sockets:{at}\"]\n"
+        f"    command: [\"postgres\", \"-c\", \"unix_socket_directories=/var/run/postgresql{more}",
+        volumes="volumes: {pg: , sockets: {name: pg_sockets, external: true}}",
+    )  # fmt: skip
+    wanted = service.save("database", SAVE)
+    sql(service, "INSERT INTO t VALUES ('second')", "app")
+    container = service.running()["db"]
+    service.perform(service.fetching(wanted, BACK))
+    come = ("exec", container, "psql", "-XU", "my-admin", "-h", at, "-d", "app", "-Atc")
+    assert service.docker(*come, "SELECT count(*) FROM t") == "2"
+    service.compose("down")
+
+
 def test_an_import_where_the_data_folder_and_the_containers_are_gone(node: Lab) -> None:
     service = a_database(node, "gone", port="5434")
     wanted = service.save("database", SAVE)

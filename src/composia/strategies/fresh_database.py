@@ -34,6 +34,9 @@ pg_isready -qh 127.0.0.1 && exit 0
 read -r first </proc/1/comm
 [ "$first" = postgres ] && pg_isready -q
 """
+#: Where the image puts its sockets when nothing says otherwise, and how their names begin.
+SOCKETS = ("/var/run/postgresql", "/run/postgresql")
+SOCKET = ".s.PGSQL."
 #: Nobody reaches it: no network, no ports, no name of its own, and it does not come back. A newer
 #: image might not open the data.
 OVERRIDE = """services:
@@ -53,6 +56,8 @@ OVERRIDE = """services:
     volumes:
       - {{type: {type}, source: {source}, target: {target}}}
 """
+OVERRIDE_SOCKETS = """      - {{type: bind, source: {source}, target: {target}}}
+"""
 OVERRIDE_VOLUME = """volumes:
   composia-alone:
     external: true
@@ -71,6 +76,9 @@ class Mounted:
     folder: Path
     volume: str | None
     mounted_at: str
+    #: Mounts in which a server puts its sockets: with them whoever has them too would reach this
+    #: one instead of the live one, which would be left without.
+    sockets: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -93,8 +101,9 @@ class _Where:
 
 async def live(name: str, site: Site) -> Mounted:
     """The live data folder of a database that is stopped. Raises Failure where there is none."""
-    where = await _where(await _service(name, site), site)
-    return Mounted(name, where.live.path, where.live.volume, where.mounted_at)
+    service = await _service(name, site)
+    where, sockets = await _where(service, site), await _sockets(service, site)
+    return Mounted(name, where.live.path, where.live.volume, where.mounted_at, sockets)
 
 
 async def prepare(name: str, item: str, site: Site) -> Beside:
@@ -119,7 +128,8 @@ async def prepare(name: str, item: str, site: Site) -> Beside:
         atomic=exchange.exchangeable(live, staged),
         staging_volume=volume,
     )
-    return Beside(name, folder, volume, where.mounted_at, swap)
+    sockets = await _sockets(service, site)
+    return Beside(name, folder, volume, where.mounted_at, sockets, swap)
 
 
 async def _service(name: str, site: Site) -> ComposeService:
@@ -203,6 +213,29 @@ async def _live(mount: ServiceMount, site: Site) -> Target:
     return Target(f"files/{path}", path, below)
 
 
+async def _sockets(service: ComposeService, site: Site) -> tuple[str, ...]:
+    """The mounts in which it puts its sockets, as far as can be seen."""
+    mounts = [mount for mount in service.mounts if mount.type in ("volume", "bind")]
+    found = [mount for mount in mounts if mount.target in SOCKETS or await _has_some(mount, site)]
+    return tuple(mount.target for mount in found)
+
+
+async def _has_some(mount: ServiceMount, site: Site) -> bool:
+    folder = Path(mount.source) if mount.source and mount.type == "bind" else None
+    declared = (await site.compose.config()).volumes.get(mount.source or "")
+    if mount.type == "volume" and declared:
+        volume = await site.docker.volume(declared.name)
+        folder = volume.data if volume else None
+    return folder is not None and await asyncio.to_thread(_lie_in, folder)
+
+
+def _lie_in(folder: Path) -> bool:
+    try:
+        return any(name.startswith(SOCKET) for name in os.listdir(folder))
+    except OSError:
+        return False
+
+
 def _known_as(mount: ServiceMount, live: Target, site: Site) -> str:
     if mount.type == "volume":
         return str(mount.source).lstrip("=")
@@ -225,7 +258,10 @@ async def start(name: str, mounted: Mounted, site: Site) -> None:
     """Start the database by itself, as its image does it on an empty folder."""
     aside = Aside(site.aside, site.task)
     override = aside.folder / f"{name}.compose.yaml"
-    await asyncio.to_thread(override.write_text, _override(mounted))
+    private = [aside.folder / f"{name}.sockets-{at}" for at, _ in enumerate(mounted.sockets)]
+    for folder in private:
+        await asyncio.to_thread(_make_for_all, folder)
+    await asyncio.to_thread(override.write_text, _override(mounted, private))
     project = site.compose.with_override(override)
     words = ("run", "-d", "--no-deps", "-T", "--name", name, mounted.service)
     finished = await site.compose.shell.run(project.command(*words), check=False)
@@ -233,7 +269,13 @@ async def start(name: str, mounted: Mounted, site: Site) -> None:
         raise explained(f"docker compose run {mounted.service} of {site.service}", finished)
 
 
-def _override(mounted: Mounted) -> str:
+def _make_for_all(folder: Path) -> None:
+    """A folder that whichever user the server runs as may write to."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o1777)
+
+
+def _override(mounted: Mounted, private: Iterable[Path]) -> str:
     volume = mounted.volume
     text = OVERRIDE.format(
         service=_quoted(mounted.service),
@@ -241,6 +283,8 @@ def _override(mounted: Mounted) -> str:
         source="composia-alone" if volume else _quoted(str(mounted.folder)),
         target=_quoted(mounted.mounted_at),
     )
+    for folder, target in zip(private, mounted.sockets, strict=True):
+        text += OVERRIDE_SOCKETS.format(source=_quoted(str(folder)), target=_quoted(target))
     return text + (OVERRIDE_VOLUME.format(name=_quoted(volume)) if volume else "")
 
 
