@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 
 from composia.errors import CommandFailed
-from composia.tools.compose import Pull
+from composia.tools.compose import ComposeConfig, ComposeService, Pull
 from tests.twins.docker import MemoryDocker
 from tests.twins.site import MemoryCompose, Twins
+
+
+def a_service(name: str) -> ComposeService:
+    """One of which the compose file says nothing more."""
+    return ComposeService(
+        name=name, image=None, entrypoint=None, command=None, environment={}, mounts=(), user=None
+    )
 
 
 class ProjectCompose(MemoryCompose):
@@ -49,14 +56,20 @@ class ProjectCompose(MemoryCompose):
     async def pull(self) -> None:
         self._did("pull")
 
+    async def config(self) -> ComposeConfig:
+        services = {name: a_service(name) for name in self.services}
+        return ComposeConfig(services=services, volumes=self.declared)
+
     async def stop(self, *services: str) -> None:
-        there = self.docker.there.values()
-        await self.docker.stop([one.id for one in there if not one.is_one_off])
+        there = [one for one in self.docker.there.values() if not one.is_one_off]
+        await self.docker.stop([one.id for one in there if one.name in self.services])
         self.stopping.set()
         await self.ends.wait()
         self._did("stop")
 
     async def restart(self, *services: str) -> None:
+        if unknown := set(services) - self.services.keys():
+            raise CommandFailed(f"no such service: {unknown}")
         ids = [f"id-{name}" for name in services]
         await self.docker.stop(ids)
         if self.fails != "restart":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -150,10 +151,18 @@ class Restart(Operation[Nothing]):
     ) -> None:
         async with ending_stop(site):
             try:
-                await site.compose.restart(*sorted({one.compose_service for one in again}))
+                await _restart(again, site)
             except BaseException:
                 await to_the_end(_start_again(ran, site))
                 raise
+
+
+async def _restart(again: Iterable[ContainerInfo], site: Site) -> None:
+    """What compose does not know, for its files have it no more, is left running, or started."""
+    known = (await site.compose.config()).services
+    if services := sorted({one.compose_service for one in again} & known.keys()):
+        await site.compose.restart(*services)
+    await site.docker.start([one.id for one in again if one.compose_service not in known])
 
 
 def _to_restart(there: Iterable[ContainerInfo], stopped: Stopped | None) -> list[ContainerInfo]:
@@ -173,9 +182,20 @@ async def _stop(stopped: Stopped, site: Site) -> None:
     await site.docker.set_restart_policy([one for one in armed if one in present], "no")
     running = [one for one in there if one.at_work and not one.is_one_off]
     await stop_once(site.compose.stop, running, site)
+    # Compose stops what its files have: not what they had once, nor what is behind a profile.
+    if left := _passed_over(running, await containers_of(site)):
+        await stop_once(partial(site.docker.stop, [one.id for one in left]), left, site)
     # Without one-offs: compose stops none, and what somebody has begun by hand ends by itself.
     refuse_at_work([one for one in await containers_of(site) if not one.is_one_off], site)
     keep_stopped(site.state, stopped.model_copy(update={"proven": True}))
+
+
+def _passed_over(
+    asked: Iterable[ContainerInfo], there: Iterable[ContainerInfo]
+) -> list[ContainerInfo]:
+    """What runs as it did before a stop that has ended well: nobody has asked it."""
+    before = {one.id: one.started_at for one in asked}
+    return [one for one in there if one.at_work and before.get(one.id) == one.started_at]
 
 
 async def _undo(stopped: Stopped, site: Site) -> None:

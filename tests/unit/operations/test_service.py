@@ -208,6 +208,24 @@ async def test_what_goes_on_running_fails_the_stop(world: World) -> None:
     assert not world.is_stopped
 
 
+async def test_what_the_files_have_no_more_is_stopped_too(world: World) -> None:
+    world.runs()
+    world.docker.add("old", policy="always", folder=world.site.folder)
+    await Stop(service=REF).perform(world.site)
+    assert world.docker.running() == set()
+    assert world.docker.policies()["old"] == "no"
+
+
+async def test_what_the_files_have_no_more_does_not_break_a_restart(world: World) -> None:
+    world.runs()
+    world.docker.add("old", folder=world.site.folder)
+    await Restart(service=REF).perform(world.site)
+    assert world.compose.done == ["restart"]
+    await Stop(service=REF).perform(world.site)
+    await Restart(service=REF).perform(world.site)
+    assert world.docker.running() == {"web", "old"}
+
+
 async def test_a_stop_is_not_about_what_somebody_runs_beside(world: World) -> None:
     world.runs()
     world.docker.add("migration", one_off=True, folder=world.site.folder)
