@@ -18,6 +18,7 @@ from composia.operations.readings import ContainerLogs, ListSnapshot, Reading, R
 from composia.operations.restore import ExchangeBack
 from composia.strategies.base import Site, Wanted
 from composia.strategies.files_copy import FilesCopy, FilesCopyBack
+from tests.e2e.disks import disk
 from tests.e2e.node import PROFILE, NodeService, repository_folder
 from tests.e2e.trees import fill, look
 from tests.lab import Lab
@@ -329,3 +330,41 @@ def test_logs_are_read_of_the_own_project_only(service: NodeService) -> None:
     service.docker("run", "-d", "--name", "stranger", "busybox:lab", "echo", "secret")
     with pytest.raises(Exception, match="no container stranger"):
         read(service, ContainerLogs(service=service.ref, container="stranger"))
+
+
+def test_a_volume_that_only_a_service_behind_a_profile_has(node: Lab) -> None:
+    tool = '    image: busybox:lab\n    profiles: [tools]\n    volumes: ["kept:/kept"]\n'
+    service = NodeService(node, "profiled", f"services:\n  tool:\n{tool}volumes: {{kept: }}\n")
+    service.compose("--profile", "tools", "create")
+    (service.volume("profiled_kept") / "file").write_text("kept")
+    save, back = FilesCopy(include=("kept",)), FilesCopyBack(include=("kept",))
+    wanted = service.save("kept", save)
+    service.compose("--profile", "tools", "down", "-v")
+
+    service.restore(wanted, back)
+    assert (service.volume("profiled_kept") / "file").read_text() == "kept"
+    service.compose("--profile", "tools", "create")
+    assert (service.volume("profiled_kept") / "file").read_text() == "kept"
+    service.compose("--profile", "tools", "down", "-v")
+
+
+def test_what_is_excluded_comes_along_where_a_disk_is_mounted(node: Lab) -> None:
+    web = WEB.replace("./data/uploads:/srv", "./data:/srv")
+    service = NodeService(node, "on-a-disk", web)
+    data = service.folder / "data"
+    with disk(data):
+        (data / "temp").mkdir()
+        (data / "temp/file").write_text("of no backup")
+        (data / "file").write_text("first")
+        service.compose("up", "-d")
+        wanted = service.save("data", FilesCopy(include=("./data",), exclude=("./data/temp",)))
+        (data / "file").write_text("second")
+
+        task = service.restore(wanted, FilesCopyBack(include=("./data",)))
+        assert (data / "file").read_text() == "first"
+        assert (data / "temp/file").read_text() == "of no backup"
+
+        service.perform(ExchangeBack(service=service.ref, of_task=task))
+        assert (data / "file").read_text() == "second"
+        assert (data / "temp/file").read_text() == "of no backup"
+        service.compose("down", "-v")

@@ -18,7 +18,7 @@ from composia.strategies.base import Site, Swap
 from composia.strategies.sources import OURS
 from composia.tools import exchange, looks
 from composia.tools.compose import explained
-from composia.tools.containers import ContainerInfo, ContainerMount
+from composia.tools.containers import PROJECT, VOLUME, ContainerInfo, ContainerMount
 from composia.tools.exchange import Move, Place
 from composia.tools.identity import Identity
 from composia.tools.looks import Look
@@ -309,6 +309,8 @@ async def make_places(site: Site, swaps: Sequence[Swap]) -> None:
     for swap in swaps:
         if swap.volume and await site.docker.volume(swap.volume) is None:
             await _make_volumes(site)
+        if swap.volume and await site.docker.volume(swap.volume) is None:
+            await _make_behind_a_profile(swap.volume, site)
         live_place(swap).make_parents()
 
 
@@ -320,6 +322,18 @@ async def _make_volumes(site: Site) -> None:
     finished = await site.compose.shell.run(command, check=False)
     if finished.code != 0:
         raise explained(f"docker compose create of {site.service}", finished)
+
+
+async def _make_behind_a_profile(name: str, site: Site) -> None:
+    """A volume that only such services use: compose passes over it, and no container is wanted."""
+    declared = (await site.compose.config()).volumes.values()
+    for one in [one for one in declared if one.name == name and one.kind.plain]:
+        if one.external:
+            raise Failure(
+                f"volume {name} of {site.service} does not exist on {site.node}",
+                hint=f"Make it first, on this node: docker volume create {name}",
+            )
+        await site.docker.create_volume(name, {PROJECT: site.compose.project, VOLUME: one.key})
 
 
 async def mounting(site: Site, swaps: Sequence[Swap]) -> tuple[ContainerInfo, ...]:

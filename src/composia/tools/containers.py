@@ -12,6 +12,7 @@ from composia.tools.volumes import LOCAL, PLAIN, VolumeKind, kind_of
 
 #: Labels that compose gives to what it makes.
 PROJECT = "com.docker.compose.project"
+VOLUME = "com.docker.compose.volume"
 _SERVICE = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
 _WORKING_DIR = "com.docker.compose.project.working_dir"

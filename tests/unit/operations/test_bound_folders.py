@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from composia.errors import Failure
-from composia.operations import fence
+from composia.operations import exchanging, fence
 from composia.operations.arriving import ClearTarget, PrepareTarget
+from composia.strategies.base import Swap
+from composia.tools.compose import ComposeVolume
 from composia.tools.volumes import VolumeKind
 from tests.twins.shell import MemoryShell
 from tests.twins.site import Twins
@@ -62,6 +64,30 @@ async def test_a_folder_that_was_there_stays_with_what_is_in_it(
     await PREPARE.perform(twins.site)
     await CLEAR.perform(twins.site)
     assert (device / "mine").exists()
+
+
+def of_a_volume(tmp_path: Path) -> Swap:
+    live = tmp_path / "volumes/app_kept/_data"
+    return Swap(
+        live=live,
+        staged=tmp_path / "volumes/staged/_data",
+        below=live.parent,
+        known_as="kept",
+        volume="app_kept",
+    )
+
+
+async def test_a_volume_that_compose_passes_over_is_made(twins: Twins, tmp_path: Path) -> None:
+    twins.docker.volumes_at = tmp_path / "volumes"
+    twins.declare("kept")
+    await exchanging.make_places(twins.site, [of_a_volume(tmp_path)])
+    assert twins.docker.volumes.keys() == {"app_kept"}
+
+
+async def test_a_volume_of_somebody_else_is_not_made(twins: Twins, tmp_path: Path) -> None:
+    twins.compose.declared["kept"] = ComposeVolume(key="kept", name="app_kept", external=True)
+    with pytest.raises(Failure, match="volume app_kept of my-app does not exist on main"):
+        await exchanging.make_places(twins.site, [of_a_volume(tmp_path)])
 
 
 async def test_one_that_must_not_be_made_ends_it_before_anything_is_made(
