@@ -135,6 +135,27 @@ def test_an_import_leaves_alone_the_socket_by_which_others_come(
     service.compose("down")
 
 
+def test_an_import_writes_nothing_over_the_archive_of_the_live_database(node: Lab) -> None:
+    service = a_database(
+        node, "archived", port="5448",
+        mount="pg:/var/lib/postgresql/data\", \"archive:/archive\"]\n"
+        "    command: [\"postgres\", \"-c\", \"archive_mode=on\", \"-c\","
+        " \"archive_command=cp %p /archive/%f",
+        volumes="volumes: {pg: , archive: }",
+    )  # fmt: skip
+    archive = service.volume("archived_archive")
+    archive.chmod(0o777)
+    first = archive / "000000010000000000000001"
+    sql(service, "SELECT pg_switch_wal()")
+    archived = "SELECT count(*) FROM pg_stat_archiver WHERE archived_count > 0"
+    until(lambda: sql(service, archived) == "1", "the first segment of the archive")
+    before = first.read_bytes()
+    wanted = service.save("database", SAVE)
+    service.perform(service.fetching(wanted, BACK))
+    assert first.read_bytes() == before
+    service.compose("down", "-v")
+
+
 def test_an_import_where_the_data_folder_and_the_containers_are_gone(node: Lab) -> None:
     service = a_database(node, "gone", port="5434")
     wanted = service.save("database", SAVE)

@@ -34,6 +34,9 @@ pg_isready -qh 127.0.0.1 && exit 0
 read -r first </proc/1/comm
 [ "$first" = postgres ] && pg_isready -q
 """
+#: How the image's command begins, and what one is told that must not archive.
+SERVER = "postgres"
+NO_ARCHIVE = ("-c", "archive_mode=off")
 #: Where the image puts its sockets when nothing says otherwise, and how their names begin.
 SOCKETS = ("/var/run/postgresql", "/run/postgresql")
 SOCKET = ".s.PGSQL."
@@ -79,6 +82,8 @@ class Mounted:
     #: Mounts in which a server puts its sockets: with them whoever has them too would reach this
     #: one instead of the live one, which would be left without.
     sockets: tuple[str, ...]
+    #: What its container is told to run; empty: as always.
+    command: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ async def live(name: str, site: Site) -> Mounted:
     """The live data folder of a database that is stopped. Raises Failure where there is none."""
     service = await _service(name, site)
     where, sockets = await _where(service, site), await _sockets(service, site)
-    return Mounted(name, where.live.path, where.live.volume, where.mounted_at, sockets)
+    return Mounted(name, where.live.path, where.live.volume, where.mounted_at, sockets, ())
 
 
 async def prepare(name: str, item: str, site: Site) -> Beside:
@@ -128,8 +133,8 @@ async def prepare(name: str, item: str, site: Site) -> Beside:
         atomic=exchange.exchangeable(live, staged),
         staging_volume=volume,
     )
-    sockets = await _sockets(service, site)
-    return Beside(name, folder, volume, where.mounted_at, sockets, swap)
+    sockets, command = await _sockets(service, site), await _without_archive(service, site)
+    return Beside(name, folder, volume, where.mounted_at, sockets, command, swap)
 
 
 async def _service(name: str, site: Site) -> ComposeService:
@@ -213,6 +218,20 @@ async def _live(mount: ServiceMount, site: Site) -> Target:
     return Target(f"files/{path}", path, below)
 
 
+async def _without_archive(service: ComposeService, site: Site) -> tuple[str, ...]:
+    """The server, so that it writes nothing over what the live one has put into its archive.
+
+    Both count from the same first name. Whatever else it is that runs, it is left as it is.
+    """
+    command = service.command
+    if command is None and service.entrypoint is None:
+        config = await site.docker.image_config(await _image(service, site))
+        command = tuple(config.get("Cmd") or ())
+    if command and (command[0] == SERVER or command[0].startswith("-")):
+        return (*command, *NO_ARCHIVE)
+    return ()
+
+
 async def _sockets(service: ComposeService, site: Site) -> tuple[str, ...]:
     """The mounts in which it puts its sockets, as far as can be seen."""
     mounts = [mount for mount in service.mounts if mount.type in ("volume", "bind")]
@@ -263,7 +282,7 @@ async def start(name: str, mounted: Mounted, site: Site) -> None:
         await asyncio.to_thread(_make_for_all, folder)
     await asyncio.to_thread(override.write_text, _override(mounted, private))
     project = site.compose.with_override(override)
-    words = ("run", "-d", "--no-deps", "-T", "--name", name, mounted.service)
+    words = ("run", "-d", "--no-deps", "-T", "--name", name, mounted.service, *mounted.command)
     finished = await site.compose.shell.run(project.command(*words), check=False)
     if finished.code != 0:
         raise explained(f"docker compose run {mounted.service} of {site.service}", finished)

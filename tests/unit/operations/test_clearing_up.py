@@ -86,7 +86,7 @@ async def test_what_was_fetched_in_vain_is_discarded(world: World, tmp_path: Pat
 async def test_a_database_by_itself_is_removed(world: World) -> None:
     name = "composia-01task-db"
     world.docker.add(name)
-    mounted = Mounted("db", world.site.folder, None, "/var/lib/postgresql/data", ())
+    mounted = Mounted("db", world.site.folder, None, "/var/lib/postgresql/data", (), ())
 
     async def work() -> None:
         async with fresh_database.alone(name, mounted, world.site):
