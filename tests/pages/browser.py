@@ -37,6 +37,7 @@ PAGES = {
     "history": "/services/my-app/history",
     "commit": f"/services/my-app/history/{'a' * 40}",
     "backup-dialog": "/services/my-app/backup",
+    "update-dialog": "/services/my-app/change/update",
     "restore-all": "/services/my-app/restore",
     "tasks": "/tasks",
     "schedules": "/schedules",
