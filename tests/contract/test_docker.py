@@ -88,6 +88,16 @@ async def test_containers_are_shown_as_they_are(docker: Docker, project: Compose
     assert mounts["/cache"].name == f"{project.project}_cache"
 
 
+async def test_what_goes_when_it_ends_is_shown_so(
+    docker: Docker, project: Compose, shell: LocalShell
+) -> None:
+    name = f"{project.project}-once"
+    await shell.run(project.command("run", "--rm", "-d", "--no-deps", "--name", name, "web"))
+    found = await docker.containers(project=project.project)
+    await docker.kill_and_remove(name)
+    assert {one.is_one_off: one.goes_when_it_ends for one in found} == {True: True, False: False}
+
+
 async def test_other_projects_are_not_shown(docker: Docker, project: Compose) -> None:
     assert await docker.containers(project="another") == []
     assert {one.id for one in await docker.containers()} >= set(
