@@ -346,6 +346,23 @@ async def mounting(site: Site, swaps: Sequence[Swap]) -> tuple[ContainerInfo, ..
     )
 
 
+async def reading(site: Site, swaps: Sequence[Swap], seeing: Iterable[ContainerInfo]) -> list[str]:
+    """What else has what is exchanged mounted: it goes on seeing the old until it starts anew."""
+    known = {one.id for one in seeing}
+    return [
+        one.name
+        for one in await site.docker.containers()
+        if one.at_work and one.id not in known and any(_has(one, swap) for swap in swaps)
+    ]
+
+
+def _has(container: ContainerInfo, swap: Swap) -> bool:
+    return any(
+        mount.name == swap.volume if swap.volume else _source(mount).is_relative_to(swap.live)
+        for mount in container.mounts
+    )
+
+
 async def refuse_what_others_keep(site: Site, swaps: Sequence[Swap]) -> None:
     """Raise Conflict where a container of somebody else works with what would be replaced."""
     taken = [swap for swap in swaps if await asyncio.to_thread(has_data, swap)]

@@ -73,6 +73,11 @@ class Replacing:
         self.looking = await exchanging.mounting(self.site, self.swaps)
         self.seeing = tuple(container.id for container in self.looking)
         self.ran = tuple(one.id for one in self.looking if one.at_work)
+        for name in await exchanging.reading(self.site, self.swaps, self.looking):
+            self.site.notes.log(
+                f"{name} only reads what is replaced, and runs on: restart it afterwards (docker"
+                f" restart {name}), for until then it sees what was there before"
+            )
         self.began = time.time()
         try:
             async with hold.held(self.site, self.seeing):

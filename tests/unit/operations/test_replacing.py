@@ -23,6 +23,7 @@ from composia.operations.restore import DataExchanged, ExchangeBack, ExchangeDat
 from composia.operations.turns import turn_of
 from composia.strategies.aside import Aside
 from composia.strategies.base import Swap
+from composia.tools.containers import ContainerMount
 from composia.tools.exchange import Move
 from tests.twins.site import Twins
 from tests.twins.slow import Slow, cancelled_in_its_stop, cancelled_twice_while
@@ -218,6 +219,17 @@ async def test_what_does_not_start_on_the_new_data_runs_on_the_old_again(disk: D
         await disk.restoring()
     assert "deploy" not in str(told.value.hint)
     assert disk.is_as_before()
+
+
+async def test_who_only_reads_and_runs_on_is_named(disk: Disk) -> None:
+    mount = ContainerMount(
+        type="bind", name=None, source=str(disk.live / "sub"), destination="/x", writable=False
+    )
+    disk.twins.docker.add("reader", project="other", mounts=[mount])
+    disk.twins.docker.add("stranger", project="other", mounts=[disk.live.parent / "else"])
+    await disk.restoring()
+    said = [line for line in disk.twins.notes.lines if "only reads what is replaced" in line]
+    assert [line.split(" ")[0] for line in said] == ["reader"]
 
 
 async def test_an_exchange_waits_for_who_has_stopped_what_sees_the_data(disk: Disk) -> None:
