@@ -131,6 +131,7 @@ def test_a_service_is_not_started_beside_itself_under_another_project(
 
 def test_another_project_hides_no_service_that_runs_elsewhere(world: World) -> None:
     world.has({**RENAMED, "nodes": ["edge"]})
+    world.sees(main=node_state(container("another", "web"), container("my-app", "web")))
     with pytest.raises(Conflict, match="still runs on node main, which is not among its nodes"):
         plan_deploy(world.known, "my-app", asked())
 
