@@ -171,7 +171,7 @@ async def test_a_health_command_has_the_time_that_docker_gives_it(
     world.docker.change("web", health_command=("CMD", "rails", "runner"), health_patience=30.0)
     world.compose.shell = MemoryShell()
     slow = Slow(world.compose.shell, "run")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         start = asyncio.create_task(StartOnTarget(service=REF, quiet=()).perform(world.site))
         await slow.has_begun()
         await asyncio.sleep(0)
