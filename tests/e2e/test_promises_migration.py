@@ -158,6 +158,7 @@ def test_a_service_with_workers_and_jobs_moves_while_no_stranger_writes_to_it(
         assert "`.env` of" in refused.text
     finally:
         world.docker("rm", "-f", "browser")
+    (world.folder(app.name) / ".env").unlink()
     world.commit({f"{app.name}/.env": "A=b"})
     world.ok(f"{app.path}/deploy")
     task = world.ok(f"{app.path}/migrate", wanted())
