@@ -241,7 +241,18 @@ async def test_a_volume_in_use_is_not_removed(docker: Docker, project: Compose) 
         await docker.remove_volume(f"{project.project}_cache")
 
 
+async def test_an_image_is_known_by_the_id_that_its_containers_name(
+    docker: Docker, project: Compose
+) -> None:
+    found = await docker.containers(project=project.project)
+    assert {await docker.digests(one.image_id) for one in found} == {
+        await docker.digests("busybox:lab")
+    }
+    assert found[0].image_id in await docker.digests("busybox:lab")
+
+
 async def test_an_image_that_is_not_here_is_not_found(docker: Docker) -> None:
+    assert await docker.digests("nowhere/none:1") == ()
     with pytest.raises(NotFound, match="image nowhere/none:1 is not on this node") as caught:
         await docker.image_config("nowhere/none:1")
 

@@ -104,6 +104,11 @@ class MemoryDocker(Docker):
             if project in (None, one.labels["com.docker.compose.project"])
         ]
 
+    async def digests(self, image: str) -> tuple[str, ...]:
+        self._answer()
+        used = {(one.image, one.image_id) for one in self.there.values()}
+        return tuple(sorted(id_ for name, id_ in used if image in (name, id_)))
+
     async def volume(self, name: str) -> Volume | None:
         self._answer()
         return self.volumes.get(name)

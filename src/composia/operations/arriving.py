@@ -27,6 +27,7 @@ from composia.strategies import dump, volumes
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
 from composia.strategies.pgimport import PgImport
+from composia.tools.containers import same_image
 from composia.tools.mounts import try_to_remove
 
 
@@ -34,8 +35,8 @@ class PrepareTarget(Operation[Nothing]):
     """Files, images, volumes and containers made ready behind a fence; nothing is started."""
 
     op: Literal["prepare_target"] = "prepare_target"
-    #: The images that run on the source, by their names.
-    images: Mapping[str, str]
+    #: The digests of the images that run on the source, by their names.
+    images: Mapping[str, tuple[str, ...]]
     #: What will come; where the service returns, it starts from what it has left here.
     cargo: tuple[Cargo, ...] = ()
 
@@ -78,13 +79,13 @@ class PrepareTarget(Operation[Nothing]):
         )
 
     async def _bring_images(self, site: Site) -> None:
-        missing = [name for name in self.images if await site.docker.image_id(name) is None]
+        missing = [name for name in self.images if not await site.docker.digests(name)]
         if missing:
             site.notes.log(f"Pulling the images of {site.service}")
             await _pull(site, ", ".join(missing))
         for name, wanted in self.images.items():
-            found = await site.docker.image_id(name)
-            if found is not None and found != wanted:
+            found = await site.docker.digests(name)
+            if found and not same_image(found, wanted):
                 raise Conflict(
                     f"image {name} on {site.node} is another one than on the source",
                     hint=f"Update {site.service} where it runs first, or pull the same image on"

@@ -18,6 +18,7 @@ from composia.operations.project import containers_of
 from composia.operations.readings import Reading
 from composia.strategies import sources
 from composia.strategies.base import Site
+from composia.tools.containers import ContainerInfo
 from composia.tools.exchange import existing
 
 #: What compose fills in comes from there; where it is missing, all of it is empty.
@@ -40,8 +41,8 @@ class SourceSeen(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    #: Image ids by the names under which containers were made from them.
-    images: Mapping[str, str] = {}
+    #: Digests of images by the names under which containers were made from them.
+    images: Mapping[str, tuple[str, ...]] = {}
     #: Ports of the machine that its containers take.
     published: tuple[int, ...] = ()
     running: tuple[str, ...] = ()
@@ -61,8 +62,8 @@ class TargetSeen(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    #: Ids of those images that are here.
-    images: Mapping[str, str] = {}
+    #: Digests of those images that are here.
+    images: Mapping[str, tuple[str, ...]] = {}
     #: TCP ports that somebody listens on.
     taken: tuple[int, ...] = ()
     #: Bytes free where services' folders are, and where Docker keeps volumes.
@@ -103,7 +104,7 @@ class SurveySource(Reading, Operation[SourceSeen]):
             except ComposiaError as error:
                 problems.append(joined(error.message, error.hint))
         return SourceSeen(
-            images={one.image: one.image_id for one in own},
+            images={one.image: await _digests(one, site) for one in own},
             published=tuple(sorted({port for one in own for port in one.published})),
             running=tuple(sorted(one.name for one in own if one.at_work)),
             sizes=sizes,
@@ -132,7 +133,7 @@ class SurveyTarget(Reading, Operation[TargetSeen]):
 
     async def perform(self, site: Site) -> TargetSeen:
         own = [one for one in await containers_of(site) if not one.is_one_off]
-        here = {name: await site.docker.image_id(name) for name in self.images}
+        here = {name: await site.docker.digests(name) for name in self.images}
         root = await site.docker.root()
         return TargetSeen(
             images={name: found for name, found in here.items() if found},
@@ -143,6 +144,11 @@ class SurveyTarget(Reading, Operation[TargetSeen]):
             running=tuple(sorted(one.name for one in own if one.at_work)),
             variables=_has_variables(site),
         )
+
+
+async def _digests(container: ContainerInfo, site: Site) -> tuple[str, ...]:
+    """Those of what it runs, which may not be what has the image's name by now."""
+    return await site.docker.digests(container.image_id) or (container.image_id,)
 
 
 def _has_variables(site: Site) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,20 @@ class ContainerInfo(BaseModel):
     def at_work(self) -> bool:
         """Whether it may write."""
         return self.state in AT_WORK
+
+
+def digests_of(image: Mapping[str, Any]) -> tuple[str, ...]:
+    """What an image is known by: its id, and its digests in registries.
+
+    The id is another one in another kind of store, and on another architecture.
+    """
+    pulled = (name.rpartition("@")[2] for name in image.get("RepoDigests") or ())
+    return tuple(dict.fromkeys((image["Id"], *pulled)))
+
+
+def same_image(here: Collection[str], there: Collection[str]) -> bool:
+    """Whether two engines mean the same image by what each knows it by (`Docker.digests`)."""
+    return not set(here).isdisjoint(there)
 
 
 def container_of(shown: Mapping[str, Any], bound: Mapping[str, str]) -> ContainerInfo:

@@ -26,6 +26,7 @@ from composia.tools.containers import (
     ContainerInfo,
     Volume,
     container_of,
+    digests_of,
     has_local_volumes,
     volume_of,
 )
@@ -98,15 +99,15 @@ class Docker:
         with _told(missing_is_fine=True):
             await DockerVolume(self._engine, name).delete()
 
-    async def image_id(self, image: str) -> str | None:
-        """The id of an image; None where it is not here."""
+    async def digests(self, image: str) -> tuple[str, ...]:
+        """What an image is known by; nothing where it is not here."""
         with _told():
             try:
-                return str((await self._engine.images.inspect(image))["Id"])
+                return digests_of(await self._engine.images.inspect(image))
             except DockerError as error:
                 if error.status != HTTPStatus.NOT_FOUND:
                     raise
-                return None
+                return ()
 
     async def image_config(self, image: str) -> Mapping[str, Any]:
         """`Config` of an image (Env, Volumes, User, ...); NotFound where it is not here."""

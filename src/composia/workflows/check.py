@@ -10,6 +10,7 @@ from composia.errors import Conflict, Problem
 from composia.model.service import ServiceRef
 from composia.operations.surveying import Size, SourceSeen, TargetSeen
 from composia.tools.caddy_config import SiteAddress
+from composia.tools.containers import same_image
 
 #: Seconds that were measured on two cores: containers that stop and start, a comparison of so many
 #: files, and each way of a dump, by its bytes.
@@ -102,7 +103,7 @@ def problems_of(
             f"See who has it: ss -ltnp 'sport = :{port}' on {target}.",
         )
     for name, there in found.images.items():
-        if there != seen.images.get(name, there):
+        if not same_image(there, seen.images.get(name, there)):
             yield (
                 f"image {name} on {target} is another one than on {source}",
                 f"Update {service} on {source} first, or pull the same image on {target}.",

@@ -49,8 +49,8 @@ from tests.twins.run import Answer, MemoryRun
 from tests.unit.workflows.conftest import World
 from tests.workflow.office import ref
 
-SOURCE = SourceSeen(images={"web:1": "sha256:1"}, running=("web",), published=(80,))
-TARGET = TargetSeen(images={"web:1": "sha256:1"}, free=1 << 40, free_for_volumes=1 << 40)
+SOURCE = SourceSeen(images={"web:1": ("sha256:1",)}, running=("web",), published=(80,))
+TARGET = TargetSeen(images={"web:1": ("sha256:1",)}, free=1 << 40, free_for_volumes=1 << 40)
 MOVING: dict[str, Any] = {
     **MY_APP, "network": {}, "migrate": {"data": [{"name": "uploads"}, {"name": "database"}]},
 }  # fmt: skip
@@ -592,11 +592,20 @@ def test_everything_on_the_nodes_is_named_at_once(world: World) -> None:
     world.has(MOVING, INFRA)
     move, wrong = begin(world.known, "my-app", MigrateRequest(target_node="edge"))
     seen = SOURCE.model_copy(update={"sizes": {"uploads": Size(size=1 << 50, files=1)}})
-    found = TARGET.model_copy(update={"taken": (80,), "images": {"web:1": "sha256:2"}})
+    found = TARGET.model_copy(update={"taken": (80,), "images": {"web:1": ("sha256:2",)}})
     with pytest.raises(Conflict) as refused:
         plan_migrate(world.known, move, wrong, (seen, found))
     for word in ("port 80 is taken", "image web:1", "MiB free"):
         assert word in refused.value.message
+
+
+def test_an_image_is_the_same_by_its_digest_whatever_its_engine_calls_it() -> None:
+    pulled, other = "sha256:a", "sha256:b"
+    seen = SOURCE.model_copy(update={"images": {"web:1": ("sha256:1", pulled)}})
+    check(ref(), "main", "edge", seen, TARGET.model_copy(update={"images": {"web:1": (pulled,)}}))
+    moved = TARGET.model_copy(update={"images": {"web:1": ("sha256:2", other)}})
+    with pytest.raises(Conflict, match="image web:1 on edge is another one"):
+        check(ref(), "main", "edge", seen, moved)
 
 
 def test_variables_that_would_be_empty_on_the_target_are_named() -> None:
