@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx2
 import pytest
 import schemathesis
 from fastapi import FastAPI
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 
 from composia.controller.api import mount
 from tests.contract.answers import not_for
 from tests.contract.serving import PATIENCE, Served, laid_out
+
+#: Bytes of a question in a request's first line, which has 64 KiB at most.
+LONGEST = 60_000
 
 
 def _document() -> dict[str, Any]:
@@ -66,6 +70,8 @@ def test_a_file_without_the_controllers_section_changes_nothing(controller: Serv
 def test_a_real_controller_answers_as_its_document_says(
     case: schemathesis.Case[Any], controller: Served
 ) -> None:
+    # A longer line is cut off while it is sent, and what is heard of that is chance.
+    assume(len(urlencode(case.query or {}, doseq=True, errors="replace")) < LONGEST)
     headers = {"Authorization": f"Bearer {controller.token}"}
     case.call_and_validate(
         base_url=controller.url, headers=headers, excluded_checks=not_for(case), timeout=PATIENCE
