@@ -255,6 +255,23 @@ async def test_an_engine_that_is_back_ends_the_wait_of_a_cancel(tmp_path: Path) 
         assert outcome.error.message == "cancelled"
 
 
+async def test_an_undo_whose_engine_is_away_says_so_and_can_be_given_up(tmp_path: Path) -> None:
+    async with channel_world(tmp_path) as world:
+        world.works(never)
+        question = a_question()
+        question.insists = True
+        asking = asyncio.create_task(asked(world, question))
+        await until_done(world)
+        await tells_of_its_engine(world, answers=False)
+        await question.is_waiting.wait()
+        waiting = question.waited[-1]
+        assert waiting.for_ == "the Docker engine of main does not answer"
+        question.abandoned.set()
+
+        with pytest.raises(GivenUp, match="the Docker engine of main"):
+            await asking
+
+
 async def tells_of_its_engine(world: ChannelWorld, *, answers: bool) -> None:
     await world.agent.tell(StateChanged(state=world.agent.state(docker=answers)))
     await until(lambda: has_docker(world.nodes.states()["main"]) == answers)

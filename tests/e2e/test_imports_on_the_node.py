@@ -135,6 +135,21 @@ def test_an_import_leaves_alone_the_socket_by_which_others_come(
     service.compose("down")
 
 
+def test_an_import_is_whole_where_the_sockets_are_in_the_data_folder(node: Lab) -> None:
+    data = "/var/lib/postgresql/data"
+    service = a_database(
+        node, "inside", port="5449",
+        mount=f"pg:{data}\"]\n"
+        f"    command: [\"postgres\", \"-c\", \"unix_socket_directories=/tmp,{data}",
+        more=", PGHOST: /tmp",
+    )  # fmt: skip
+    wanted = service.save("database", SAVE)
+    sql(service, "INSERT INTO t VALUES ('second')", "app")
+    service.restore(wanted, BACK)
+    assert rows(service) == "first"
+    service.compose("down", "-v")
+
+
 def test_an_import_writes_nothing_over_the_archive_of_the_live_database(node: Lab) -> None:
     service = a_database(
         node, "archived", port="5448",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
@@ -194,6 +195,9 @@ class Sites:
         with await self._bulk.bundle(errand.key, errand.service.name) as file:
             bundle = Bundle(file)
             member = bundle.members.get(path)
+            if member and member.target:
+                at = posixpath.join(posixpath.dirname(path), member.target)
+                member = bundle.members.get(posixpath.normpath(at))
             return bundle.content(member).read() if member and not member.target else None
 
     async def _bring(self, errand: Errand, service: ServiceRef, files: Files) -> bool:

@@ -174,7 +174,9 @@ def deploy(service: str, nodes: tuple[str, ...], *, json_: bool, wait: bool, dry
 @service_argument
 @node_options
 @click.option(
-    "--backup-first", is_flag=True, help="Save its data first; what was not saved is not updated."
+    "--backup-first",
+    is_flag=True,
+    help="Save its data first; where that fails, nothing is updated.",
 )
 @waits
 def update(

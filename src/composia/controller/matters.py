@@ -16,6 +16,7 @@ from composia.workflows.offsite import CopyPlan
 from composia.workflows.plan import Plan
 from composia.workflows.prune import CHECK
 from composia.workflows.repository import CheckRepositoryPlan
+from composia.workflows.service import UpdatePlan
 from composia.workflows.verify import VerifyPlan
 
 #: How the subject of a service begins that a backup could not start again.
@@ -112,9 +113,18 @@ def _is_saved(record: Backup | None) -> TypeGuard[Backup]:
 
 def _afterwards(ended: Ended, plan: BackupPlan) -> News:
     """All may be saved, and the service is down: no later backup starts what did not run."""
-    problems: Mapping[str, str] = (ended.task.result or {}).get("problems", {})
+    problems = _problems(ended)
     if ended.failed and all(_is_saved(one) for one in _records(ended, plan).values()):
         problems = problems or dict.fromkeys(plan.on, ended.reason)
+    yield from _left_down(ended, plan, problems)
+
+
+def _problems(ended: Ended) -> Mapping[str, str]:
+    found: Mapping[str, str] = (ended.task.result or {}).get("problems", {})
+    return found
+
+
+def _left_down(ended: Ended, plan: BackupPlan, problems: Mapping[str, str]) -> News:
     for node, reason in problems.items():
         yield _matter(
             ended,
@@ -136,6 +146,13 @@ def _placed(ended: Ended) -> News:
     """A person has started the service, or wants it to be down."""
     for node in ended.task.nodes:
         yield from _settled(ended, down_subject(ended.task.service, node))
+
+
+def _updated(ended: Ended) -> News:
+    yield from _placed(ended)
+    if isinstance(ended.plan, UpdatePlan) and (backup := ended.plan.backup):
+        yield from _items(ended, backup)
+        yield from _left_down(ended, backup, _problems(ended))
 
 
 def _unread(ended: Ended, event: EventName, subject: str, title: str, **more: Any) -> News:
@@ -343,7 +360,7 @@ _DATA = "check:data:"
 _TELLS: Mapping[str, Callable[[Ended], News]] = {
     "backup": _backup,
     "deploy": _placed,
-    "update": _placed,
+    "update": _updated,
     "restart": _placed,
     "stop": _placed,
     "restore": _restore,

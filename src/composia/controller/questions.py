@@ -162,9 +162,14 @@ async def _outcome(slot: _Asked, node: KnownNode, channel: Channel) -> Outcome |
             told = True
             channel.send(Cancel(key=question.key))
         changed = node.changed
-        is_stuck = told and await _waits_for_engine(node, question)
+        # What a cancel does not end, or is never told of one, waits as long as its engine is away.
+        may_be_stuck = told or question.insists
+        is_stuck = may_be_stuck and await _waits_for_engine(node, question)
         watched = [channel.closed.wait(), asyncio.shield(slot.outcome)]
-        watched.append(changed.wait() if told else question.cancelled.wait())
+        if not told:
+            watched.append(question.cancelled.wait())
+        if may_be_stuck:
+            watched.append(changed.wait())
         if is_stuck:
             watched.append(question.abandoned.wait())
         await first(*watched)
@@ -172,7 +177,7 @@ async def _outcome(slot: _Asked, node: KnownNode, channel: Channel) -> Outcome |
 
 
 async def _waits_for_engine(node: KnownNode, question: Question) -> bool:
-    """Whether a node that was told to cancel cannot: it clears up when its engine is back.
+    """Whether a node cannot end what it is at: it clears up when its engine is back.
 
     Raises GivenUp.
     """

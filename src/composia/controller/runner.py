@@ -142,7 +142,7 @@ class Runner:
             return await self._found(task)
         if "abandon" not in found.actions:
             raise Conflict(
-                f"task {task} does not wait for a lost node: there is nothing to abandon",
+                f"task {task} does not wait for a lost node or engine: there is nothing to abandon",
                 hint="`cancel` ends a running task.",
             )
         await self._parts.store.keep(task, key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from composia.errors import Failure
 from composia.operations.project import containers_of
@@ -66,15 +67,24 @@ async def wait_until_it_answers(
         await asyncio.sleep(POLL)
 
 
-async def quiet_ones(site: Site) -> tuple[str, ...]:
+async def quiet_ones(site: Site, settled: float = 0.0) -> tuple[str, ...]:
     """The compose services that run here without a health command, and answer at no port.
 
-    A worker, made from the image of the one that does; or one that was told another port.
+    A worker, made from the image of the one that does; or one that was told another port. One that
+    has not run for so many seconds yet may only be slow: it is waited for.
     """
-    found = [one for one in await _to_ask(site) if _can_be_asked(one) and not _health(one)]
-    answers = await asyncio.gather(*(_answers(one, site) for one in found))
-    answering = {one.compose_service for one, does in zip(found, answers, strict=True) if does}
-    return tuple(sorted({one.compose_service for one in found} - answering))
+    while True:
+        found = [one for one in await _to_ask(site) if _can_be_asked(one) and not _health(one)]
+        answers = await asyncio.gather(*(_answers(one, site) for one in found))
+        answering = {one.compose_service for one, does in zip(found, answers, strict=True) if does}
+        silent = [one for one in found if one.compose_service not in answering]
+        if all(_age(one) >= settled for one in silent):
+            return tuple(sorted({one.compose_service for one in silent}))
+        await asyncio.sleep(POLL)
+
+
+def _age(container: ContainerInfo) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(container.started_at)).total_seconds()
 
 
 async def _all(site: Site) -> list[ContainerInfo]:

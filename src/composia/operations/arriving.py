@@ -27,7 +27,7 @@ from composia.strategies import dump, volumes
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
 from composia.strategies.pgimport import PgImport
-from composia.tools.containers import same_image
+from composia.tools.containers import Digests, same_image
 from composia.tools.mounts import try_to_remove
 
 
@@ -36,7 +36,7 @@ class PrepareTarget(Operation[Nothing]):
 
     op: Literal["prepare_target"] = "prepare_target"
     #: The digests of the images that run on the source, by their names.
-    images: Mapping[str, tuple[str, ...]]
+    images: Mapping[str, Digests]
     #: What will come; where the service returns, it starts from what it has left here.
     cargo: tuple[Cargo, ...] = ()
 

@@ -103,8 +103,7 @@ class LastSend:
         prepared = asyncio.create_task(self._prepared.wait())
         try:
             await asyncio.wait({self._sending, prepared}, return_when=asyncio.FIRST_COMPLETED)
-            if self._sending.done():
-                self._sending.result()
+            self.refuse_ended()
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -121,6 +120,11 @@ class LastSend:
         if self._sending:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
+
+    def refuse_ended(self) -> None:
+        """Raise what has ended it before anything was sent: nothing need stop for that."""
+        if self._sending and self._sending.done():
+            self._sending.result()
 
     async def send(self) -> Sent:
         """Send what is left. Everything must have stopped: whatever changes now is a Failure."""

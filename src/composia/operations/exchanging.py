@@ -375,7 +375,7 @@ async def refuse_what_others_keep(site: Site, swaps: Sequence[Swap]) -> None:
                 raise Conflict(
                     f"container {one.name} is none of {site.service} and keeps data in"
                     f" {swap.known_as} on {site.node}, which would be replaced",
-                    hint="Give one of them another place, or mount it read-only in that one.",
+                    hint="Give one of them another place, mount it read-only there, or remove it.",
                 )
 
 

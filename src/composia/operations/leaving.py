@@ -80,6 +80,8 @@ class ExportData(Operation[DataExported]):
             return await self._stop_and_export(site, last)
 
     async def _stop_and_export(self, site: Site, last: LastSend | None) -> DataExported:
+        if last:
+            last.refuse_ended()
         held = await hold.to_leave_stopped(site)
         there = Fence(task=site.task, side="source", epoch=self.epoch, held=held)
         fence.put_up(site.state, there)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import Failure
 from composia.operations import exchanging, hold, kept
 from composia.operations.exchanging import Exchange
+from composia.operations.held import Held
 from composia.operations.hold import NotPutBack, NotStartedAgain
 from composia.operations.kept import Exchanging, Replaced
 from composia.operations.project import containers_of
@@ -187,6 +188,12 @@ async def put_right(site: Site, aside: Aside, notes: Mapping[str, Mapping[str, A
     Raises NotPutBack; NotStartedAgain, when it is down; and Failure where it did not start on the
     new data: the old is live again then, and it runs.
     """
+    stopped = Held.model_validate(notes["held"], strict=False).containers if "held" in notes else ()
+    async with turn_of(stopped, site):
+        await _put_right(site, aside, notes)
+
+
+async def _put_right(site: Site, aside: Aside, notes: Mapping[str, Mapping[str, Any]]) -> None:
     if "exchanging" not in notes:
         await hold.release(site, notes)
         return

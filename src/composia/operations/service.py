@@ -108,11 +108,15 @@ class Stop(Operation[Nothing]):
         except BaseException:
             if before is None:
                 await to_the_end(_undo(stopped, site))
+            elif before.proven and not any(one.at_work and not one.is_one_off for one in there):
+                keep_stopped(site.state, stopped.model_copy(update={"proven": True}))
             raise
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         """Go on to the new state: it was to be stopped, and half of it may be."""
-        if stopped := read_stopped(site.state):
+        if before := read_stopped(site.state):
+            stopped = before.joined_by(await containers_of(site))
+            keep_stopped(site.state, stopped)
             await let_stop(site, notes)
             await _stop(stopped, site)
 

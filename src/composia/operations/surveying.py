@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
@@ -18,11 +19,13 @@ from composia.operations.project import containers_of
 from composia.operations.readings import Reading
 from composia.strategies import sources
 from composia.strategies.base import Site
-from composia.tools.containers import ContainerInfo
+from composia.tools.containers import ContainerInfo, Digests
 from composia.tools.exchange import existing
 
 #: What compose fills in comes from there; where it is missing, all of it is empty.
 VARIABLES = ".env"
+#: Seconds after its start in which a service may have yet to listen.
+SETTLED = 30.0
 #: The state of a socket that listens, as the kernel writes it.
 _LISTENS = "0A"
 
@@ -41,8 +44,8 @@ class SourceSeen(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    #: Digests of images by the names under which containers were made from them.
-    images: Mapping[str, tuple[str, ...]] = {}
+    #: Images by the names under which containers were made from them.
+    images: Mapping[str, Digests] = {}
     #: Ports of the machine that its containers take.
     published: tuple[int, ...] = ()
     running: tuple[str, ...] = ()
@@ -62,8 +65,8 @@ class TargetSeen(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    #: Digests of those images that are here.
-    images: Mapping[str, tuple[str, ...]] = {}
+    #: Those images that are here.
+    images: Mapping[str, Digests] = {}
     #: TCP ports that somebody listens on.
     taken: tuple[int, ...] = ()
     #: Bytes free where services' folders are, and where Docker keeps volumes.
@@ -87,9 +90,12 @@ class SurveySource(Reading, Operation[SourceSeen]):
     result: ClassVar[type[BaseModel]] = SourceSeen
 
     async def read(self, site: Site) -> AsyncIterator[bytes]:
-        yield (await self.perform(site)).model_dump_json().encode()
+        yield (await self._look(site, settled=0.0)).model_dump_json().encode()
 
     async def perform(self, site: Site) -> SourceSeen:
+        return await self._look(site, settled=SETTLED)
+
+    async def _look(self, site: Site, *, settled: float) -> SourceSeen:
         own = [one for one in await containers_of(site) if not one.is_one_off]
         problems = [
             f"container {one.name} is paused: wake it up (docker unpause {one.name})"
@@ -109,10 +115,16 @@ class SurveySource(Reading, Operation[SourceSeen]):
             running=tuple(sorted(one.name for one in own if one.at_work)),
             sizes=sizes,
             bound=bound,
-            quiet=await quiet_ones(site),
-            own_variables=_has_variables(site) and await site.read_catalog(VARIABLES) is None,
+            quiet=await quiet_ones(site, settled),
+            own_variables=await self._has_variables_of_its_own(site),
             problems=tuple(problems),
         )
+
+    async def _has_variables_of_its_own(self, site: Site) -> bool:
+        moving = {os.path.normpath(path) for one in self.cargo for path in one.include}
+        if VARIABLES in moving or not _has_variables(site):
+            return False
+        return await site.read_catalog(VARIABLES) is None
 
 
 class SurveyTarget(Reading, Operation[TargetSeen]):

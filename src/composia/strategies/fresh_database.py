@@ -107,7 +107,8 @@ class _Where:
 async def live(name: str, site: Site) -> Mounted:
     """The live data folder of a database that is stopped. Raises Failure where there is none."""
     service = await _service(name, site)
-    where, sockets = await _where(service, site), await _sockets(service, site)
+    where = await _where(service, site)
+    sockets = await _sockets(service, where.mounted_at, site)
     return Mounted(name, where.live.path, where.live.volume, where.mounted_at, sockets, ())
 
 
@@ -133,7 +134,8 @@ async def prepare(name: str, item: str, site: Site) -> Beside:
         atomic=exchange.exchangeable(live, staged),
         staging_volume=volume,
     )
-    sockets, command = await _sockets(service, site), await _without_archive(service, site)
+    sockets = await _sockets(service, where.mounted_at, site)
+    command = await _without_archive(service, site)
     return Beside(name, folder, volume, where.mounted_at, sockets, command, swap)
 
 
@@ -232,11 +234,19 @@ async def _without_archive(service: ComposeService, site: Site) -> tuple[str, ..
     return ()
 
 
-async def _sockets(service: ComposeService, site: Site) -> tuple[str, ...]:
-    """The mounts in which it puts its sockets, as far as can be seen."""
+async def _sockets(service: ComposeService, data: str, site: Site) -> tuple[str, ...]:
+    """The mounts in which it puts its sockets, as far as can be seen; never the data's own.
+
+    That is another folder as it is, and no second mount may lie over it.
+    """
     mounts = [mount for mount in service.mounts if mount.type in ("volume", "bind")]
-    found = [mount for mount in mounts if mount.target in SOCKETS or await _has_some(mount, site)]
+    others = [mount for mount in mounts if not _is_at(mount, data)]
+    found = [mount for mount in others if mount.target in SOCKETS or await _has_some(mount, site)]
     return tuple(mount.target for mount in found)
+
+
+def _is_at(mount: ServiceMount, target: str) -> bool:
+    return PurePosixPath(mount.target) == PurePosixPath(target)
 
 
 async def _has_some(mount: ServiceMount, site: Site) -> bool:

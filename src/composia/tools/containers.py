@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from composia.tools.volumes import LOCAL, PLAIN, VolumeKind, kind_of
 
@@ -122,6 +122,15 @@ class ContainerInfo(BaseModel):
     def at_work(self) -> bool:
         """Whether it may write."""
         return self.state in AT_WORK
+
+
+def _several(told: Any) -> Any:
+    """An older version has told the id alone."""
+    return (told,) if isinstance(told, str) else told
+
+
+#: What an image is known by.
+Digests = Annotated[tuple[str, ...], BeforeValidator(_several)]
 
 
 def digests_of(image: Mapping[str, Any]) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ from composia.workflows.service import (
     plan_update,
 )
 
+#: See `_compared`.
+SEEN_TO = ("revision", "repository_id", "main_nodes")
 #: What takes the service's files to a node, as they were at the plan's revision.
 FROM_CATALOG = (DeployPlan, UpdatePlan, CaddySyncPlan)
 
@@ -47,16 +49,17 @@ def refuse_outdated(known: Known, plan: Plan, task: str) -> None:
             wrong.settle()
         case _:
             anew = _planned_anew(known, plan)
-            if anew and _but_revisions(anew.model_dump()) != _but_revisions(plan.model_dump()):
+            if anew and _compared(anew.model_dump()) != _compared(plan.model_dump()):
                 raise outdated(plan, task, "it would be planned in another way now")
 
 
 def outdated(plan: Plan, task: str, why: str) -> Conflict:
     """What a task of the catalog's state of then is refused with."""
     command = f"services {plan.plan}" if isinstance(plan, CaddySyncPlan) else plan.plan
+    first = " --backup-first" if isinstance(plan, UpdatePlan) and plan.backup else ""
     return Conflict(
         f"task {task} is not what it would be now: {why}",
-        hint=f"Start it afresh: `composia {command} {plan.service_name}`.",
+        hint=f"Start it afresh: `composia {command} {plan.service_name}{first}`.",
     )
 
 
@@ -85,12 +88,16 @@ def _on(nodes: Sequence[str]) -> ServiceRequest:
     return ServiceRequest(nodes=tuple(nodes))
 
 
-def _but_revisions(plan: Any) -> Any:
-    """Each commit to any service makes a new one: whether it is about this one is seen by git."""
+def _compared(plan: Any) -> Any:
+    """A plan without what is seen to elsewhere.
+
+    Each commit to any service makes a new revision: whether it is about this one is seen by git.
+    Whether the repository is ours, and by which node, the step that opens it finds out.
+    """
     if isinstance(plan, dict):
-        return {key: _but_revisions(value) for key, value in plan.items() if key != "revision"}
+        return {key: _compared(value) for key, value in plan.items() if key not in SEEN_TO}
     if isinstance(plan, list | tuple):
-        return [_but_revisions(one) for one in plan]
+        return [_compared(one) for one in plan]
     return plan
 
 

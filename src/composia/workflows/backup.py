@@ -15,7 +15,6 @@ from composia.model.backup import Backup, BackupKind, BackupStatus
 from composia.model.catalog import Service
 from composia.model.ids import STAMP
 from composia.model.names import Name
-from composia.model.retention import SPARED_KINDS
 from composia.model.service import RepositoryRef
 from composia.operations.backup import DataSaved, ItemSaved, ItemToSave, SaveData
 from composia.operations.repository import RepositoryOpened
@@ -37,8 +36,8 @@ TAKEN_LIVE = (
     "taken while the service ran, for a move stops nothing for its safety copy: the item's own"
     " strategy stops the service first"
 )
-#: Of safety copies an item may have nothing in it: what is there is about to change.
-TAKEN_AS_IT_IS = SPARED_KINDS
+#: Of these copies an item may have nothing in it: perhaps that is what has just gone wrong.
+TAKEN_AS_IT_IS = (BackupKind.MIGRATION, BackupKind.BEFORE_RESTORE)
 #: The same of one with nothing in it, which may be what has just gone wrong.
 EMPTY = "there was nothing in "
 #: What to do about paths that could not be read.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -65,12 +67,21 @@ class BackupRestoreRequest(BaseModel):
     )
 
 
+_AT: TypeAdapter[datetime | str] = TypeAdapter(
+    Literal["latest"] | AwareDatetime, config=ConfigDict(strict=True)
+)
+
+
 def _latest_or_time(value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+    wrong = ValueError("must be `latest` or a time with its zone, as in 2026-11-20T10:00:00Z")
+    if isinstance(value, str) and value.replace(".", "").isdecimal():
+        # It would be read as seconds since 1970.
+        raise wrong
     try:
-        return parse(value)
+        # Text of JSON is read as such: a strict reading of Python's takes none for a time.
+        return _AT.validate_json(json.dumps(value)) if isinstance(value, str) else parse(value)
     except ValidationError:
-        example = "2026-11-20T10:00:00Z"
-        raise ValueError(f"must be `latest` or a time with its zone, as in {example}") from None
+        raise wrong from None
 
 
 class RestoreRequest(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from composia.errors import ComposiaError, joined
+from composia.errors import Cancelled, ComposiaError, joined
 from composia.model.backup import BackupKind
 from composia.model.names import Name
 from composia.model.service import CaddyRef
@@ -102,8 +102,17 @@ class UpdatePlan(_StartPlan):
 
     async def carry_out(self, run: Run) -> dict[str, Any]:
         """The steps of docs/design.md, "Deploy"; images are pulled first."""
-        saved = await _save_first(run, self.backup) if self.backup else {}
-        return {**saved, **await self._deploy(run, pull=True)}
+        if self.backup is None:
+            return await self._deploy(run, pull=True)
+        saved = await _save_first(run, self.backup)
+        try:
+            return {**saved, **await self._deploy(run, pull=True)}
+        except Cancelled:
+            raise
+        except ComposiaError as error:
+            # What was saved is wanted now more than ever.
+            done = error.result if isinstance(error, PartlyDone) else {}
+            raise PartlyDone(error.message, result={**saved, **done}, hint=error.hint) from error
 
 
 class StopPlan(_ServicePlan):
@@ -140,7 +149,7 @@ def plan_deploy(known: Known, service: str, request: ServiceRequest) -> DeployPl
 
 
 def plan_update(known: Known, service: str, request: UpdateRequest) -> UpdatePlan:
-    """Raises ComposiaError, with all that stands in the way."""
+    """Raises ComposiaError, with all that stands in the way of the update, else of its backup."""
     return UpdatePlan(
         **_to_start(known, service, request), backup=_safety_copy(known, service, request)
     )

@@ -13,6 +13,7 @@ from composia.model.task import Status, Task, TaskError
 from composia.strategies.base import Wanted
 from composia.workflows.offsite import CopyPlan
 from composia.workflows.plan import Plan
+from composia.workflows.service import UpdatePlan
 from composia.workflows.verify import VerifyPlan
 from tests.twins.notify import record
 from tests.workflow.office import backup, ref
@@ -100,6 +101,18 @@ def test_what_a_prune_finds_in_the_end_is_a_check_that_has_failed() -> None:
     assert (refused.event, refused.subject) == (EventName.PRUNE_FAILED, "prune")
     assert {found.event, refused.event} <= set(USUAL)
     assert over(ended("prune", Status.SUCCEEDED)) == ["prune", "check"]
+
+
+def test_an_update_tells_of_the_backup_that_it_begins_with() -> None:
+    saving = backup()
+    plan = UpdatePlan(service=ref(), on=("main",), backup=saving)
+    task = ended("update", result={"problems": {"main": "it did not start"}})
+
+    found = told(task, plan, record(BackupStatus.SUCCESS, task_id="01T1"))
+
+    assert {one.event for one in found} == {EventName.BACKUP_SUCCEEDED, EventName.BACKUP_FAILED}
+    assert "Not started again after its backup: my-app on main" in [one.title for one in found]
+    assert told(task, UpdatePlan(service=ref(), on=("main",))) == []
 
 
 def test_a_failed_deploy_is_no_event() -> None:

@@ -13,7 +13,9 @@ import pytest
 from composia.errors import CommandFailed, Failure
 from composia.model.service import ServiceRef
 from composia.operations import answering, fence
+from composia.operations.answering import quiet_ones
 from composia.operations.arriving import ClearTarget, PrepareTarget, StartOnTarget, StopTarget
+from composia.operations.cargo import Cargo
 from composia.operations.fence import Fence
 from composia.operations.stopped import Stopped, StoppedContainer, keep_stopped, read_stopped
 from composia.operations.surveying import SurveySource, SurveyTarget
@@ -146,6 +148,32 @@ async def test_a_worker_that_answers_at_no_port_need_not_answer_on_the_target(
     found = fence.read(world.site.state)
     assert found is not None
     assert found.open
+
+
+async def test_what_has_just_been_started_may_have_yet_to_listen(world: World) -> None:
+    world.docker.add("web", folder=world.site.folder)
+    world.docker.change("web", started_at=datetime.now(UTC).isoformat())
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        world.docker.change("web", address="127.0.0.1", ports=(1,))
+        looking = asyncio.ensure_future(SurveySource(service=REF, cargo=()).perform(world.site))
+        await asyncio.sleep(0)
+        assert await quiet_ones(world.site) == ("web",)
+        assert not looking.done()
+        world.docker.change("web", ports=(port,))
+        assert (await looking).quiet == ()
+
+
+def test_an_image_that_an_older_version_has_named_by_its_id_is_read() -> None:
+    older = {"service": REF.model_dump(), "images": {"web:1": "sha256:1"}, "epoch": 2}
+    assert PrepareTarget.model_validate(older).images == {"web:1": ("sha256:1",)}
+
+
+async def test_variables_that_move_along_are_not_missed(world: World) -> None:
+    world.site.folder.mkdir(parents=True)
+    (world.site.folder / ".env").write_text("A=b")
+    cargo = (Cargo(item="settings", include=("./.env",)),)
+    assert not (await SurveySource(service=REF, cargo=cargo).perform(world.site)).own_variables
 
 
 async def test_variables_that_are_nowhere_else_are_seen_on_both_sides(world: World) -> None:

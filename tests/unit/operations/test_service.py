@@ -126,6 +126,31 @@ async def test_a_stop_holds_when_all_were_seen_to_have_stopped(world: World) -> 
     assert read_stopped(world.site.state) == kept.model_copy(update={"proven": True})
 
 
+async def test_a_second_stop_that_fails_leaves_the_first_as_proven_as_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses() -> None:
+        raise Invalid("required variable X is missing")
+
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    monkeypatch.setattr(world.compose, "stop", refuses)
+    with pytest.raises(Invalid):
+        await Stop(service=REF).perform(world.site)
+    kept = read_stopped(world.site.state)
+    assert kept
+    assert kept.proven
+
+
+async def test_a_stop_whose_agent_died_takes_the_policy_of_what_came_since(world: World) -> None:
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    world.docker.add("new", policy="always", folder=world.site.folder)
+    await Stop(service=REF).put_right(world.site, {})
+    assert world.docker.running() == set()
+    assert world.docker.policies()["new"] == "no"
+
+
 async def test_a_second_stop_remembers_the_policies_of_the_first(world: World) -> None:
     world.runs()
     await Stop(service=REF).perform(world.site)

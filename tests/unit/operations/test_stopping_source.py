@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from composia.errors import CommandFailed, Conflict, Failure
+from composia.errors import CommandFailed, Conflict, Failure, WireCut
 from composia.model.service import ServiceRef
 from composia.operations import answering, fence, left_behind
 from composia.operations.arriving import ClearTarget, PrepareTarget, StartOnTarget
@@ -364,9 +364,29 @@ class SomebodyWrites:
     async def __aexit__(self, *_: Any) -> None:
         return
 
+    def refuse_ended(self) -> None:
+        return
+
     async def send(self) -> Sent:
         self._writes()
         return Sent(bytes=0, files=0, seconds=0.0)
+
+
+class Ended(SomebodyWrites):
+    """A last round whose target went away before anything stopped."""
+
+    def refuse_ended(self) -> None:
+        raise WireCut("the target is away")
+
+
+async def test_nothing_stops_for_a_last_round_that_has_ended(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("composia.operations.leaving.LastSend", Ended(list))
+    cargo = (Cargo(item="data", include=("./data",)),)
+    with pytest.raises(WireCut):
+        await EXPORT.model_copy(update={"cargo": cargo}).perform(twins.site)
+    assert twins.docker.signals == []
 
 
 @pytest.mark.parametrize("writes", [True, False], ids=["somebody writes", "nobody writes"])

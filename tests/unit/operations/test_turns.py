@@ -84,3 +84,14 @@ async def test_who_waits_for_one_that_is_taken_can_be_cancelled(twins: Twins) ->
 async def a_turn(twins: Twins) -> None:
     async with turn_of(await twins.docker.containers(), twins.site):
         pass
+
+
+async def test_who_waits_for_one_keeps_nobody_from_another(twins: Twins) -> None:
+    twins.docker.add("db")
+    web, db = await twins.docker.containers()
+    async with turn_of([web], twins.site):
+        waiting = asyncio.create_task(a_turn(twins))
+        await until(lambda: WAITING in twins.notes.lines)
+        async with asyncio.timeout(10), turn_of([db], twins.site):
+            assert not waiting.done()
+    await waiting

@@ -174,3 +174,7 @@ async def test_an_update_saves_the_data_first_where_that_is_ticked(
     plan = newest(office)
     assert isinstance(plan, UpdatePlan)
     assert plan.backup
+    # One with nothing under `backup.data` has nothing to save.
+    assert (
+        'name="backup_first"' not in (await admin.get("/services/infra-backup/change/update")).text
+    )

@@ -20,9 +20,11 @@ from composia.errors import (
 from composia.model.catalog import Broken, CatalogView
 from composia.model.node import NodeState
 from composia.model.task import OpenMove
+from composia.operations.backup import SaveData
 from composia.operations.base import Nothing, Operation
 from composia.operations.service import Deploy, Deployed
 from composia.workflows import PLANS
+from composia.workflows.again import refuse_outdated
 from composia.workflows.plan import PartlyDone
 from composia.workflows.service import (
     UpdateRequest,
@@ -31,7 +33,7 @@ from composia.workflows.service import (
     plan_stop,
     plan_update,
 )
-from tests.twins.office import INFRA, MY_APP, container, node_state
+from tests.twins.office import INFRA, MY_APP, REPOSITORY, container, node_state
 from tests.twins.run import Answer, MemoryRun
 from tests.unit.workflows.conftest import World
 from tests.unit.workflows.saving import node as saving
@@ -230,11 +232,41 @@ async def test_nothing_is_updated_where_an_item_was_not_saved(world: World) -> N
     assert ("deploy", "main") not in run.steps
 
 
-def saved_and_deployed(error: Told | None = None) -> Callable[[str, Operation[Any]], Answer]:
+async def test_an_update_that_fails_names_what_was_saved(world: World) -> None:
+    run = MemoryRun(saved_and_deployed(deploying=Failure("no such image", hint="Look.")))
+    plan = plan_update(world.known, "my-app", asked(backup_first=True))
+    with pytest.raises(PartlyDone, match="no such image") as caught:
+        await plan.carry_out(run)
+    made = run.told["record_backups"]["backups"]
+    assert caught.value.result == {"backup_ids": [one["id"] for one in made]}
+    assert caught.value.hint == "Look."
+
+
+async def test_of_an_empty_source_nothing_is_updated(world: World) -> None:
+    run = MemoryRun(saved_and_deployed())
+    await plan_update(world.known, "my-app", asked(backup_first=True)).carry_out(run)
+    assert [one.empty_is_fine for one in run.asked if isinstance(one, SaveData)] == [False]
+
+
+def test_an_update_that_failed_is_tried_again_with_its_backup(world: World) -> None:
+    plan = plan_update(world.known, "my-app", asked(backup_first=True))
+    # It has made the repository meanwhile.
+    refuse_outdated(world.change(repository_id=REPOSITORY), plan, "01TASK")
+    world.has({**MY_APP, "backup": {"data": [{"name": "uploads"}]}}, INFRA)
+    with pytest.raises(Conflict) as refused:
+        refuse_outdated(world.known, plan, "01TASK")
+    assert "`composia update my-app --backup-first`" in str(refused.value.hint)
+
+
+def saved_and_deployed(
+    error: Told | None = None, deploying: Failure | None = None
+) -> Callable[[str, Operation[Any]], Answer]:
     saves = saving(lambda name: error or saved())
 
     def answer(node: str, operation: Operation[Any]) -> Answer:
-        return Deployed(changed=True) if isinstance(operation, Deploy) else saves(node, operation)
+        if isinstance(operation, Deploy):
+            return deploying or Deployed(changed=True)
+        return saves(node, operation)
 
     return answer
 

@@ -98,6 +98,8 @@ async def _on_ours(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    # It says itself in which part of the request: a body may have a key of that name.
+    request.state.keys = ()
     return answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, invalid(error.errors()).as_told())
 
 

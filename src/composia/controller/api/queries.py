@@ -32,7 +32,7 @@ async def known_query(request: Request) -> None:
         hints = (did_you_mean(name, known) for name in came if name not in known)
         raise Invalid(
             "; ".join(str(problem) for problem in problems),
-            hint=joined(*hints) or None,
+            hint=joined(*dict.fromkeys(hints)) or None,
             problems=problems,
         )
 

@@ -108,7 +108,7 @@ async def rollback(
 
 @router.post("/{id}/abandon", **asks())
 async def abandon(desk: AtDesk, id: Id, once: Once) -> Response:  # noqa: A002  # as api.md names it
-    """Give up waiting for a node that will never answer.
+    """Give up waiting for a node, or its Docker engine, that will never answer.
 
     Where an undo waits for the target of a move (step `undo_stop_target`), it is a person's word
     that nothing runs there any more: the service starts again on the source.

@@ -281,6 +281,23 @@ async def test_what_is_wrong_with_a_body_is_told_in_words(
     assert len(problem["loc"]) <= 2
 
 
+@pytest.mark.parametrize("at", ["latest", "2026-11-20T10:00:00Z", "2026-11-20T10:00:00+01:00"])
+async def test_a_restore_takes_a_time_with_its_zone(admin: Client, at: str) -> None:
+    answer = await admin.post("/services/my-app/restore", json={"at": at})
+    assert [one["loc"] for one in answer.json().get("errors", [])] != [["body", "at"]]
+
+
+@pytest.mark.parametrize("at", ["5", 5, True, None, ["latest"], "2026"])
+async def test_a_restore_takes_nothing_else_for_a_time(admin: Client, at: object) -> None:
+    answer = await admin.post("/services/my-app/restore", json={"at": at})
+    assert [one["loc"] for one in answer.json()["errors"]] == [["body", "at"]]
+
+
+async def test_a_wrong_path_is_no_key_of_the_body(admin: Client) -> None:
+    answer = await admin.post("/services/Bad%20Name/restore", json={})
+    assert answer.json()["errors"][0]["loc"] == ["path", "service"]
+
+
 async def test_defaults_are_offered_only_where_there_are_some(admin: Client) -> None:
     saving = await admin.post("/services/my-app/backup", content=b"{")
     moving = await admin.post("/services/my-app/migrate", content=b"{")
