@@ -262,6 +262,7 @@ def test_what_an_agent_that_is_killed_had_asked_to_stop_is_told_once(
 
     world.lab.kill("agent:main")
     world.lab.start("agent:main")
+    service.comes_to_its_end(task)
 
     assert world.wait(task)["status"] == "succeeded"
     # The step is asked once more: only a restart finds something to stop by then.

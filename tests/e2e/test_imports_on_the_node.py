@@ -140,8 +140,7 @@ def test_an_import_is_whole_where_the_sockets_are_in_the_data_folder(node: Lab) 
     service = a_database(
         node, "inside", port="5449",
         mount=f"pg:{data}\"]\n"
-        f"    command: [\"postgres\", \"-c\", \"unix_socket_directories=/tmp,{data}",
-        more=", PGHOST: /tmp",
+        f"    command: [\"postgres\", \"-c\", \"unix_socket_directories=/var/run/postgresql,{data}",
     )  # fmt: skip
     wanted = service.save("database", SAVE)
     sql(service, "INSERT INTO t VALUES ('second')", "app")
