@@ -271,6 +271,7 @@ def test_what_an_agent_that_is_killed_had_asked_to_stop_is_told_once(
 
 def test_a_cancelled_stop_whose_engine_has_died_can_be_given_up(world: World) -> None:
     service = Leisurely(world, "forsaken")
+    end = inside(world, service.container, "/tmp/end")
     task = service.stops_for("/services/forsaken/backup")
     world.lab.kill("docker:main")
 
@@ -283,6 +284,8 @@ def test_a_cancelled_stop_whose_engine_has_died_can_be_given_up(world: World) ->
     ended = world.wait(task)
     assert ended["status"] == "cancelled"
     assert ended["error"]["message"] == f"given up: what became of save_data is not known: {why}"
+    # An engine that starts ends what it finds running, and waits for that as long as it may take.
+    end.touch()
     world.lab.start("docker:main")
     until(
         lambda: (
@@ -302,14 +305,15 @@ def stubborn(restart: str) -> str:
     return compose.replace("command: httpd -f -p 8080 -h /srv", slow)
 
 
-def word(world: World, container: str) -> Path:
-    """Where it looks for that, whatever becomes of the engine."""
-    return Path(f"/proc/{world.docker('inspect', '-f', '{{.State.Pid}}', container)}/root/tmp/word")
+def inside(world: World, container: str, path: str) -> Path:
+    """A path of a container that runs, whatever becomes of the engine."""
+    pid = world.docker("inspect", "-f", "{{.State.Pid}}", container)
+    return Path(f"/proc/{pid}/root{path}")
 
 
 def engine_killed(world: World, name: str, container: str, moment: str) -> str:
     """Start a restore and kill the engine at that moment; it runs again. The task."""
-    may_stop = word(world, container)
+    may_stop = inside(world, container, "/tmp/word")
     if moment == "held":
         task = world.start(f"/services/{name}/restore")
         until(lambda: world.policy(container) == "no", "the stop")
