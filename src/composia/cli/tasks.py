@@ -151,7 +151,9 @@ def retry(task: str, *, json_: bool, wait: bool) -> None:
 @asks_first
 @as_json
 def abandon(task: str, *, yes: bool, json_: bool) -> None:
-    """Give up waiting for a node or its Docker engine, or leave a half-done move as it stands.
+    """Give up waiting for a node, or leave a half-done move as it stands.
+
+    A node whose Docker engine does not answer can be given up too, after a `cancel`.
 
     Where the undo of a move waits for its target (undo_stop_target), this is your word that nothing
     runs there any more: the service starts again on the source.
