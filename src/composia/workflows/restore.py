@@ -67,9 +67,8 @@ class BackupRestoreRequest(BaseModel):
     )
 
 
-_AT: TypeAdapter[datetime | str] = TypeAdapter(
-    Literal["latest"] | AwareDatetime, config=ConfigDict(strict=True)
-)
+LatestOrTime = Literal["latest"] | AwareDatetime
+_AT: TypeAdapter[datetime | str] = TypeAdapter(LatestOrTime, config=ConfigDict(strict=True))
 
 
 def _latest_or_time(value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
@@ -103,7 +102,7 @@ class RestoreRequest(BaseModel):
     backup_ids: tuple[str, ...] = Field(
         default=(), description="These backups, instead of the newest of their items."
     )
-    at: Annotated[Literal["latest"] | AwareDatetime, WrapValidator(_latest_or_time)] = Field(
+    at: Annotated[LatestOrTime, WrapValidator(_latest_or_time)] = Field(
         default="latest", description="The newest good backups, or as it was at this time."
     )
     unproven: bool = Field(
