@@ -119,6 +119,15 @@ def seeded(key: str = HOSTILE) -> MemoryOffice:
     return office
 
 
+def empty(office: MemoryOffice) -> None:
+    """A controller on its first day: no node, no service, nothing done."""
+    office.catalog.known = CatalogView(revision=REVISION, services={}, broken=())
+    office.config = office.config.model_copy(update={"nodes": ()})
+    office.nodes.known, office.nodes.offline = {}, set()
+    office.store.records, office.store.admitted, office.store.notices = [], {}, {}
+    office.scheduler.shown = []
+
+
 def _backups(now: datetime) -> list[Backup]:
     found = []
     for day in range(24, -1, -1):

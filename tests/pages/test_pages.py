@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
 from tests.pages.browser import PAGES, longest_work, person, sign_in
-from tests.pages.seed import change
+from tests.pages.seed import change, empty
 from tests.pages.serving import Serving
 from tests.waiting import until
 
@@ -25,6 +26,8 @@ AXE = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text()
 #: Bytes that a page and all that it needs may have, compressed.
 HEAVIEST = 150_000
 STREAMS = ("live", "log")
+#: What a page asks for once it is shown, and takes its time.
+WAITED_FOR = re.compile(r"/files/entries\?|/migrate/plan\?")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -40,7 +43,36 @@ async def test_everybody_can_read_every_page(
         await sign_in(page)
         for path in PAGES.values():
             await page.goto(path)
+            await expect(page.locator(".htmx-request")).to_have_count(0)
             complaints += await _violations(page, path)
+
+    assert complaints == []
+
+
+async def test_everybody_can_read_what_is_waited_for(admin: Page) -> None:
+    async def unanswered(_: Route) -> None:
+        return
+
+    await admin.route(WAITED_FOR, unanswered)
+    complaints: list[str] = []
+
+    for name in ("backup-folder", "migrate-plan"):
+        async with admin.expect_request(WAITED_FOR):
+            await admin.goto(PAGES[name])
+        await expect(admin.locator(".nothing.turns")).to_be_visible()
+        complaints += await _violations(admin, name)
+
+    assert complaints == []
+
+
+async def test_everybody_can_read_pages_with_nothing_on_them(admin: Page, serving: Serving) -> None:
+    empty(serving.office)
+    complaints: list[str] = []
+
+    for name in ("home", "services", "tasks", "schedules", "backups", "notifications", "nodes"):
+        await admin.goto(PAGES[name])
+        await expect(admin.locator(".nothing").first).to_be_visible()
+        complaints += await _violations(admin, name)
 
     assert complaints == []
 
