@@ -102,6 +102,7 @@ async def test_backups_are_proven_deleted_and_cared_for_by_pressing(world: World
         await page.goto("/backups?data_item=uploads")
         await page.get_by_role("row").nth(1).get_by_role("link", name="uploads").click()
         proven = page.url
+        await page.wait_for_load_state()
         await page.get_by_role("button", name="Verify").click()
         await _succeeds(page, re.compile("^Verify backup"))
         await page.goto(proven)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright, expect
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -74,6 +75,8 @@ PAGES = {
 
 #: Seconds in which a window closes.
 CLOSING = 15
+#: What is still to come on a page that is open.
+COMING = ".htmx-request, [data-island]:not([data-ready])"
 #: Milliseconds in which a page has to show what is expected of it, also on a machine at its limit.
 PATIENCE = 30_000
 
@@ -119,6 +122,38 @@ async def sign_in(page: Page, path: str = "/", token: str = TOKEN) -> None:
     await page.get_by_label("Access token").fill(token)
     await page.get_by_role("button", name="Sign in").click()
     await page.wait_for_load_state()
+
+
+async def settled(page: Page, path: str) -> None:
+    """Open a page, with all that it fetches when it is open."""
+    await page.goto(path)
+    await expect(page.locator(COMING)).to_have_count(0)
+
+
+@asynccontextmanager
+async def held(page: Page, url: str | re.Pattern[str]) -> AsyncIterator[Callable[[], None]]:
+    """What is asked of this address waits until it is let go, or this ends."""
+    may_go = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await may_go.wait()
+        await route.continue_()
+
+    await page.route(url, late)
+    try:
+        yield may_go.set
+    finally:
+        may_go.set()
+        await page.unroute_all(behavior="ignoreErrors")
+
+
+async def tab_to(page: Page, there: str) -> None:
+    """Press Tab until this holds. Raises AssertionError where that leads nowhere."""
+    for _ in range(80):
+        await page.keyboard.press("Tab")
+        if await page.evaluate(there):
+            return
+    raise AssertionError(f"Tab does not lead to {there}")
 
 
 #: What is traced: a page's tasks, and its frames.

@@ -30,6 +30,7 @@ async def test_all_of_a_service_is_restored_but_for_what_is_unticked(
 
 async def test_one_file_comes_back_by_the_paths_of_the_guide(admin: Page, serving: Serving) -> None:
     await admin.get_by_role("navigation", name="Main").get_by_role("link", name="Backups").click()
+    await admin.wait_for_url("**/backups")
     await admin.get_by_label("Data item").select_option("uploads")
     await admin.wait_for_url("**data_item=uploads**")
     await admin.get_by_role("row").nth(1).get_by_role("link", name="uploads").click()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import ConsoleMessage, Page, expect
 
+from tests.pages.browser import held, tab_to
 from tests.pages.serving import Serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -43,14 +44,14 @@ async def test_a_move_by_keyboard_alone(admin: Page, serving: Serving) -> None:
     await expect(admin.get_by_role("option", selected=True)).to_contain_text("Migrate my-app")
     await admin.keyboard.press("Enter")
     await admin.wait_for_url("**/services/my-app/migrate")
-    await _tab_to(admin, "document.activeElement.name === 'target_node'")
+    await tab_to(admin, "document.activeElement.name === 'target_node'")
     await admin.keyboard.press("ArrowDown")
-    await _tab_to(admin, "document.activeElement.name === 'leave_behind'")
+    await tab_to(admin, "document.activeElement.name === 'leave_behind'")
     await admin.keyboard.press("Space")
-    await _tab_to(admin, "document.activeElement.textContent === 'Show the plan'")
+    await tab_to(admin, "document.activeElement.textContent === 'Show the plan'")
     await admin.keyboard.press("Enter")
     await expect(admin.locator("#plan")).to_contain_text("about 9.9 s")
-    await _tab_to(admin, "document.activeElement.textContent === 'Migrate to loft'")
+    await tab_to(admin, "document.activeElement.textContent === 'Migrate to loft'")
     await admin.keyboard.press("Enter")
 
     await admin.wait_for_url("**/tasks/*")
@@ -63,7 +64,8 @@ async def test_a_file_is_mended_compared_and_committed(admin: Page, serving: Ser
     editor = admin.get_by_role("textbox", name="docker-compose.yaml")
     await editor.click()
     await admin.keyboard.press("Control+End")
-    await admin.keyboard.type("    imge: x\n")
+    await admin.keyboard.type("    imge: ./x\n")
+    await expect(editor).to_contain_text("imge: ./x")
     problems = admin.get_by_role("status", name="Problems")
     await expect(problems).to_contain_text("Line 9")
     await expect(admin.get_by_text("Not committed yet")).to_be_visible()
@@ -86,6 +88,20 @@ async def test_a_file_is_mended_compared_and_committed(admin: Page, serving: Ser
     await expect(admin.get_by_text("Not committed yet")).to_be_hidden()
     assert b"image: x" in serving.office.catalog.content["my-app/docker-compose.yaml"]
     assert complaints == []
+
+
+async def test_whoever_types_before_the_editor_is_there_goes_on_in_it(admin: Page) -> None:
+    async with held(admin, "**/editor-*.js") as let_go:
+        await admin.goto(EDITOR)
+        area = admin.locator("textarea[name=content]")
+        await area.press("Control+End")
+        await admin.keyboard.type("# be")
+        let_go()
+        await expect(admin.locator(".editor-host")).to_be_visible()
+        await admin.keyboard.type("gun")
+
+    editor = admin.get_by_role("textbox", name="docker-compose.yaml")
+    await expect(editor.locator(".cm-line").last).to_have_text("# begun")
 
 
 async def test_what_was_typed_outlives_the_session(admin: Page, serving: Serving) -> None:
@@ -123,8 +139,9 @@ async def test_whoever_commits_later_looks_at_the_earlier_one_first(
     theirs = admin.get_by_role("group", name="What they changed")
     await expect(theirs).to_contain_text("+# theirs")
     await admin.get_by_role("button", name="Commit", exact=True).click()
-    await admin.wait_for_url(f"**{EDITOR}")
+    await expect(admin.get_by_role("dialog")).to_have_count(0)
     await expect(admin.get_by_role("textbox", name="docker-compose.yaml")).to_contain_text("# mine")
+    assert b"# mine" in catalog.content["my-app/docker-compose.yaml"]
 
 
 async def test_a_flood_of_a_container_is_filtered_and_followed_again(
@@ -152,14 +169,6 @@ async def test_a_flood_of_a_container_is_filtered_and_followed_again(
 async def _open_editor(page: Page) -> None:
     await page.goto(EDITOR)
     await expect(page.locator(".editor-host")).to_be_visible()
-
-
-async def _tab_to(page: Page, there: str) -> None:
-    for _ in range(80):
-        await page.keyboard.press("Tab")
-        if await page.evaluate(there):
-            return
-    raise AssertionError(f"Tab does not lead to {there}")
 
 
 def _listen(said: ConsoleMessage, complaints: list[str]) -> None:

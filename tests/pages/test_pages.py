@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import re
 import time
@@ -11,9 +10,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, Route, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, expect
 
-from tests.pages.browser import PAGES, longest_work, person, sign_in
+from tests.pages.browser import (
+    PAGES,
+    held,
+    longest_work,
+    person,
+    settled,
+    sign_in,
+    tab_to,
+)
 from tests.pages.seed import change, empty
 from tests.pages.serving import Serving
 from tests.waiting import until
@@ -42,25 +49,20 @@ async def test_everybody_can_read_every_page(
         complaints += await _violations(page, "/login")
         await sign_in(page)
         for path in PAGES.values():
-            await page.goto(path)
-            await expect(page.locator(".htmx-request")).to_have_count(0)
+            await settled(page, path)
             complaints += await _violations(page, path)
 
     assert complaints == []
 
 
 async def test_everybody_can_read_what_is_waited_for(admin: Page) -> None:
-    async def unanswered(_: Route) -> None:
-        return
-
-    await admin.route(WAITED_FOR, unanswered)
     complaints: list[str] = []
 
     for name in ("backup-folder", "migrate-plan"):
-        async with admin.expect_request(WAITED_FOR):
+        async with held(admin, WAITED_FOR), admin.expect_request(WAITED_FOR):
             await admin.goto(PAGES[name])
-        await expect(admin.locator(".nothing.turns")).to_be_visible()
-        complaints += await _violations(admin, name)
+            await expect(admin.locator(".nothing.turns")).to_be_visible()
+            complaints += await _violations(admin, name)
 
     assert complaints == []
 
@@ -96,6 +98,8 @@ async def _violations(page: Page, path: str) -> list[str]:
 async def test_a_backup_by_the_paths_of_the_guide(admin: Page, serving: Serving) -> None:
     await admin.get_by_role("navigation", name="Main").get_by_role("link", name="Services").click()
     await admin.get_by_role("link", name="my-app", exact=True).click()
+    # Until it is loaded the link leads to a page of its own, and Back to that.
+    await admin.wait_for_url("**/services/my-app")
     await admin.get_by_role("link", name="Backup", exact=True).click()
     await admin.get_by_role("checkbox", name="database").uncheck()
     await admin.get_by_role("button", name="Back up", exact=True).click()
@@ -114,11 +118,31 @@ async def test_a_backup_by_keyboard_alone(admin: Page, serving: Serving) -> None
     await admin.keyboard.press("Enter")
     await admin.wait_for_url("**/services/my-app/backup")
     await expect(admin.get_by_role("dialog")).to_be_visible()
-    while await admin.evaluate("document.activeElement.textContent") != "Back up":
-        await admin.keyboard.press("Tab")
+    await tab_to(admin, "document.activeElement.textContent === 'Back up'")
     await admin.keyboard.press("Enter")
 
     await admin.wait_for_url("**/tasks/*")
+
+
+async def test_whoever_types_faster_than_the_entries_come_gets_there(admin: Page) -> None:
+    async with held(admin, "**/palette") as let_go:
+        await admin.keyboard.press("Control+k")
+        await admin.keyboard.type("back up my-app")
+        await admin.keyboard.press("Enter")
+        let_go()
+
+        await admin.wait_for_url("**/services/my-app/backup")
+
+
+async def test_a_button_that_is_pressed_twice_asks_once(admin: Page) -> None:
+    await admin.goto("/services/my-app")
+    async with held(admin, "**/services/my-app/backup") as let_go:
+        await admin.get_by_role("link", name="Backup", exact=True).dblclick()
+        let_go()
+
+        await expect(admin.get_by_role("dialog")).to_have_count(1)
+        await expect(admin.locator(".htmx-request")).to_have_count(0)
+        await expect(admin.get_by_role("dialog")).to_have_count(1)
 
 
 async def test_a_refusal_is_read_where_it_was_pressed(admin: Page, serving: Serving) -> None:
@@ -145,23 +169,17 @@ async def test_a_page_shows_what_changes_without_reloading(admin: Page, serving:
 
 
 async def test_a_change_while_a_page_loads_is_shown(admin: Page, serving: Serving) -> None:
-    may_listen = asyncio.Event()
+    async with held(admin, "**/live?*") as let_go:
+        await admin.goto("/services")
+        await expect(admin.locator("#services")).to_contain_text("Unknown")
+        serving.office.nodes.offline = set()
+        before = serving.office.events.mark
+        _tell(serving, "node", None, id="edge")
+        await until(lambda: serving.office.events.mark != before)
 
-    async def late(route: Route) -> None:
-        await may_listen.wait()
-        await route.continue_()
+        let_go()
 
-    await admin.route("**/live?*", late)
-    await admin.goto("/services")
-    await expect(admin.locator("#services")).to_contain_text("Unknown")
-    serving.office.nodes.offline = set()
-    before = serving.office.events.mark
-    _tell(serving, "node", None, id="edge")
-    await until(lambda: serving.office.events.mark != before)
-
-    may_listen.set()
-
-    await expect(admin.locator("#services")).not_to_contain_text("Unknown")
+        await expect(admin.locator("#services")).not_to_contain_text("Unknown")
 
 
 async def test_what_cannot_be_fetched_again_stays_as_it_was(admin: Page, serving: Serving) -> None:
@@ -292,7 +310,7 @@ async def test_a_phone_has_it_all(chromium: Browser, serving: Serving) -> None:
     async with person(chromium, serving.url, phone=True) as page:
         await sign_in(page, "/services")
         for path in PAGES.values():
-            await page.goto(path)
+            await settled(page, path)
             wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, path
         await page.goto("/services")

@@ -32,6 +32,9 @@ export function start(form: HTMLElement): void {
   const committed = area.defaultValue;
   const typing = document.activeElement === area;
   takeBackDraft();
+  // Whoever types already goes on, where they are.
+  if (!sessionStorage.getItem(key)) keepDraft(area.value);
+  const { selectionStart: anchor, selectionEnd: head } = area;
 
   const host = document.createElement("div");
   host.className = "editor-host";
@@ -41,7 +44,11 @@ export function start(form: HTMLElement): void {
   const view = new EditorView({
     root,
     parent: root,
-    state: EditorState.create({ doc: area.value, extensions: extensions() }),
+    state: EditorState.create({
+      doc: area.value,
+      selection: typing ? { anchor, head } : undefined,
+      extensions: extensions(),
+    }),
   });
 
   if (typing) view.focus();
@@ -97,8 +104,8 @@ export function start(form: HTMLElement): void {
       body: new URLSearchParams(new FormData(form as HTMLFormElement) as unknown as Record<string, string>),
       signal: checking.signal,
     }).catch(() => null);
-    if (!answer?.ok || text !== area.value) return;
-    show((await answer.json()) as Fault[]);
+    const found = answer?.ok ? ((await answer.json().catch(() => null)) as Fault[] | null) : null;
+    if (found && text === area.value) show(found);
   }
 
   function show(found: Fault[]): void {

@@ -33,9 +33,14 @@ function startIslands(below: ParentNode): void {
     const load = islands[element.dataset.island ?? ""];
     if (!load) continue;
     element.dataset.started = "";
-    void load().then(({ start }) => start(element));
+    void load().then(({ start }) => {
+      start(element);
+      element.dataset.ready = "";
+    });
   }
 }
 
 startIslands(document);
+// Not in a timer of its own, as it would: whoever sees a page that is loaded may press.
+htmx.initialize();
 document.addEventListener("htmx:after:swap", () => startIslands(document));

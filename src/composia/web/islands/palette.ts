@@ -8,6 +8,8 @@ interface Entry {
 let entries: Entry[] = [];
 let shown: Entry[] = [];
 let chosen = 0;
+/** Whoever presses Enter before the entries are here means the first of them. */
+let loaded = Promise.resolve();
 
 export function openPalette(): void {
   const dialog = document.querySelector<HTMLDialogElement>("#palette");
@@ -16,14 +18,16 @@ export function openPalette(): void {
   if (!dialog || !input || !list) return;
 
   document.addEventListener("keydown", (event) => {
-    const typing = (event.target as HTMLElement).closest("input, textarea, select, [contenteditable]");
+    // The editor's own field: at the document the event is its host's.
+    const pressed = event.composedPath()[0] as HTMLElement;
+    const typing = pressed.closest("input, textarea, select, [contenteditable]");
     const asked = (event.key === "k" && (event.ctrlKey || event.metaKey)) || (event.key === "/" && !typing);
     if (!asked || document.querySelector("dialog[open]")) return;
     event.preventDefault();
-    void open();
+    open();
   });
   document.addEventListener("click", (event) => {
-    if ((event.target as HTMLElement).closest("[data-palette]")) void open();
+    if ((event.target as HTMLElement).closest("[data-palette]")) open();
   });
   input.addEventListener("input", () => show(input.value));
   input.addEventListener("keydown", (event) => {
@@ -33,7 +37,7 @@ export function openPalette(): void {
       choose((chosen + step + shown.length) % Math.max(1, shown.length));
     } else if (event.key === "Enter") {
       event.preventDefault();
-      go(chosen);
+      void loaded.then(() => go(chosen));
     }
   });
   list.addEventListener("click", (event) => {
@@ -41,9 +45,14 @@ export function openPalette(): void {
     if (row) go([...list.children].indexOf(row));
   });
 
-  async function open(): Promise<void> {
+  function open(): void {
     input!.value = "";
+    show("");
     dialog!.showModal();
+    loaded = load();
+  }
+
+  async function load(): Promise<void> {
     const answer = await fetch("/palette", { cache: "no-store" }).catch(() => null);
     if (answer?.ok) entries = (await answer.json()) as Entry[];
     show(input!.value);
@@ -67,7 +76,7 @@ export function openPalette(): void {
 
   function go(place: number): void {
     const found = shown[place];
-    if (!found) return;
+    if (!found || !dialog!.open) return;
     dialog!.close();
     location.href = found.href;
   }
