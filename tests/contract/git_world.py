@@ -80,6 +80,8 @@ class World:
 
     def _make_remote(self) -> None:
         git(self.root, "init", "-q", "--bare", "-b", "main", str(self.remote))
+        # Who pushes at the same time waits for a slow disk, and is not turned away.
+        git(self.remote, "config", "core.filesRefLockTimeout", "60000")
         ada = self.clone("ada")
         commit(ada, service("app"))
         git(ada, "push", "-q", "origin", "HEAD:main")

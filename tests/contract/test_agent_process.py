@@ -19,12 +19,12 @@ from composia.operations.service import Deploy, Stop
 from tests.twins.controller import TOKEN, StandInController
 from tests.twins.engine_socket import empty_engine
 
-#: It says Hello when it has looked at its node, however long that takes here.
+#: It says Hello when it has looked at its node, and bears silence, however long that takes here.
 PROGRAM = """
 import asyncio, sys
-from composia.agent import main
+from composia.agent import channel, main
 from composia.model.config import AgentConfig
-main.FIRST_LOOK = 60.0
+main.FIRST_LOOK = channel.HEARTBEAT = 60.0
 asyncio.run(main.run(AgentConfig.model_validate_json(sys.argv[1])))
 """
 REF = ServiceRef(

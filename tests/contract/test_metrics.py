@@ -167,7 +167,7 @@ async def test_two_hundred_services_cost_little(app: FastAPI, store: Store) -> N
 
     assert text.count(b"composia_backup_size_bytes{") == 1000
     # Loose on purpose: what it must not be is a question for each of them.
-    assert took < 2.0
+    assert took < 10.0
 
 
 def test_what_has_a_schedule_is_expected_where_it_runs() -> None:

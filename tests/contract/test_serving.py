@@ -58,11 +58,12 @@ def test_a_file_without_the_controllers_section_changes_nothing(controller: Serv
     before = controller.config.read_text()
     controller.config.write_text("agent: {controller_addr: 'http://c', node_id: main, token: t}")
     try:
-        answer = httpx2.post(f"{url}/api/v1/config/reload", headers=headers)
+        answer = httpx2.post(f"{url}/api/v1/config/reload", headers=headers, timeout=PATIENCE)
     finally:
         controller.config.write_text(before)
     assert (answer.status_code, bool(answer.json()["hint"])) == (422, True)
-    assert httpx2.get(f"{url}/api/v1/nodes", headers=headers).json()["items"]
+    nodes = httpx2.get(f"{url}/api/v1/nodes", headers=headers, timeout=PATIENCE)
+    assert nodes.json()["items"]
 
 
 @schema.parametrize()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import services
+from tests.e2e.disks import HeldBack
 from tests.e2e.trees import fill, look
 from tests.e2e.world import World, until
 from tests.lab.clock import Clock
@@ -145,11 +146,13 @@ def test_a_machine_rebooted_while_it_saves_comes_up_as_it_was(world: World, rest
 
 def test_the_engine_killed_while_it_saves(world: World, uploads: Path) -> None:
     big = uploads / "big"
-    big.write_bytes(os.urandom(300_000_000))
-    task = world.start("/services/days/backup")
-    until(lambda: "Saving uploads" in world.log(task) and bool(ours(world)), "rustic's container")
-    world.lab.kill("docker:main")
-    world.lab.start("docker:main")
+    big.write_text("x")
+    with closing(HeldBack([big])) as held_back:
+        task = world.start("/services/days/backup")
+        until(held_back.is_wanted, "rustic")
+        world.lab.kill("docker:main")
+        # Until there is one again: it must not come to its end first.
+        world.lab.start("docker:main")
 
     ended = world.wait(task)
 
@@ -384,7 +387,7 @@ def test_a_clock_set_back_an_hour_mixes_nothing_up(world: World, uploads: Path) 
     assert list(dict.fromkeys(one["task_id"] for one in world.backups()))[:4] == newest
     for task in ended:
         assert task["created_at"] <= task["started_at"] <= task["finished_at"]
-        assert 0 <= world.backup_of(task, "uploads")["duration"] < 60
+        assert 0 <= world.backup_of(task, "uploads")["duration"] < 1800
     (uploads / "when").unlink()
     world.ok("/services/days/restore")
     assert (uploads / "when").read_text() == "latest"

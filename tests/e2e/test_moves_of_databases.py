@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from tests.e2e.world import World, succeeds, until
+from tests.e2e.world import PATIENCE, World, succeeds, until
 from tests.e2e.writing import NODES, wanted
 
 COMPOSE = """
@@ -119,5 +119,5 @@ def test_promise_20_a_database_moves_there_and_back_with_every_row(
 
     found = set(map(int, world.sql(database, "select n from rows").split()))
     assert set(rows.kept) <= found
-    assert there["result"]["downtime_seconds"] < 60
+    assert there["result"]["downtime_seconds"] < PATIENCE
     assert world.containers(database, node="edge") == []
