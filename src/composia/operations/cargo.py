@@ -16,7 +16,6 @@ from composia.strategies.aside import Aside
 from composia.strategies.base import Site
 from composia.strategies.volumes import meet
 from composia.tools import manifest
-from composia.tools.containers import ContainerMount
 from composia.tools.manifest import Manifest
 
 
@@ -67,14 +66,14 @@ async def roots(cargo: Sequence[Cargo], site: Site, *, dumps: bool) -> tuple[Roo
 async def refuse_strangers(trees: Iterable[Root], site: Site) -> None:
     """Raise Conflict where a container that no stop of the service ends may write to a tree."""
     strangers = [
-        (one, mount)
+        (one.name, place)
         for one in await site.docker.containers()
         if one.at_work and one.project != site.compose.project
         for mount in one.mounts
-        if mount.writable and mount.source
+        if mount.writable and (place := mount.place())
     ]
     for tree in trees:
-        found = [one.name for one, mount in strangers if _writes(mount, tree, site)]
+        found = [name for name, place in strangers if _writes(place, tree, site)]
         if found:
             raise Conflict(
                 f"container {', '.join(dict.fromkeys(found))} is none of {site.service} and may"
@@ -83,13 +82,12 @@ async def refuse_strangers(trees: Iterable[Root], site: Site) -> None:
             )
 
 
-def _writes(mount: ContainerMount, tree: Root, site: Site) -> bool:
-    source = Path(os.path.realpath(mount.source))
-    if source.is_relative_to(tree.path):
-        inside = os.fsencode(source.relative_to(tree.path))
+def _writes(place: Path, tree: Root, site: Site) -> bool:
+    if place.is_relative_to(tree.path):
+        inside = os.fsencode(place.relative_to(tree.path))
         return not manifest.hides(frozenset(tree.leave_out), inside)
     # A folder far above is a backup program's, for one.
-    return tree.path.is_relative_to(source) and source.is_relative_to(os.path.realpath(site.folder))
+    return tree.path.is_relative_to(place) and place.is_relative_to(os.path.realpath(site.folder))
 
 
 def look(root: Root) -> Manifest:

@@ -172,7 +172,8 @@ async def refuse_still_mounted(
         mount.name
         for container in seeing
         for mount in container.mounts
-        if mount.shared and any(volumes.meet(_source(mount), swap.live) for swap in swaps)
+        if mount.shared and (place := mount.place())
+        if any(volumes.meet(place, swap.live) for swap in swaps)
     }
     for name in sorted(filter(None, names)):
         volume = await site.docker.volume(name)
@@ -357,10 +358,10 @@ async def reading(site: Site, swaps: Sequence[Swap], seeing: Iterable[ContainerI
 
 
 def _has(container: ContainerInfo, swap: Swap) -> bool:
-    return any(
-        mount.name == swap.volume if swap.volume else _source(mount).is_relative_to(swap.live)
-        for mount in container.mounts
-    )
+    if swap.volume:
+        return any(mount.name == swap.volume for mount in container.mounts)
+    places = (mount.place() for mount in container.mounts)
+    return any(place and place.is_relative_to(swap.live) for place in places)
 
 
 async def refuse_what_others_keep(site: Site, swaps: Sequence[Swap]) -> None:
@@ -382,18 +383,14 @@ async def refuse_what_others_keep(site: Site, swaps: Sequence[Swap]) -> None:
 def _sees(
     container: ContainerInfo, mount: ContainerMount, swaps: Collection[Swap], site: Site
 ) -> bool:
-    source = _source(mount)
+    place = mount.place()
     ours = container.project == site.compose.project
     for swap in swaps:
         if swap.volume is not None and mount.name == swap.volume:
             return ours or mount.writable or mount.shared
-        if source.is_relative_to(swap.live):
+        if place and place.is_relative_to(swap.live):
             return ours or mount.writable
         # Somebody else's mount of a folder far above, a backup program's for one, is not stopped.
-        if ours and swap.live.is_relative_to(source):
+        if ours and place and swap.live.is_relative_to(place):
             return True
     return False
-
-
-def _source(mount: ContainerMount) -> Path:
-    return Path(os.path.realpath(mount.source)) if mount.source else Path("/nowhere")

@@ -75,9 +75,9 @@ def _is_sqlite(root: Path, path: bytes) -> bool:
 
 async def _in_use(site: Site) -> list[Path]:
     return [
-        Path(os.path.realpath(mount.source))
+        place
         for container in await site.docker.containers()
         if container.at_work
         for mount in container.mounts
-        if mount.source and mount.writable
+        if mount.writable and (place := mount.place())
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,6 +60,10 @@ class ContainerMount(BaseModel):
     #: The engine has mounted it once for all that use it: they go on seeing the same folder,
     #: whatever is put in its place, until the last one stops.
     shared: bool = False
+
+    def place(self) -> Path | None:
+        """Where it really lies, whatever links lead there; None where that is on no disk."""
+        return Path(os.path.realpath(self.source)) if self.source else None
 
 
 class ContainerInfo(BaseModel):
