@@ -67,11 +67,14 @@ class Replacing:
         await containers_of(self.site)  # refuses a project that is not ours
         await asyncio.to_thread(exchanging.refuse_mounts, self.swaps)
         await exchanging.make_places(self.site, self.swaps)
-        async with turn_of(await exchanging.mounting(self.site, self.swaps), self.site):
-            return await self._perform()
+        while True:
+            async with turn_of(await exchanging.mounting(self.site, self.swaps), self.site) as turn:
+                self.looking = await exchanging.mounting(self.site, self.swaps)
+                # Another one may have been made while this waited, and be somebody else's by now.
+                if turn.is_of(self.looking):
+                    return await self._perform()
 
     async def _perform(self) -> Replaced:
-        self.looking = await exchanging.mounting(self.site, self.swaps)
         self.seeing = tuple(container.id for container in self.looking)
         self.ran = tuple(one.id for one in self.looking if one.at_work)
         for name in await exchanging.reading(self.site, self.swaps, self.looking):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -236,6 +237,21 @@ async def test_an_exchange_waits_for_who_has_stopped_what_sees_the_data(disk: Di
     async with turn_of(await disk.twins.docker.containers(), disk.twins.site):
         task = disk.restoring()
         await until(lambda: any("Waiting for web" in one for one in disk.twins.notes.lines))
+        assert disk.twins.docker.done == []
+    await task
+    assert disk.has_new_data()
+
+
+async def test_an_exchange_waits_for_what_is_made_while_it_waits(disk: Disk) -> None:
+    async with AsyncExitStack() as second:
+        async with turn_of(await disk.twins.docker.containers(), disk.twins.site):
+            task = disk.restoring()
+            await until(lambda: any("Waiting for web" in one for one in disk.twins.notes.lines))
+            disk.twins.docker.add("db", mounts=[disk.live])
+            db = [one for one in await disk.twins.docker.containers() if one.name == "db"]
+            await second.enter_async_context(turn_of(db, disk.twins.site))
+        waits = "Waiting for db, which something else has stopped"
+        await until(lambda: waits in disk.twins.notes.lines or task.done())
         assert disk.twins.docker.done == []
     await task
     assert disk.has_new_data()
