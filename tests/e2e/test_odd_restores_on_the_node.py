@@ -9,6 +9,7 @@ import shutil
 import tarfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from composia.operations.restore import ExchangeBack
 from composia.strategies.base import Site, Wanted
 from composia.strategies.files_copy import FilesCopy, FilesCopyBack
 from tests.e2e.disks import disk
-from tests.e2e.node import PROFILE, NodeService, repository_folder
+from tests.e2e.node import PROFILE, KeptNotes, NodeService, repository_folder
 from tests.e2e.trees import fill, look
 from tests.lab import Lab
 
@@ -368,3 +369,48 @@ def test_what_is_excluded_comes_along_where_a_disk_is_mounted(node: Lab) -> None
         assert (data / "file").read_text() == "second"
         assert (data / "temp/file").read_text() == "of no backup"
         service.compose("down", "-v")
+
+
+STRICT = """services:
+  strict:
+    image: busybox:lab
+    init: true
+    command: sleep 1000000
+    volumes:
+      - type: bind
+        source: ./data/wanted
+        target: /wanted
+        bind: {create_host_path: false}
+"""
+
+
+def test_what_came_up_on_data_that_goes_back_sees_the_old_again(
+    node: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = NodeService(node, "goes-back", STRICT)
+    data = service.folder / "data"
+    data.mkdir()
+    (data / "file").write_text("saved")
+    wanted = service.save("data", FilesCopy(include=("./data",)))
+    (data / "file").write_text("old")
+    # Without it the container does not start: on what was saved.
+    (data / "wanted").write_text("")
+    service.compose("up", "-d")
+    note = KeptNotes.note
+
+    async def noted(notes: KeptNotes, name: str, **facts: Any) -> None:
+        if name == "exchanged":
+            service.docker(
+                "run", "-d", "--init", "--restart=always", "--name=newcomer", f"-v={data}:/srv",
+                "busybox:lab", "sleep", "1000000",
+            )  # fmt: skip
+        await note(notes, name, **facts)
+
+    monkeypatch.setattr(KeptNotes, "note", noted)
+    with pytest.raises(Failure, match="what was there before is back, and it runs again"):
+        service.restore(wanted, FilesCopyBack(include=("./data",)))
+    assert list(service.running()) == ["strict"]
+    assert service.docker("exec", "newcomer", "cat", "/srv/file") == "old"
+    policy = "{{.HostConfig.RestartPolicy.Name}}"
+    assert service.docker("inspect", "-f", policy, "newcomer") == "always"
+    service.docker("rm", "-f", "newcomer")

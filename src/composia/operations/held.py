@@ -72,6 +72,15 @@ def to_keep(there: Iterable[ContainerInfo], site: Site) -> tuple[Kept, ...]:
     return tuple(_kept(container) for container in at_work)
 
 
+def to_start_again(there: Iterable[ContainerInfo]) -> tuple[Kept, ...]:
+    """What is at work, paused or not, and is there to be started after a stop."""
+    return tuple(
+        _kept(one)
+        for one in there
+        if one.at_work and not one.is_one_off and not one.goes_when_it_ends
+    )
+
+
 def idle(there: Iterable[ContainerInfo]) -> tuple[Kept, ...]:
     """What does not run, and could be started by an engine that restarts."""
     resting = [one for one in there if one.state in ("exited", "created")]

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from composia.errors import Failure
-from composia.operations.held import Held, Kept, idle, in_order, to_keep
+from composia.operations.held import Held, Kept, idle, in_order, to_keep, to_start_again
 from composia.operations.project import containers_of, refuse_at_work
 from composia.operations.stopping import POLL, let_stop, persistently, stop_once
 from composia.strategies.base import Site
@@ -37,8 +37,32 @@ class NotPutBack(Failure):
     """What a hold was for is neither done nor undone: old data and new lie side by side."""
 
 
+class Holding:
+    """A hold at work. More can be added to it."""
+
+    def __init__(self, note: Held, site: Site) -> None:
+        self.note = note
+        self._site = site
+
+    async def also(self, more: Sequence[ContainerInfo]) -> None:
+        """Stop these as well, whatever they are; they start again with the others.
+
+        But for those that a stop ends for good. Raises Failure where one does not stop.
+        """
+        site, kept = self._site, to_start_again(more)
+        # By what was noted first: since then the policy of one is ours.
+        every = {one.id: one for one in (*kept, *self.note.containers)}
+        self.note = self.note.model_copy(update={"containers": tuple(every.values())})
+        await _note(self.note, site)
+        await _stop(Held(hold=self.note.hold, containers=kept), site)
+        if for_good := [one for one in more if one.id not in every]:
+            stop = partial(site.docker.stop, [one.id for one in for_good])
+            await stop_once(stop, for_good, site)
+        refuse_at_work(await _there(site, [one.id for one in more]), site)
+
+
 @asynccontextmanager
-async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIterator[None]:
+async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIterator[Holding]:
     """Stop the project's running containers (or those given by id), whatever might start them.
 
     First the policies are noted (`site.notes.note("held", ...)`), then set to `no`, then the
@@ -48,21 +72,21 @@ async def held(site: Site, containers: Collection[str] | None = None) -> AsyncIt
     Where NotPutBack is raised under the hold nothing starts: it would do so on a mixture.
     """
     there = await _there(site, containers)
-    note = Held(hold=secrets.token_hex(8), containers=to_keep(there, site))
-    await site.notes.note("held", **note.model_dump(mode="json"))
+    holding = Holding(Held(hold=secrets.token_hex(8), containers=to_keep(there, site)), site)
+    await _note(holding.note, site)
     end = _end
     try:
-        await _stop(note, site)
+        await _stop(holding.note, site)
         there = await _there(site, containers)
         refuse_at_work(there, site)
         before = _starts(there)
-        yield
+        yield holding
         _refuse_started(before, _starts(await _there(site, containers)), site)
     except NotPutBack:
         end = _leave
         raise
     finally:
-        await to_the_end(end(note, site))
+        await to_the_end(end(holding.note, site))
 
 
 async def to_leave_stopped(site: Site) -> Held:
@@ -70,7 +94,7 @@ async def to_leave_stopped(site: Site) -> Held:
     there = await _there(site, None)
     running = to_keep(there, site)
     note = Held(hold=secrets.token_hex(8), containers=running, idle=idle(there))
-    await site.notes.note("held", **note.model_dump(mode="json"))
+    await _note(note, site)
     return note
 
 
@@ -105,18 +129,27 @@ async def release(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
 
     Waits for an engine that is away. Raises NotStartedAgain, when all was tried.
     """
-    if "held" not in notes:
-        return
-    note = Held.model_validate(notes["held"], strict=False)
-    if notes.get("released", {}).get("hold") != note.hold:
+    if holding := left_by_a_crash(site, notes):
         await let_stop(site, notes)
-        await to_the_end(_end(note, site))
+        await to_the_end(_end(holding.note, site))
+
+
+def left_by_a_crash(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> Holding | None:
+    """The hold that the notes tell of; None where there is none, or it was released."""
+    if "held" not in notes:
+        return None
+    note = Held.model_validate(notes["held"], strict=False)
+    return None if notes.get("released", {}).get("hold") == note.hold else Holding(note, site)
 
 
 async def leave(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
     """Leave what a `held` note names as it is, stopped; nobody starts it but a person."""
     if "held" in notes:
         await to_the_end(_leave(Held.model_validate(notes["held"], strict=False), site))
+
+
+async def _note(note: Held, site: Site) -> None:
+    await site.notes.note("held", **note.model_dump(mode="json"))
 
 
 async def _there(site: Site, chosen: Collection[str] | None) -> Sequence[ContainerInfo]:

@@ -15,10 +15,11 @@ from composia.errors import Failure
 from composia.operations import exchanging, hold, kept
 from composia.operations.exchanging import Exchange
 from composia.operations.held import Held
-from composia.operations.hold import NotPutBack, NotStartedAgain
+from composia.operations.hold import Holding, NotPutBack, NotStartedAgain
 from composia.operations.kept import Exchanging, Replaced
 from composia.operations.project import containers_of
-from composia.operations.turns import turn_of
+from composia.operations.stopping import let_stop, persistently
+from composia.operations.turns import Turn, turn_of
 from composia.strategies.aside import Aside
 from composia.strategies.base import Site, Swap
 from composia.tools.cancelling import to_the_end
@@ -72,9 +73,9 @@ class Replacing:
                 self.looking = await exchanging.mounting(self.site, self.swaps)
                 # Another one may have been made while this waited, and be somebody else's by now.
                 if turn.is_of(self.looking):
-                    return await self._perform()
+                    return await self._perform(turn)
 
-    async def _perform(self) -> Replaced:
+    async def _perform(self, turn: Turn) -> Replaced:
         self.seeing = tuple(container.id for container in self.looking)
         self.ran = tuple(one.id for one in self.looking if one.at_work)
         for name in await exchanging.reading(self.site, self.swaps, self.looking):
@@ -84,13 +85,13 @@ class Replacing:
             )
         self.began = time.time()
         try:
-            async with hold.held(self.site, self.seeing):
-                replaced = await self._exchange()
+            async with hold.held(self.site, self.seeing) as holding:
+                replaced = await self._exchange(holding, turn)
         except BaseException as error:
             # Only when they would not start on it, or one had started meanwhile.
             if self.exchanges:
                 facts = self._facts(self.exchanges)
-                await to_the_end(_go_back(self.site, self.aside, facts))
+                await to_the_end(_go_back(self.site, self.aside, facts, turn))
                 if isinstance(error, NotStartedAgain):
                     raise _as_before(error, self.site) from error
             raise
@@ -98,7 +99,7 @@ class Replacing:
         self.aside.write(kept.REPLACED, replaced)
         return replaced
 
-    async def _exchange(self) -> Replaced:
+    async def _exchange(self, holding: Holding, turn: Turn) -> Replaced:
         """Under the hold. What goes wrong here is undone before anything starts."""
         await exchanging.refuse_still_mounted(self.site, self.swaps, self.looking)
         back = self.was is not None
@@ -116,16 +117,17 @@ class Replacing:
             self.aside.write(kept.REPLACED, replaced)
             await self.site.notes.note("exchanged")
         except BaseException:
-            await to_the_end(self._undo(exchanges))
+            await to_the_end(self._undo(exchanges, holding, turn))
             raise
         self.exchanges = exchanges
         self.aside.remove(kept.EXCHANGING)
         return replaced
 
-    async def _undo(self, exchanges: tuple[Exchange, ...]) -> None:
+    async def _undo(self, exchanges: tuple[Exchange, ...], holding: Holding, turn: Turn) -> None:
         # Without it a crash in here would look like one after all was exchanged, if that is noted.
         with suppress(Failure):
             await self.site.notes.note("going_back")
+        await _stop_newcomers(self.site, exchanges, holding, turn)
         undo(self.site, self.aside, exchanges, self.was)
 
     def _facts(self, exchanges: tuple[Exchange, ...]) -> Facts:
@@ -157,15 +159,39 @@ class Replacing:
         return Replaced.model_validate({"task": self.site.task, "at": now, "swaps": swaps, **facts})
 
 
-async def _go_back(site: Site, aside: Aside, facts: Facts) -> None:
+async def _go_back(site: Site, aside: Aside, facts: Facts, turn: Turn) -> None:
     """Everything is exchanged and yet does not count: back to what it was, under a hold."""
     await site.notes.note("undoing")
-    async with hold.held(site, facts.seeing):
+    async with hold.held(site, facts.seeing) as holding:
+        await _stop_newcomers(site, facts.exchanges, holding, turn)
         # Until all of it is undone it is a mixture, which nobody must take for either.
         aside.write(kept.EXCHANGING, Exchanging(exchanges=facts.exchanges, was=facts.was))
         await site.notes.note("going_back")
         undo(site, aside, facts.exchanges, facts.was)
     await _start(site, facts.ran)
+
+
+async def _stop_newcomers(
+    site: Site, exchanges: Sequence[Exchange], holding: Holding, turn: Turn
+) -> None:
+    """Hold what has come up meanwhile: it would go on with the data that is taken away from it.
+
+    What cannot be stopped is told, and keeps nothing from being put back.
+    """
+
+    async def stop(swaps: Sequence[Swap], site: Site) -> None:
+        while not turn.is_of(there := await exchanging.mounting(site, swaps)):
+            await turn.take(there)
+        if up := [one for one in there if one.at_work]:
+            await holding.also(up)
+
+    try:
+        await persistently(stop, [one.swap for one in exchanges], site)
+    except Failure as error:
+        site.notes.log(
+            f"{error.message}. What runs on works with data that is put aside now: restart it, for"
+            " what it writes until then is lost"
+        )
 
 
 async def _start(site: Site, ran: Collection[str]) -> None:
@@ -192,19 +218,25 @@ async def put_right(site: Site, aside: Aside, notes: Mapping[str, Mapping[str, A
     new data: the old is live again then, and it runs.
     """
     stopped = Held.model_validate(notes["held"], strict=False).containers if "held" in notes else ()
-    async with turn_of(stopped, site):
-        await _put_right(site, aside, notes)
+    async with turn_of(stopped, site) as turn:
+        await _put_right(site, aside, notes, turn)
 
 
-async def _put_right(site: Site, aside: Aside, notes: Mapping[str, Mapping[str, Any]]) -> None:
+async def _put_right(
+    site: Site, aside: Aside, notes: Mapping[str, Mapping[str, Any]], turn: Turn
+) -> None:
     if "exchanging" not in notes:
         await hold.release(site, notes)
         return
     facts = Facts.model_validate(notes["exchanging"])
     if "exchanged" in notes and "going_back" not in notes:
-        await _finish_or_go_back(site, aside, facts, notes)
+        await _finish_or_go_back(site, aside, facts, notes, turn)
         return
-    # Nothing has started since: whatever had begun to move was under a hold.
+    # Whatever had begun to move was under a hold, and somebody else may have started something.
+    if holding := hold.left_by_a_crash(site, notes):
+        await let_stop(site, notes)
+        await _stop_newcomers(site, facts.exchanges, holding, turn)
+        notes = {**notes, "held": holding.note.model_dump(mode="json")}
     try:
         undo(site, aside, facts.exchanges, facts.was)
     except NotPutBack:
@@ -216,17 +248,17 @@ async def _put_right(site: Site, aside: Aside, notes: Mapping[str, Mapping[str, 
 
 
 async def _finish_or_go_back(
-    site: Site, aside: Aside, facts: Facts, notes: Mapping[str, Mapping[str, Any]]
+    site: Site, aside: Aside, facts: Facts, notes: Mapping[str, Mapping[str, Any]], turn: Turn
 ) -> None:
     """All of it is exchanged: start on it, and where that fails or was given up go back."""
     aside.remove(kept.EXCHANGING)
     try:
         await hold.release(site, notes)
     except NotStartedAgain as error:
-        await _go_back(site, aside, facts)
+        await _go_back(site, aside, facts, turn)
         raise _as_before(error, site) from error
     if "undoing" in notes:
-        await _go_back(site, aside, facts)
+        await _go_back(site, aside, facts, turn)
     elif replaced := aside.read(kept.REPLACED, Replaced):
         aside.write(kept.REPLACED, facts.timed(replaced))
 

@@ -28,11 +28,16 @@ class Turn:
         return all(one.id in self._ids for one in containers)
 
     async def take(self, containers: Collection[ContainerInfo | Kept]) -> None:
-        """Have these too, as soon as nobody else has one of them."""
+        """Have these too, as soon as nobody else has one of them.
+
+        What is waited for by who has a turn already was made after he had looked round, and is had
+        by somebody who has looked later: so they never wait in a circle.
+        """
         # In one order for all: nobody waits for somebody who waits.
         wanted = {
             one.name: _turns.setdefault(one.id, asyncio.Lock())
             for one in sorted(containers, key=lambda one: one.id)
+            if one.id not in self._ids
         }
         # Without any turn of its own, which others would wait for meanwhile.
         while taken := [name for name, turn in wanted.items() if turn.locked()]:

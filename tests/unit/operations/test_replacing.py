@@ -379,3 +379,125 @@ async def test_a_crash_on_the_way_back_starts_nothing_before_all_of_it_is_back(
     going_back: dict[str, Any] = {"undoing": {}, "going_back": {}}
     await replacing.put_right(disk.twins.site, disk.aside, {**notes, **going_back})
     assert disk.is_as_before()
+
+
+@pytest.fixture
+def at_undo(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """What ran each time when something was moved back."""
+    ran, undo = list[set[str]](), Move.undo
+
+    def undone(move: Move) -> Path | None:
+        ran.append(disk.twins.docker.running())
+        return undo(move)
+
+    monkeypatch.setattr(Move, "undo", undone)
+    return ran
+
+
+def a_newcomer(disk: Disk, **fields: Any) -> None:
+    """Another service's deploy makes a container that works with the same data."""
+    disk.twins.docker.add("c2", project="b", mounts=[disk.live], policy="unless-stopped", **fields)
+
+
+def comes_with_the_start(disk: Disk) -> None:
+    """The same as soon as anything is started."""
+    start = disk.twins.docker.start
+
+    async def starts(containers: Collection[str]) -> None:
+        if "c2" not in disk.twins.docker.there:
+            a_newcomer(disk)
+        await start(containers)
+
+    disk.twins.docker.start = starts  # type: ignore[method-assign]  # it adds one first
+
+
+async def test_what_came_up_on_the_new_data_is_stopped_while_the_old_comes_back(
+    disk: Disk, at_undo: list[set[str]]
+) -> None:
+    disk.starts_only_on_the_old()
+    comes_with_the_start(disk)
+    with pytest.raises(Failure, match="is back, and it runs again"):
+        await disk.restoring()
+    assert at_undo == [set()] * 4
+    assert disk.seen() == disk.before
+    assert disk.twins.docker.running() == {"web", "db", "c2"}
+    assert disk.twins.docker.policies()["c2"] == "unless-stopped"
+    assert disk.twins.docker.signals.count("c2") == 1
+
+
+async def test_what_came_up_in_the_middle_is_stopped_while_all_of_it_is_undone(
+    disk: Disk, after: After, at_undo: list[set[str]]
+) -> None:
+    after("z.conf", lambda: a_newcomer(disk))
+    with pytest.raises(Failure, match=r"^c2 of my-app started while its data was exchanged"):
+        await disk.exchange()
+    assert at_undo == [set()] * 4
+    assert disk.seen() == disk.before
+    assert disk.twins.docker.running() == {"web", "c2"}
+    assert disk.twins.docker.policies() == {"web": "always", "c2": "unless-stopped"}
+    # After a crash it would start again with the others.
+    assert [one["name"] for one in disk.twins.notes.noted["held"]["containers"]] == ["c2", "web"]
+
+
+async def test_what_a_stop_ends_for_good_ends_before_the_old_comes_back(
+    disk: Disk, after: After, at_undo: list[set[str]]
+) -> None:
+    after("z.conf", lambda: a_newcomer(disk, one_off=True))
+    with pytest.raises(Failure, match="c2 of my-app started"):
+        await disk.exchange()
+    assert at_undo == [set()] * 4
+    assert disk.twins.docker.running() == {"web"}
+
+
+async def test_what_does_not_stop_keeps_no_old_data_from_coming_back_and_is_named(
+    disk: Disk, after: After
+) -> None:
+    disk.twins.docker.does_not_stop = {"c2"}
+    after("z.conf", lambda: a_newcomer(disk))
+    with pytest.raises(Failure, match="c2 of my-app started"):
+        await disk.exchange()
+    assert disk.seen() == disk.before
+    [said] = [line for line in disk.twins.notes.lines if "restart it" in line]
+    assert said.startswith("c2 ")
+
+
+async def test_the_old_comes_back_when_nobody_else_has_stopped_what_came_up(
+    disk: Disk, after: After, at_undo: list[set[str]]
+) -> None:
+    after("z.conf", lambda: a_newcomer(disk))
+    a_newcomer(disk)
+    c2 = disk.twins.docker.there.pop("c2")
+    async with turn_of([c2], disk.twins.site):
+        task = disk.restoring()
+        waits = "Waiting for c2, which something else has stopped"
+        await until(lambda: waits in disk.twins.notes.lines or task.done())
+        assert at_undo == []
+    with pytest.raises(Failure, match="c2 of my-app started"):
+        await task
+    assert at_undo == [set()] * 4
+
+
+async def test_after_a_crash_what_came_up_meanwhile_is_stopped_while_all_of_it_is_undone(
+    disk: Disk, at_undo: list[set[str]]
+) -> None:
+    notes = await disk.killed_before_the_start()
+    del notes["exchanged"]
+    a_newcomer(disk)
+    disk.twins.docker.starts_by_itself("web")
+    await replacing.put_right(disk.twins.site, disk.aside, notes)
+    assert at_undo == [set()] * 4
+    assert disk.seen() == disk.before
+    assert disk.twins.docker.running() == {"web", "c2"}
+    assert disk.twins.docker.policies() == {"web": "always", "c2": "unless-stopped"}
+
+
+async def test_after_a_crash_what_came_up_on_the_new_data_is_stopped_for_the_way_back(
+    disk: Disk, at_undo: list[set[str]]
+) -> None:
+    notes = await disk.killed_before_the_start()
+    disk.starts_only_on_the_old()
+    a_newcomer(disk)
+    with pytest.raises(Failure, match="is back, and it runs again"):
+        await replacing.put_right(disk.twins.site, disk.aside, notes)
+    assert at_undo == [set()] * 4
+    assert disk.twins.docker.running() == {"web", "db", "c2"}
