@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Failure
+from composia.errors import ComposiaError, Failure, told
 from composia.operations import exchanging, hold, kept
 from composia.operations.exchanging import Exchange
 from composia.operations.held import Held
@@ -160,15 +160,34 @@ class Replacing:
 
 
 async def _go_back(site: Site, aside: Aside, facts: Facts, turn: Turn) -> None:
-    """Everything is exchanged and yet does not count: back to what it was, under a hold."""
-    await site.notes.note("undoing")
-    async with hold.held(site, facts.seeing) as holding:
-        await _stop_newcomers(site, facts.exchanges, holding, turn)
-        # Until all of it is undone it is a mixture, which nobody must take for either.
-        aside.write(kept.EXCHANGING, Exchanging(exchanges=facts.exchanges, was=facts.was))
+    """Everything is exchanged and yet does not count: back to what it was, under a hold.
+
+    Raises NotPutBack; and Failure that says which data is live, where it was hindered otherwise.
+    """
+    try:
+        await site.notes.note("undoing")
+        async with hold.held(site, facts.seeing) as holding:
+            await _stop_newcomers(site, facts.exchanges, holding, turn)
+            await _note_going_back(site, aside, facts)
+            undo(site, aside, facts.exchanges, facts.was)
+        await _start(site, facts.ran)
+    except NotPutBack:
+        raise
+    except (ComposiaError, OSError) as error:
+        if _is_back(aside, facts):
+            with suppress(Failure):
+                await _start(site, facts.ran)
+        raise _with_what_is_live(error, site, aside, facts) from error
+
+
+async def _note_going_back(site: Site, aside: Aside, facts: Facts) -> None:
+    # Until all of it is undone it is a mixture, which nobody must take for either.
+    aside.write(kept.EXCHANGING, Exchanging(exchanges=facts.exchanges, was=facts.was))
+    try:
         await site.notes.note("going_back")
-        undo(site, aside, facts.exchanges, facts.was)
-    await _start(site, facts.ran)
+    except Failure:
+        aside.remove(kept.EXCHANGING)
+        raise
 
 
 async def _stop_newcomers(
@@ -214,8 +233,8 @@ def undo(site: Site, aside: Aside, exchanges: tuple[Exchange, ...], was: Replace
 async def put_right(site: Site, aside: Aside, notes: Mapping[str, Mapping[str, Any]]) -> None:
     """After a crash: everything as it was, unless all of it was exchanged, and starts on that.
 
-    Raises NotPutBack; NotStartedAgain, when it is down; and Failure where it did not start on the
-    new data: the old is live again then, and it runs.
+    Raises NotPutBack; NotStartedAgain, when it is down; and Failure that says which data is live:
+    the old, where it did not start on the new.
     """
     stopped = Held.model_validate(notes["held"], strict=False).containers if "held" in notes else ()
     async with turn_of(stopped, site) as turn:
@@ -257,6 +276,8 @@ async def _finish_or_go_back(
     except NotStartedAgain as error:
         await _go_back(site, aside, facts, turn)
         raise _as_before(error, site) from error
+    except Failure as error:
+        raise _with_what_is_live(error, site, aside, facts) from error
     if "undoing" in notes:
         await _go_back(site, aside, facts, turn)
     elif replaced := aside.read(kept.REPLACED, Replaced):
@@ -270,6 +291,23 @@ def _as_before(error: NotStartedAgain, site: Site) -> Failure:
         hint="Is that data of another version of the service? Restore it to scratch to look at it,"
         " or choose another backup.",
     )
+
+
+def _is_back(aside: Aside, facts: Facts) -> bool:
+    """Whether what was there before is live again, after all was exchanged."""
+    return aside.read(kept.REPLACED, Replaced) == facts.was
+
+
+def _with_what_is_live(
+    error: ComposiaError | OSError, site: Site, aside: Aside, facts: Facts
+) -> Failure:
+    live = (
+        "what was there before is back"
+        if _is_back(aside, facts)
+        else "it was left with the data that was put in place"
+    )
+    why = told(error)
+    return Failure(f"{why.message}. Of {site.service}: {live}", hint=why.hint)
 
 
 def _since(began: float) -> float:

@@ -501,3 +501,61 @@ async def test_after_a_crash_what_came_up_on_the_new_data_is_stopped_for_the_way
         await replacing.put_right(disk.twins.site, disk.aside, notes)
     assert at_undo == [set()] * 4
     assert disk.twins.docker.running() == {"web", "db", "c2"}
+
+
+def journal_is_full(disk: Disk, since: str) -> None:
+    """From the first note of this name on the agent can write down no more."""
+    note, full = disk.twins.notes.note, list[str]()
+
+    async def noted(name: str, **facts: Any) -> None:
+        if full or name == since:
+            full.append(name)
+            raise Failure("the agent's journal cannot be written: No space left on device")
+        await note(name, **facts)
+
+    disk.twins.notes.note = noted  # type: ignore[method-assign]  # its disk is full
+
+
+async def test_where_a_full_journal_lets_nothing_go_back_it_is_told_that_the_new_is_live(
+    disk: Disk,
+) -> None:
+    journal_is_full(disk, "released")
+    with pytest.raises(Failure, match=r"No space left .* left with the data that was put in"):
+        await disk.restoring()
+    assert disk.has_new_data()
+    assert disk.twins.docker.running() == {"web"}
+    # Who looks into it, or brings back what was replaced, finds all of it.
+    replaced = disk.aside.read(kept.REPLACED, Replaced)
+    assert replaced
+    assert replaced.known_as == ("./data",)
+
+
+@pytest.mark.parametrize("since", ["undoing", "going_back"])
+async def test_where_a_full_journal_ends_a_way_back_nothing_is_taken_for_a_mixture(
+    disk: Disk, since: str
+) -> None:
+    disk.starts_only_on_the_old()
+    journal_is_full(disk, since)
+    with pytest.raises(Failure, match="left with the data that was put in place"):
+        await disk.restoring()
+    assert disk.has_new_data()
+    assert disk.aside.read(kept.EXCHANGING, Exchanging) is None
+
+
+async def test_where_only_the_end_of_a_way_back_cannot_be_noted_the_old_runs_again(
+    disk: Disk,
+) -> None:
+    disk.starts_only_on_the_old()
+    journal_is_full(disk, "released")
+    with pytest.raises(Failure, match=r"No space left .* what was there before is back"):
+        await disk.restoring()
+    assert disk.is_as_before()
+
+
+async def test_after_a_crash_too_it_is_told_that_the_new_is_live(disk: Disk) -> None:
+    notes = await disk.killed_before_the_start()
+    journal_is_full(disk, "released")
+    with pytest.raises(Failure, match="left with the data that was put in place"):
+        await replacing.put_right(disk.twins.site, disk.aside, notes)
+    assert disk.has_new_data()
+    assert disk.twins.docker.running() == {"web"}
