@@ -140,7 +140,7 @@ class Replacing:
         up = [one.name for one in now if one.at_work]
         if up:
             raise Failure(
-                f"{', '.join(up)} of {self.site.service} started while its data was exchanged",
+                f"{', '.join(up)} started while data of {self.site.service} was exchanged",
                 hint="Something else starts its containers. End that, then try again.",
             )
 
