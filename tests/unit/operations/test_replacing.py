@@ -491,6 +491,20 @@ async def test_after_a_crash_what_came_up_meanwhile_is_stopped_while_all_of_it_i
     assert disk.twins.docker.policies() == {"web": "always", "c2": "unless-stopped"}
 
 
+async def test_after_a_crash_when_all_was_back_and_runs_nothing_is_stopped_for_it(
+    disk: Disk,
+) -> None:
+    notes = await disk.killed_before_the_start()
+    for move in Facts.model_validate(notes["exchanging"]).exchanges[0].moves:
+        move.undo()
+    disk.twins.docker.starts_by_itself("web")
+    disk.twins.docker.signals.clear()
+    notes |= {"going_back": {}, "released": {"hold": notes["held"]["hold"]}}
+    await replacing.put_right(disk.twins.site, disk.aside, notes)
+    assert disk.twins.docker.signals == []
+    assert disk.seen() == disk.before
+
+
 async def test_after_a_crash_what_came_up_on_the_new_data_is_stopped_for_the_way_back(
     disk: Disk, at_undo: list[set[str]]
 ) -> None:
