@@ -37,6 +37,9 @@ class MemoryDocker(Docker):
         self.is_stopping = asyncio.Event()
         #: How many questions the engine leaves unanswered from now on.
         self.away = 0
+        #: How many lists, and how many kills, it refuses from now on, though it answers.
+        self.refuses_lists = 0
+        self.refuses_kills = 0
         self._starts = 0
         self._stops: dict[str, asyncio.Event] = {}
 
@@ -98,6 +101,9 @@ class MemoryDocker(Docker):
 
     async def containers(self, *, project: str | None = None) -> Sequence[ContainerInfo]:
         self._answer()
+        if self.refuses_lists:
+            self.refuses_lists -= 1
+            raise Failure("Docker: a container cannot be looked at")
         return [
             one
             for one in self.there.values()
@@ -175,6 +181,9 @@ class MemoryDocker(Docker):
 
     async def kill_and_remove(self, name: str) -> None:
         self._answer()
+        if self.refuses_kills:
+            self.refuses_kills -= 1
+            raise Failure("Docker: could not kill: did not receive an exit event")
         self.done.append(f"kill {name}")
         self.there.pop(name, None)
 

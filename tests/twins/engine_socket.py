@@ -14,6 +14,12 @@ from aiohttp import web
 
 #: A container whose log is kept nowhere.
 UNREADABLE = "unreadable"
+#: Containers that cannot be removed: their state, and how the engine refuses it.
+NOT_REMOVED = {
+    "hung": ("running", 500, "could not kill: did not receive an exit event"),
+    "busy": ("dead", 500, "unable to remove filesystem: device or resource busy"),
+    "going": ("removing", 409, "removal of container going is already in progress"),
+}
 
 
 @asynccontextmanager
@@ -27,6 +33,7 @@ async def empty_engine(socket: Path) -> AsyncIterator[str]:
             web.get(f"/{version}info", _info),
             web.get(f"/{version}containers/json", _containers),
             web.get(f"/{version}containers/{{id}}/json", _container),
+            web.delete(f"/{version}containers/{{id}}", _remove),
             web.get(f"/{version}containers/{{id}}/logs", _log),
             web.get(f"/{version}events", _events),
         ]
@@ -53,7 +60,15 @@ async def _containers(request: web.Request) -> web.Response:
 
 
 async def _container(request: web.Request) -> web.Response:
-    return web.json_response({"Id": request.match_info["id"], "Config": {"Tty": True}})
+    name = request.match_info["id"]
+    state, _, _ = NOT_REMOVED.get(name, ("running", 0, ""))
+    shown = {"Id": name, "Config": {"Tty": True}, "State": {"Status": state}}
+    return web.json_response(shown)
+
+
+async def _remove(request: web.Request) -> web.Response:
+    _, status, message = NOT_REMOVED[request.match_info["id"]]
+    return web.json_response({"message": message}, status=status)
 
 
 async def _log(request: web.Request) -> web.StreamResponse:

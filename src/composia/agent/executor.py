@@ -18,9 +18,19 @@ from composia.agent.leftovers import end_containers
 from composia.agent.notes import JournalNotes, Moments
 from composia.agent.outbox import Outbox
 from composia.agent.sites import Errand, Sites
-from composia.errors import Cancelled, ComposiaError, Conflict, Failure, Interrupted, Told, told
+from composia.errors import (
+    Cancelled,
+    ComposiaError,
+    Conflict,
+    Failure,
+    Interrupted,
+    Told,
+    joined,
+    told,
+)
 from composia.operations import AnyOperation
 from composia.operations.messages import Ask, Outcome
+from composia.strategies.base import Notes
 from composia.tools.cancelling import to_the_end
 
 log = structlog.get_logger()
@@ -31,8 +41,10 @@ LIMIT = 4
 MIDDLE = 0.5
 #: The turn of what is beside, one after the other on a node for rustic's memory; no service's name.
 BESIDE = ": beside"
-#: Seconds between two tries at something that has to be.
+#: Seconds between two tries at something that has to be, and until it is told again what is waited
+#: for: a controller that was away has not heard of it.
 AGAIN = 0.5
+REMIND = 60.0
 
 
 class Executor:
@@ -209,9 +221,34 @@ class Executor:
                 return Interrupted("the agent ended in the middle of it").as_told()
 
     async def _put_right_once(self, entry: Entry, ask: Ask) -> None:
-        await end_containers(self._sites.docker, entry.containers)
         notes = JournalNotes(ask, self._journal, self._outbox)
+        try:
+            site = self._sites.site(_errand(ask), notes)
+            await ask.operation.start_again(site, dict(entry.notes))
+        except Exception:
+            # It is tried once more, and what comes of that is told.
+            log.exception("could not start again", key=entry.key)
+        await self._end_containers(entry, notes)
         await ask.operation.put_right(self._sites.site(_errand(ask), notes), dict(entry.notes))
+
+    async def _end_containers(self, entry: Entry, notes: Notes) -> None:
+        """See to it that they have ended: what they work on must not be started beside them."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            try:
+                if not await self._engine_answers():
+                    raise Failure(f"the Docker engine of {self._node} does not answer")
+                await end_containers(self._sites.docker, entry.containers)
+                return
+            except Exception as error:
+                why = told(error)
+            if loop.time() >= due:
+                due = loop.time() + REMIND
+                log.warning("containers do not end", key=entry.key, reason=why.message)
+                waits = f"Waiting for containers of an earlier agent to end: {why.message}."
+                notes.log(joined(waits, why.hint))
+            await asyncio.sleep(AGAIN)
 
     async def _engine_answers(self) -> bool:
         return (await self._sites.docker.versions())[0] is not None

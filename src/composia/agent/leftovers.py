@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from composia.errors import Failure, told
 from composia.tools.docker import Docker
 
 log = structlog.get_logger()
@@ -50,10 +52,25 @@ def end_programs(state_dir: Path) -> int:
 
 
 async def end_containers(docker: Docker, names: Iterable[str]) -> None:
-    """Kill containers of ours, those of readings too. Raises Failure while the engine is away."""
-    readings = [one.name for one in await docker.containers() if one.name.startswith(READING)]
-    for name in dict.fromkeys((*names, *readings)):
-        await docker.kill_and_remove(name)
+    """Kill containers of ours. Raises Failure where one may be at work still; all were tried."""
+    wanted = list(dict.fromkeys(names))
+    # By name: a list of all fails with any container that cannot be looked at.
+    killing = (docker.kill_and_remove(name) for name in wanted)
+    ended = await asyncio.gather(*killing, return_exceptions=True)
+    for name, error in zip(wanted, ended, strict=True):
+        if isinstance(error, BaseException):
+            why = told(error)
+            hint = why.hint or f"Try: docker rm -f {name}; if that fails too, restart the engine."
+            raise Failure(f"{name}: {why.message}", hint=hint) from error
+
+
+async def end_readings(docker: Docker) -> None:
+    """Kill the containers of readings. Raises Failure while the engine is away."""
+    for one in await docker.containers():
+        if one.name.startswith(READING):
+            # Nothing depends on its end.
+            with suppress(Failure):
+                await docker.kill_and_remove(one.name)
 
 
 def _marked(wanted: bytes) -> Iterator[int]:

@@ -47,6 +47,8 @@ log = structlog.get_logger()
 FIRST_LOOK = 2.0
 #: Seconds between two looks at what may be removed.
 TIDY = 3600.0
+#: Seconds until an engine that is away is tried again.
+RETRY = 0.5
 
 
 async def run(config: AgentConfig, *, signals: bool = True) -> None:
@@ -172,8 +174,12 @@ async def _without_left(executor: Executor, journal: Journal, sites: Sites) -> N
 
 
 async def _without_old_readings(docker: Docker) -> None:
-    with contextlib.suppress(Failure):
-        await leftovers.end_containers(docker, ())
+    while True:
+        try:
+            await leftovers.end_readings(docker)
+            return
+        except Failure:
+            await asyncio.sleep(RETRY)
 
 
 def _session(config: AgentConfig) -> aiohttp.ClientSession:

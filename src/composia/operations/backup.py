@@ -86,14 +86,18 @@ class SaveData(Operation[DataSaved]):
             raise
         return DataSaved(items=tuple(ended), problem=problem)
 
+    async def start_again(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Start what was stopped: rustic only reads, and what it saves does not count any more."""
+        await release(site, notes)
+
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
-        """End rustic, start what was stopped, and forget what was saved: it is saved anew."""
-        for facts in notes.values():
-            if container := facts.get("container"):
-                await site.docker.kill_and_remove(str(container))
+        """Start what was stopped, end rustic, and forget what was saved: it is saved anew."""
         try:
             await release(site, notes)
         finally:
+            for facts in notes.values():
+                if container := facts.get("container"):
+                    await site.docker.kill_and_remove(str(container))
             await self._forget_left_behind(site)
 
     def _items(self, *, cold: bool) -> list[ItemToSave]:

@@ -38,8 +38,9 @@ class Operation(BaseModel, ABC, Generic[Result]):
     """What one node is asked to do, and finishes without the controller.
 
     `perform` is called at most once for a key (`task:step:attempt`). If the agent dies meanwhile,
-    `put_right` is called on its next start with the notes that `perform` left, before the agent
-    answers anything; then the key's outcome is Interrupted.
+    `put_right` is called on its next start with the notes that `perform` left, when the containers
+    that they name have ended, and before the agent answers anything; then the key's outcome is
+    Interrupted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +69,10 @@ class Operation(BaseModel, ABC, Generic[Result]):
     @abstractmethod
     async def perform(self, site: Site) -> Result:
         """Do it. Raises ComposiaError; whatever is raised, the service runs as it did before."""
+
+    async def start_again(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+        """What need not wait for the containers that the notes name; then comes `put_right`."""
+        return
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         """Bring the node back to the old state or on to the new one, from the notes alone."""

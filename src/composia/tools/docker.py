@@ -14,6 +14,7 @@ from typing import Any
 
 import aiodocker
 import aiohttp
+import structlog
 from aiodocker.containers import DockerContainer
 from aiodocker.events import DockerEvents
 from aiodocker.exceptions import DockerError
@@ -22,6 +23,7 @@ from aiodocker.volumes import DockerVolume
 
 from composia.errors import CommandFailed, Failure, NotFound
 from composia.tools.containers import (
+    AT_WORK,
     PROJECT,
     ContainerInfo,
     Volume,
@@ -34,14 +36,17 @@ from composia.tools.mounts import refuse_to_remove
 from composia.tools.shell import Command, Shell
 from composia.tools.volumes import LOCAL
 
+log = structlog.get_logger()
+
 #: The client's own number for an engine that cannot be reached.
 CANNOT_CONNECT = 900
 #: An engine answers a list within milliseconds; one that takes this long is hung.
 ANSWER = aiohttp.ClientTimeout(total=60, sock_connect=5)
 #: A log that is followed may say nothing for years.
 ENDLESS = aiohttp.ClientTimeout(total=None, sock_connect=5)
-#: Seconds between two looks at a container that somebody else removes.
+#: Seconds between two looks at a container that somebody else removes, and for all of them.
 REMOVAL_POLL = 0.05
+REMOVAL = 30.0
 START_HINT = "Is it running, and may this user reach its socket? Try: docker version"
 
 
@@ -141,16 +146,26 @@ class Docker:
         await self._docker("start", None, containers)
 
     async def kill_and_remove(self, name: str) -> None:
-        """Kill a container of ours by name and wait until it is gone, if it is there at all."""
+        """Kill a container of ours by name and wait until it is gone, if it is there at all.
+
+        One that cannot be removed has ended at least, or Failure is raised.
+        """
         container = self._engine.containers.container(name)
+        given_up = time.monotonic() + REMOVAL
         with _told(missing_is_fine=True):
             while True:
                 try:
                     await container.delete(force=True, v=True)
                 except DockerError as error:
                     # 409: somebody removes it already, `run --rm` for one.
-                    if error.status != HTTPStatus.CONFLICT:
+                    is_going = error.status == HTTPStatus.CONFLICT
+                    at_work = (await container.show())["State"]["Status"] in AT_WORK
+                    late = time.monotonic() > given_up
+                    if at_work and (late or not is_going):
                         raise
+                    if late:
+                        log.warning("not removed", container=name, reason=error.message)
+                        return
                     await asyncio.sleep(REMOVAL_POLL)
 
     async def logs(

@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from composia.agent import executor as executors
 from composia.agent import journal as journals
 from composia.agent.channel import Channel
 from composia.agent.executor import LIMIT, Executor
@@ -24,9 +25,11 @@ from composia.agent.outbox import Outbox
 from composia.agent.sites import Errand, Sites
 from composia.errors import Failure
 from composia.model.service import ServiceRef
-from composia.operations import messages
+from composia.operations import fence, hold, messages
+from composia.operations.backup import SaveData
 from composia.operations.base import Files
-from composia.operations.leaving import ResumeSource
+from composia.operations.fence import Fence
+from composia.operations.leaving import ExportData, ResumeSource
 from composia.operations.messages import Acknowledge, Ask, Outcome, Revoke
 from composia.operations.repository import ForgetSnapshot
 from composia.operations.restore import ExchangeBack
@@ -40,6 +43,8 @@ from tests.twins.engine import MemoryEngine
 from tests.twins.site import Twins
 
 KEY = "01TASK:forget_snapshot:main:1"
+#: A container of ours.
+OURS = "composia-01task-1"
 
 
 def ref(name: str = "my-app") -> ServiceRef:
@@ -142,6 +147,8 @@ class Agent:
         self.compose = ProjectCompose(self.twins)
         self.folder = tmp_path / "journal"
         self.said: list[Outcome] = []
+        #: What was added to the logs of tasks.
+        self.lines: list[str] = []
         #: Whether an operation finds other files, and how much was said when they were shown.
         self.files_change = False
         self.shown: list[int] = []
@@ -198,11 +205,21 @@ class Agent:
     def outcomes(self, key: str = KEY) -> list[Outcome]:
         return [one for one in self.said if one.key == key]
 
+    async def line(self) -> str:
+        """The first line of a log, when there is one."""
+        async with asyncio.timeout(30):
+            while not self.lines:
+                await self.more.wait()
+        return self.lines[0]
+
     async def _hear(self, text: str) -> None:
-        if json.loads(text)["type"] == "outcome":
-            self.said.append(Outcome.model_validate_json(text))
-            self.more.set()
-            self.more = asyncio.Event()
+        match json.loads(text)["type"]:
+            case "outcome":
+                self.said.append(Outcome.model_validate_json(text))
+            case "log":
+                self.lines.append(json.loads(text)["line"])
+        self.more.set()
+        self.more = asyncio.Event()
 
 
 @pytest.fixture
@@ -429,6 +446,108 @@ async def test_nothing_is_answered_while_the_engine_is_away(agent: Agent) -> Non
         agent.twins.docker.away = 0
         assert (await agent.outcome()).error
         assert (await agent.outcome("02TASK:forget_snapshot:main:1")).error is None
+
+
+async def left(agent: Agent, ask: Ask, **notes: Mapping[str, Any]) -> None:
+    """What an agent that was killed in the middle has left in its journal, and a container."""
+    journal = Journal(agent.folder)
+    await journal.begin(ask)
+    notes["at work"] = {"container": OURS}
+    for name, facts in notes.items():
+        await journal.note(ask.key, name, dict(facts))
+    journal.close()
+    agent.twins.docker.add(OURS, one_off=True)
+
+
+@pytest.fixture
+def tries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors, "AGAIN", 0.01)
+
+
+@pytest.mark.usefixtures("tries_at_once")
+async def test_nothing_starts_on_the_data_of_a_container_that_does_not_end(agent: Agent) -> None:
+    docker, site = agent.twins.docker, agent.twins.site
+    docker.add("web", folder=site.folder)
+    held = await hold.to_leave_stopped(site)
+    fence.put_up(site.state, Fence(task="01TASK", side="source", epoch=0, held=held))
+    await hold.leave_stopped(held, site)
+    await left(agent, _ask(KEY, ExportData(service=ref(), wire="w", cargo=())))
+    docker.refuses_kills = 2
+    async with agent.running():
+        error = (await agent.outcome()).error
+    assert error
+    assert error.kind == "Interrupted"
+    assert docker.done.index(f"kill {OURS}") < docker.done.index("start web")
+    assert docker.running() == {"web"}
+    assert agent.lines[0].startswith(
+        f"Waiting for containers of an earlier agent to end: {OURS}: Docker: could not kill"
+    )
+    assert f"docker rm -f {OURS}" in agent.lines[0]
+
+
+@pytest.mark.usefixtures("tries_at_once")
+async def test_a_container_that_cannot_be_looked_at_hinders_no_recovery(agent: Agent) -> None:
+    await left(agent, a_proof(KEY))
+    agent.twins.docker.refuses_lists = 1
+    async with agent.running():
+        error = (await agent.outcome()).error
+    assert error
+    assert error.kind == "Interrupted"
+    assert agent.twins.docker.running() == set()
+
+
+@pytest.mark.usefixtures("tries_at_once")
+async def test_what_a_save_had_stopped_waits_for_no_container_that_only_reads(
+    agent: Agent,
+) -> None:
+    docker = agent.twins.docker
+    docker.add("web", folder=agent.twins.site.folder)
+    await hold.leave_stopped(await hold.to_leave_stopped(agent.twins.site), agent.twins.site)
+    noted = agent.twins.notes.noted["held"]
+    await left(agent, _ask(KEY, SaveData(service=ref(), items=())), held=noted)
+    docker.refuses_kills = 1000
+    async with agent.running():
+        await agent.line()
+        assert docker.running() == {"web", OURS}
+        assert agent.said == []
+        docker.refuses_kills = 0
+        await agent.outcome()
+    assert docker.running() == {"web"}
+    assert docker.done.count("start web") == 1
+
+
+@pytest.mark.usefixtures("tries_at_once")
+async def test_what_waits_for_a_container_is_put_right_by_the_next_agent(agent: Agent) -> None:
+    await left(agent, a_proof(KEY))
+    agent.twins.docker.refuses_kills = 1000
+    async with agent.running() as executor:
+        await agent.line()
+        # A cancel would end what is owed; the agent's own end does not.
+        executor.cancel(KEY)
+        await executor.revoke(KEY)
+    assert agent.said == []
+    agent.twins.docker.refuses_kills = 0
+    async with agent.running():
+        await agent.outcome()
+    assert agent.twins.docker.running() == set()
+
+
+async def test_what_is_waited_for_is_told_again_and_again(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "AGAIN", 0.01)
+    await left(agent, a_proof(KEY))
+    agent.twins.docker.refuses_kills = 5
+    async with agent.running():
+        await agent.outcome()
+    assert len(agent.lines) == 1
+    monkeypatch.setattr(executors, "REMIND", 0.0)
+    agent.lines.clear()
+    await left(agent, a_proof("02TASK:verify:main:1"))
+    agent.twins.docker.refuses_kills = 5
+    async with agent.running():
+        await agent.outcome("02TASK:verify:main:1")
+    assert len(agent.lines) == 5
 
 
 async def test_one_service_is_worked_on_once_at_a_time_and_others_side_by_side(

@@ -291,6 +291,18 @@ async def test_a_repository_that_is_gone_does_not_keep_the_service_down(twins: T
     assert twins.docker.running() == {"web"}
 
 
+async def test_a_container_that_does_not_end_does_not_keep_the_service_down(twins: Twins) -> None:
+    operation = SaveData(service=APP, items=(cold("a"),))
+    twins.docker.does_not_start = {"web"}
+    await operation.perform(twins.site)
+    twins.docker.does_not_start = set()
+    twins.docker.refuses_kills = 1
+    notes = {"container 1": {"container": "composia-01task-1"}, "held": twins.notes.noted["held"]}
+    with pytest.raises(Failure, match="could not kill"):
+        await operation.put_right(twins.site, notes)
+    assert twins.docker.running() == {"web"}
+
+
 async def save_of_another_task(twins: Twins) -> None:
     site = replace(twins.site, task="another")
     await SaveData(service=APP, items=(live("b"),)).perform(site)
