@@ -30,7 +30,8 @@ async def wait_until_it_answers(
 
     `before`: what was there before the start. `quiet`: see `quiet_ones`; None where that is not
     known. Answers the loop's time of the last answer that was waited for. Raises Failure for a
-    container that ends or is restarted, and after the time in which Docker would call it unhealthy.
+    container that ends badly or is restarted, where all have ended, and after the time in which
+    Docker would call one unhealthy.
     """
     # What the start has left alone, an orphan or one behind a profile, ended long ago.
     rested = {(one.id, one.started_at) for one in before if not one.at_work}
@@ -48,10 +49,15 @@ async def wait_until_it_answers(
         # One that has done its work and ended well answers nobody; but something must run.
         at_work = {one.id for one in there if one.at_work}
         silent = [one for one in silent if one.id in at_work] if at_work else silent
+        if not at_work and loop.time() - began >= FIRST_MOMENT:
+            raise Failure(
+                f"nothing of {site.service} runs on {site.node}: all that was started has ended",
+                hint=f"See why: docker logs {there[0].name}" if there else None,
+            )
         if silent:
             silent = [one for one in silent if not await _answers(one, site)]
             last = loop.time()
-        if not silent and loop.time() - began >= watched:
+        if not silent and at_work and loop.time() - began >= watched:
             return last
         if loop.time() - began > patience:
             said = (

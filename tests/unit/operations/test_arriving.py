@@ -123,6 +123,35 @@ async def test_what_has_done_its_work_and_ended_well_is_asked_no_more(world: Wor
     assert world.docker.running() == {"web"}
 
 
+@pytest.mark.parametrize("quiet", [None, (), ("web",)])
+async def test_a_service_of_which_nothing_runs_has_not_answered(
+    world: World, quiet: tuple[str, ...] | None
+) -> None:
+    """Whose only container ends well at once, and is not started again."""
+    world.fenced(OURS)
+    world.compose.services = {"web": "exited 0"}
+    with pytest.raises(Failure, match="nothing of my-app runs on main") as raised:
+        await StartOnTarget(service=REF, quiet=quiet).perform(world.site)
+    assert raised.value.hint == "See why: docker logs web"
+    found = fence.read(world.site.state)
+    assert found is not None
+    assert not found.open
+
+
+async def test_one_that_ends_well_before_it_has_answered_is_not_waited_for(world: World) -> None:
+    world.docker.add("web", folder=world.site.folder)
+    world.docker.change("web", health_command=("CMD", "true"), health_patience=30.0)
+
+    def ends(_: Command) -> Answer:
+        world.docker.change("web", state="exited", exit_code=0)
+        return Answer(code=1)
+
+    world.compose.shell = MemoryShell(ends)
+    with pytest.raises(Failure, match="nothing of my-app runs on main"):
+        async with asyncio.timeout(10):
+            await StartOnTarget(service=REF).perform(world.site)
+
+
 @pytest.fixture
 async def listening() -> AsyncIterator[int]:
     """A port of this machine at which somebody answers."""
