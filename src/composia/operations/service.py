@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import Conflict, Failure
+from composia.errors import ComposiaError, Conflict, Failure
 from composia.operations import fence, fragments
 from composia.operations.base import Files, Nothing, Operation
 from composia.operations.project import containers_of, refuse_at_work
@@ -21,7 +21,13 @@ from composia.operations.stopped import (
     keep_stopped,
     read_stopped,
 )
-from composia.operations.stopping import let_stop, note_stop, stop_once, wait_for_engine
+from composia.operations.stopping import (
+    let_stop,
+    note_stop,
+    persistently,
+    stop_once,
+    wait_for_engine,
+)
 from composia.operations.turns import turn_of
 from composia.strategies.base import Site
 from composia.tools.cancelling import to_the_end
@@ -102,6 +108,7 @@ class Stop(Operation[Nothing]):
         before = read_stopped(site.state)
         there = await containers_of(site)
         stopped = (before or Stopped()).joined_by(there)
+        await site.notes.note("stop", held_before=before is not None)
         keep_stopped(site.state, stopped)
         try:
             await _stop(stopped, site)
@@ -113,12 +120,20 @@ class Stop(Operation[Nothing]):
             raise
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Go on to the new state: it was to be stopped, and half of it may be."""
+        """Go on to the new state: it was to be stopped, and half of it may be.
+
+        Where that fails it is as it was before, as after `perform`.
+        """
         if before := read_stopped(site.state):
             stopped = before.joined_by(await containers_of(site))
             keep_stopped(site.state, stopped)
             await let_stop(site, notes)
-            await _stop(stopped, site)
+            try:
+                await persistently(_stop, stopped, site)
+            except ComposiaError:
+                if notes.get("stop", {}).get("held_before") is False:
+                    await to_the_end(_undo(stopped, site))
+                raise
 
 
 class Restart(Operation[Nothing]):

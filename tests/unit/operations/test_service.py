@@ -284,6 +284,47 @@ async def test_a_stop_whose_agent_died_before_it_asked_goes_on(world: World) -> 
     assert world.docker.running() == set()
 
 
+async def test_a_stop_that_fails_after_a_crash_leaves_the_service_as_it_was(world: World) -> None:
+    world.runs()
+    notes = await died_in_its_stop(world.twins, Stop(service=REF).perform(world.site))
+    world.docker.has_stopped("web")
+    world.docker.add("api", folder=world.site.folder)
+    world.docker.does_not_stop = {"api"}
+    with pytest.raises(Failure, match="api of my-app did not stop"):
+        await Stop(service=REF).put_right(world.site, notes)
+    assert world.docker.running() == {"web", "api"}
+    assert world.docker.policies() == {"web": "unless-stopped", "job": "no", "api": "always"}
+    assert not world.is_stopped
+
+
+async def test_a_stop_refused_by_compose_after_a_crash_leaves_the_service_as_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses() -> None:
+        raise Invalid("required variable X is missing")
+
+    world.runs()
+    notes = await died_in_its_stop(world.twins, Stop(service=REF).perform(world.site))
+    world.docker.has_stopped("web")
+    monkeypatch.setattr(world.compose, "config", refuses)
+    with pytest.raises(Invalid):
+        await Stop(service=REF).put_right(world.site, notes)
+    assert world.docker.running() == {"web"}
+    assert not world.is_stopped
+
+
+async def test_a_second_stop_that_fails_after_a_crash_leaves_the_first(world: World) -> None:
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    await Stop(service=REF).perform(world.site)
+    world.docker.starts_by_itself("web")
+    world.docker.does_not_stop = {"web"}
+    with pytest.raises(Failure, match="web of my-app did not stop"):
+        await Stop(service=REF).put_right(world.site, world.twins.notes.noted)
+    assert world.docker.policies()["web"] == "no"
+    assert world.is_stopped
+
+
 async def test_a_stop_that_was_interrupted_before_it_began_changes_nothing(world: World) -> None:
     world.runs()
     await Stop(service=REF).put_right(world.site, {})
