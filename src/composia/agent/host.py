@@ -48,6 +48,9 @@ class Host:
         self._versions = Versions(composia=__version__)
         self._docker_root: Path | None = None
         self._declared = Declared(sites)
+        #: Compose projects that were at work when the engine answered last: they run on when it
+        #: dies, whoever has started them since a stop of ours.
+        self._at_work: frozenset[str] = frozenset()
         self.state = self._state(docker=False, containers=(), instances=())
         #: Set once the node was looked at.
         self.seen = asyncio.Event()
@@ -73,6 +76,7 @@ class Host:
             self._versions = Versions(composia=__version__)
             self.state = self._state(docker=False, containers=(), instances=self._without_engine())
             return self.state
+        self._at_work = frozenset(one.project for one in containers if one.at_work)
         instances = [await self._instance(one, containers) for one in self._checked_out()]
         shown = tuple(_container(one) for one in containers if one.project)
         self.state = self._state(docker=True, containers=shown, instances=tuple(instances))
@@ -136,9 +140,15 @@ class Host:
     def _without_engine(self) -> tuple[Instance, ...]:
         """What is there all the same: containers run on when their engine has died."""
         seen = {one.service: one.mounts for one in self.state.instances}
+        bare = [self._bare(manifest) for manifest in self._checked_out()]
         return tuple(
-            self._bare(one).model_copy(update={"mounts": seen.get(one.service.name, ())})
-            for one in self._checked_out()
+            one.model_copy(
+                update={
+                    "mounts": seen.get(one.service, ()),
+                    "held": one.held and one.project not in self._at_work,
+                }
+            )
+            for one in bare
         )
 
     async def _instance(self, manifest: Manifest, containers: Sequence[ContainerInfo]) -> Instance:

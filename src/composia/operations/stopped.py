@@ -58,10 +58,13 @@ async def ending_stop(site: Site) -> AsyncIterator[None]:
 
     The policies are given back first: what ends at its first start is started again by its own.
     """
-    if stopped := read_stopped(site.state):
-        await site.notes.note("ending_stop")
-        await stopped.give_back_policies(site, await containers_of(site))
+    stopped = read_stopped(site.state)
     try:
+        if stopped:
+            await site.notes.note("ending_stop")
+            # From here on it may run, also behind an engine that dies.
+            keep_stopped(site.state, stopped.model_copy(update={"proven": False}))
+            await stopped.give_back_policies(site, await containers_of(site))
         yield
     except BaseException:
         if stopped:
@@ -78,12 +81,18 @@ async def hold_on(site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 async def _hold_on(stopped: Stopped, site: Site) -> None:
-    """What has come up is left as it is; of the rest an engine that restarts starts nothing."""
-    known = {one.id for one in stopped.containers}
+    """What has come up is left as it is; of the rest an engine that restarts starts nothing.
+
+    What was made meanwhile belongs to the stop too. Where all of it is down that is proven again.
+    """
     try:
-        there = await containers_of(site)
-        down = [one.id for one in there if one.id in known and not one.at_work]
+        own = [one for one in await containers_of(site) if not one.is_one_off]
+        stopped = stopped.joined_by(own)
+        keep_stopped(site.state, stopped)
+        down = [one.id for one in own if not one.at_work]
         await site.docker.set_restart_policy(down, "no")
+        if len(down) == len(own):
+            keep_stopped(site.state, stopped.model_copy(update={"proven": True}))
     except ComposiaError as error:
         site.notes.log(f"{site.service} may start by itself: {error.message}")
 

@@ -53,6 +53,11 @@ class World:
     def is_stopped(self) -> bool:
         return read_stopped(self.site.state) is not None
 
+    @property
+    def is_proven_stopped(self) -> bool:
+        stopped = read_stopped(self.site.state)
+        return stopped is not None and stopped.proven
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
@@ -184,7 +189,7 @@ async def test_a_stop_holds_on_when_the_service_could_not_be_started(
     with pytest.raises(CommandFailed):
         await operation.perform(world.site)
     assert world.docker.policies() == {"web": "no", "job": "no"}
-    assert world.is_stopped
+    assert world.is_proven_stopped
     world.compose.fails = None
     await operation.perform(world.site)
     assert world.docker.policies()["web"] == "unless-stopped"
@@ -198,9 +203,13 @@ async def test_a_stop_holds_on_when_its_end_was_interrupted(
     await Stop(service=REF).perform(world.site)
     await operation.put_right(world.site, {})
     await world.docker.set_restart_policy(["id-web"], "unless-stopped")
+    world.docker.starts_by_itself("web")
+    await operation.put_right(world.site, {"ending_stop": {}})
+    assert not world.is_proven_stopped
+    world.docker.change("web", state="exited")
     await operation.put_right(world.site, {"ending_stop": {}})
     assert world.docker.policies() == {"web": "no", "job": "no"}
-    assert world.is_stopped
+    assert world.is_proven_stopped
 
 
 async def test_what_did_come_up_after_a_stop_keeps_its_policy(world: World) -> None:
@@ -213,6 +222,40 @@ async def test_what_did_come_up_after_a_stop_keeps_its_policy(world: World) -> N
     assert world.docker.running() == {"web"}
     assert world.docker.policies() == {"web": "unless-stopped", "job": "no"}
     assert world.is_stopped
+    # It would be deployed elsewhere beside what runs on, once the engine is away.
+    assert not world.is_proven_stopped
+
+
+async def test_a_stop_that_is_being_ended_is_not_proven_any_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    proven = []
+
+    async def looks(*_: str, **__: str) -> None:
+        proven.append(world.is_proven_stopped)
+        # The engine dies: nothing more is known of what has come up by then.
+        world.docker.away = 1
+        raise CommandFailed("docker compose up failed: the engine does not answer")
+
+    monkeypatch.setattr(world.compose, "up", looks)
+    with pytest.raises(CommandFailed):
+        await Deploy(service=REF).perform(world.site)
+    assert (proven, world.is_stopped, world.is_proven_stopped) == ([False], True, False)
+
+
+async def test_what_was_made_while_a_stop_was_to_end_belongs_to_it(world: World) -> None:
+    world.runs()
+    await Stop(service=REF).perform(world.site)
+    world.compose.services["new"] = "running"
+    world.compose.fails = "create"
+    with pytest.raises(CommandFailed):
+        await Deploy(service=REF, on_demand=("rustic",)).perform(world.site)
+    assert world.docker.policies() == {"web": "no", "job": "no", "new": "no"}
+    world.compose.fails = None
+    await Deploy(service=REF).perform(world.site)
+    assert world.docker.policies() == {"web": "unless-stopped", "job": "no", "new": "always"}
 
 
 async def test_a_stop_that_failed_leaves_the_service_as_it_was(world: World) -> None:
