@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -185,7 +186,7 @@ class Leisurely:
         world.ok(f"/services/{name}/deploy")
         (world.folder(name) / "data/uploads/x").write_text("x")
         (world.volume(f"{name}_cache") / "x").write_text("x")
-        self.name, self._began = name, time.time()
+        self.name, self._began, self._compose = name, time.time(), compose
         self.container = world.container(name, "web")
 
     def stops_for(self, path: str) -> str:
@@ -195,11 +196,21 @@ class Leisurely:
         until(lambda: "stopping" in self._world.docker(*logs), "the signal")
         return task
 
-    def comes_to_its_end(self, task: str) -> None:
+    def changes(self) -> None:
+        """Its container is made anew by the next deploy."""
+        changed = self._compose.replace("    init: true", "    init: true\n    hostname: anew")
+        self._world.commit({f"{self.name}/docker-compose.yaml": changed})
+
+    def comes_to_its_end(
+        self, task: str, waits: str = "web-1 to stop, which was asked already"
+    ) -> None:
         """It may now that the agent waits for that, as the log says."""
-        waits = "web-1 to stop, which was asked already"
         until(lambda: waits in self._world.log(task), "the wait for its end")
-        self._world.docker("exec", self.container, "touch", "/tmp/end")
+        self.may_end(self.container)
+
+    def may_end(self, container: str) -> None:
+        """From now on it ends when it is told to."""
+        self._world.docker("exec", container, "touch", "/tmp/end")
 
     def happened(self) -> list[str]:
         """What the engine says has become of the container since it was deployed, in order."""
@@ -270,6 +281,117 @@ def test_what_an_agent_that_is_killed_had_asked_to_stop_is_told_once(
     assert world.wait(task)["status"] == "succeeded"
     # The step is asked once more: only a restart finds something to stop by then.
     assert service.happened() == happens
+
+
+def test_a_cancelled_deploy_ends_with_the_service_running_anew(world: World) -> None:
+    service = Leisurely(world, "renewed")
+    service.changes()
+    task = service.stops_for("/services/renewed/deploy")
+
+    assert world.post(f"/tasks/{task}/cancel").is_success
+    service.comes_to_its_end(task, "Waiting for compose, which replaces renewed-web-1")
+
+    ended = world.wait(task)
+    assert ended["status"] == "cancelled"
+    told = "the deploy of renewed ended in the middle: web runs anew"
+    assert ended["error"]["message"].endswith(told), ended
+    (container,) = world.containers("renewed", running=True)
+    service.may_end(container)
+    assert container != service.container
+    assert world.containers("renewed") == [container]
+    assert world.docker("ps", "--format", "{{.Names}}", "-f", "name=renewed") == "renewed-web-1"
+    assert service.happened() == ["kill", "die"]
+    assert not world.ok("/services/renewed/deploy")["result"]["changed"]["main"]
+
+
+def test_a_deploy_cancelled_while_its_agent_is_dead_leaves_the_service_running(
+    world: World,
+) -> None:
+    service = Leisurely(world, "bereft")
+    service.changes()
+    task = service.stops_for("/services/bereft/deploy")
+
+    world.lab.kill("agent:main")
+    assert world.post(f"/tasks/{task}/cancel").is_success
+    world.lab.start("agent:main")
+    service.comes_to_its_end(task)
+
+    assert world.wait(task)["status"] == "cancelled"
+    until(service.runs_on, "the service")
+    assert service.happened() == ["kill", "die", "start"]
+
+
+def test_a_deploy_after_one_whose_agent_died_while_it_replaced_a_container(world: World) -> None:
+    service = Leisurely(world, "twofold")
+    service.changes()
+    task = service.stops_for("/services/twofold/deploy")
+
+    world.lab.kill("agent:main")
+    world.lab.start("agent:main")
+    service.comes_to_its_end(task)
+
+    assert world.wait(task)["status"] == "succeeded"
+    (container,) = world.containers("twofold")
+    service.may_end(container)
+    assert world.containers("twofold", running=True) == [container]
+    assert container != service.container
+    assert world.docker("ps", "--format", "{{.Names}}", "-f", "name=twofold") == "twofold-web-1"
+
+
+def test_an_agent_that_is_stopped_in_a_deploy_leaves_the_service_running(world: World) -> None:
+    service = Leisurely(world, "dismissed")
+    service.changes()
+    task = service.stops_for("/services/dismissed/deploy")
+    agent = world.lab.pid("agent:main")
+    assert agent
+
+    os.kill(agent, signal.SIGTERM)
+    until(lambda: world.get("/nodes/main").json()["online"] is False, "its leave")
+    assert world.lab.pid("agent:main") == agent
+    service.may_end(service.container)
+    until(lambda: world.lab.pid("agent:main") is None, "its end")
+
+    (container,) = world.containers("dismissed", running=True)
+    assert container != service.container
+    service.may_end(container)
+    world.lab.start("agent:main")
+    assert world.wait(task)["status"] == "succeeded"
+    assert world.containers("dismissed") == [container]
+    assert service.happened() == ["kill", "die"]
+
+
+def test_a_deploy_cancelled_while_it_waits_for_health_starts_what_ran(world: World) -> None:
+    db = "\n  db: {image: busybox:lab, pull_policy: never, init: true, command: sleep 1d}"
+    sick = "healthcheck: {test: [CMD, 'false'], interval: 1s, retries: 600}"
+    web = services.files_compose("always").rstrip()
+    compose = web.replace("services:", f"services:{db}")
+    world.service("ill", compose, services.files_meta("ill"))
+    world.ok("/services/ill/deploy")
+    old = world.containers("ill", running=True)
+    waits = "    init: true\n    depends_on: {db: {condition: service_healthy}}"
+    changed = compose.replace("sleep 1d", f"sleep 1d, {sick}").replace("    init: true", waits)
+    world.commit({"ill/docker-compose.yaml": changed})
+    task = world.start("/services/ill/deploy")
+    until(lambda: not set(old) & set(world.containers("ill")), "the new containers")
+
+    assert world.post(f"/tasks/{task}/cancel").is_success
+
+    ended = world.wait(task)
+    assert ended["status"] == "cancelled"
+    assert ended["error"]["message"].endswith("in the middle: db runs anew, web runs anew"), ended
+    assert len(world.containers("ill", running=True)) == len(old) == 2
+
+
+def test_a_cancelled_restart_leaves_the_service_running(world: World) -> None:
+    service = Leisurely(world, "restarted")
+    task = service.stops_for("/services/restarted/restart")
+
+    assert world.post(f"/tasks/{task}/cancel").is_success
+    service.comes_to_its_end(task, "restarted-web-1 to be restarted")
+
+    assert world.wait(task)["status"] == "cancelled"
+    assert service.runs_on()
+    assert service.happened() == ["kill", "die", "start"]
 
 
 def test_a_cancelled_stop_whose_engine_has_died_can_be_given_up(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from composia.errors import CommandFailed
 from composia.tools.compose import ComposeConfig, ComposeService, Pull
@@ -32,8 +33,18 @@ class ProjectCompose(MemoryCompose):
         self.stopping = asyncio.Event()
         self.ends = asyncio.Event()
         self.ends.set()
+        #: Compose services whose container `up` makes anew, as their files have changed.
+        self.changed: set[str] = set()
+        #: `up` makes nothing, and starts nothing, while these are cleared: it pulls, or waits.
+        self.pulled, self.healthy = asyncio.Event(), asyncio.Event()
+        self.pulled.set()
+        self.healthy.set()
 
     async def up(self, *services: str, pull: Pull | None = None) -> None:
+        await self.pulled.wait()
+        for name in sorted(self.changed):
+            await self.replace(name)
+        await self.healthy.wait()
         for name in services or self.services:
             there = self.docker.there.get(name)
             if there is None:
@@ -46,6 +57,17 @@ class ProjectCompose(MemoryCompose):
                 code = None if state == "restarting" else int(state.removeprefix("exited "))
                 self.docker.change(name, state=state.split(" ")[0], exit_code=code)
         self._did("up", *_pulling(pull), *services)
+
+    async def remove_unused(self, containers: Collection[str]) -> None:
+        for one in list(self.docker.there.values()):
+            if one.id in containers:
+                assert one.state == "created"
+                del self.docker.there[one.name]
+
+    async def rename(self, container: str, name: str) -> None:
+        (old,) = (one for one in self.docker.there.values() if one.id == container)
+        self.docker.there[name] = old.model_copy(update={"name": name})
+        del self.docker.there[old.name]
 
     async def create(self, pull: Pull | None = None) -> None:
         for name in self.services:
@@ -75,6 +97,19 @@ class ProjectCompose(MemoryCompose):
         if self.fails != "restart":
             await self.docker.start(ids)
         self._did("restart")
+
+    async def replace(self, name: str) -> None:
+        """As compose does it: the new one is there before the old one stops."""
+        old = self.docker.there[name]
+        beside = f"{old.id[:12]}_{name}"
+        if beside in self.docker.there:
+            raise CommandFailed(f'The container name "/{beside}" is already in use')
+        self.docker.add(beside, folder=self.folder, state="created")
+        self.docker.change(beside, labels=old.labels)
+        await self.docker.stop([old.id])
+        new = self.docker.there.pop(beside)
+        self.docker.there[name] = new.model_copy(update={"name": name})
+        self.changed.discard(name)
 
     def _did(self, *words: str) -> None:
         self.done.append(" ".join(words))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from composia.errors import ComposiaError, Conflict, Failure
 from composia.operations import fence, fragments
 from composia.operations.base import Files, Nothing, Operation
+from composia.operations.bringing_up import bring_up, run_again
 from composia.operations.project import containers_of, refuse_at_work
 from composia.operations.stopped import (
     Stopped,
@@ -68,7 +69,7 @@ class Deploy(Operation[Deployed]):
             site.notes.log(f"Pulling the images of {site.service}")
             await site.compose.pull()
         async with ending_stop(site):
-            await self._up(site)
+            await bring_up(partial(self._up, site), site)
         after = await containers_of(site)
         if started := _started(before, after):
             await _refuse_what_died(started, site)
@@ -82,7 +83,8 @@ class Deploy(Operation[Deployed]):
         )
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
-        """It was to be started, and nobody has said so yet: a stop of ours holds on."""
+        """Start what ran before; what was stopped by us was not started yet: the stop holds on."""
+        await run_again(site, notes)
         await hold_on(site, notes)
 
     async def _up(self, site: Site) -> None:
@@ -170,7 +172,7 @@ class Restart(Operation[Nothing]):
     ) -> None:
         async with ending_stop(site):
             try:
-                await _restart(again, site)
+                await to_the_end(_restart(again, site), lambda: _say_restarting(again, site))
             except BaseException:
                 await to_the_end(_start_again(ran, site))
                 raise
@@ -182,6 +184,11 @@ async def _restart(again: Iterable[ContainerInfo], site: Site) -> None:
     if services := sorted({one.compose_service for one in again} & known.keys()):
         await site.compose.restart(*services)
     await site.docker.start([one.id for one in again if one.compose_service not in known])
+
+
+def _say_restarting(again: Iterable[ContainerInfo], site: Site) -> None:
+    names = ", ".join(one.name for one in again)
+    site.notes.log(f"Waiting for {names} to be restarted: what was stopped is to run again")
 
 
 def _to_restart(there: Iterable[ContainerInfo], stopped: Stopped | None) -> list[ContainerInfo]:

@@ -85,10 +85,10 @@ async def _stop(stop: Callable[[], Awaitable[None]], runs: Runs, site: Site) -> 
 
 async def _let_stop(runs: Runs, site: Site) -> None:
     with contextlib.suppress(Failure):
-        await persistently(_wait_for_stop, runs, site)
+        await persistently(wait_for_stop, runs, site)
 
 
-async def _wait_for_stop(runs: Runs, site: Site) -> None:
+async def wait_for_stop(runs: Runs, site: Site) -> None:
     """Wait for what still runs as it did when it was asked to stop, while it may be stopping.
 
     What runs on after its time does so because the engine was never asked.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -176,6 +176,15 @@ class Compose:
     async def down(self) -> None:
         """Remove containers and networks; volumes stay, anonymous ones too."""
         await self._do("down")
+
+    async def remove_unused(self, containers: Collection[str]) -> None:
+        """Remove containers that have never run; their volumes stay."""
+        if containers:
+            await self.shell.run(Command(("docker", "rm", "--", *containers)))
+
+    async def rename(self, container: str, name: str) -> None:
+        """Give a container its own name, where compose was kept from that."""
+        await self.shell.run(Command(("docker", "rename", container, name)))
 
     async def pull_missing(self) -> None:
         """Pull the images that are not here."""

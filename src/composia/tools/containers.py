@@ -16,6 +16,7 @@ PROJECT = "com.docker.compose.project"
 VOLUME = "com.docker.compose.volume"
 _SERVICE = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
+_NUMBER = "com.docker.compose.container-number"
 _WORKING_DIR = "com.docker.compose.project.working_dir"
 #: In any of these states a container may write.
 AT_WORK = ("running", "restarting", "paused")
@@ -112,6 +113,11 @@ class ContainerInfo(BaseModel):
     def compose_service(self) -> str:
         """The service in the compose file; empty where compose did not make it."""
         return self.labels.get(_SERVICE, "")
+
+    @property
+    def number(self) -> str | None:
+        """Which one of its compose service; that of what replaces it is the same."""
+        return self.labels.get(_NUMBER)
 
     @property
     def working_dir(self) -> str | None:

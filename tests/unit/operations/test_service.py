@@ -411,6 +411,22 @@ async def test_a_restart_whose_agent_died_is_waited_for(world: World) -> None:
     assert world.docker.running() == {"web"}
 
 
+async def test_a_cancelled_restart_starts_what_it_has_stopped(world: World) -> None:
+    world.runs()
+    world.docker.stops_slowly = {"web"}
+    work = asyncio.create_task(Restart(service=REF).perform(world.site))
+    await world.docker.is_stopping.wait()
+    work.cancel()
+    await asyncio.sleep(0)
+    world.docker.has_stopped("web")
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert world.docker.running() == {"web"}
+    assert world.twins.notes.lines == [
+        "Waiting for web to be restarted: what was stopped is to run again"
+    ]
+
+
 async def test_a_cancelled_stop_starts_what_it_has_stopped(world: World) -> None:
     world.runs()
     world.compose.ends.clear()

@@ -176,6 +176,20 @@ async def test_a_failure_quotes_compose_and_names_the_next_step(said: str, hint:
     assert hint in (caught.value.hint or "")
 
 
+async def test_what_never_ran_is_removed_without_its_volumes_and_another_gets_its_name() -> None:
+    shell = MemoryShell(lambda _: Answer())
+    project = compose(shell)
+
+    await project.remove_unused([])
+    await project.remove_unused(["ab", "cd"])
+    await project.rename("ef", "app-web-1")
+
+    assert [one.argv for one in shell.commands] == [
+        ("docker", "rm", "--", "ab", "cd"),
+        ("docker", "rename", "ef", "app-web-1"),
+    ]
+
+
 async def test_a_failure_without_words_names_its_code() -> None:
     shell = MemoryShell(lambda _: Answer(code=7))
 
