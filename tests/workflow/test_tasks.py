@@ -8,7 +8,10 @@ import pytest
 from composia.controller.asking import Question
 from composia.errors import CommandFailed, Conflict
 from composia.model.task import Status
+from composia.workflows.service import DeployPlan, ServiceRequest, plan_deploy
 from tests.twins.nodes import MemoryNodes
+from tests.twins.office import INFRA, MY_APP, container, node_state
+from tests.unit.workflows.conftest import World
 from tests.waiting import until
 from tests.workflow.office import Office, backup, deploy
 
@@ -20,6 +23,10 @@ async def waits(question: Question) -> dict[str, Any]:
 
 async def changes(question: Question) -> dict[str, Any]:
     return {"changed": True}
+
+
+async def opens(question: Question) -> dict[str, Any]:
+    return {"repository_id": "ab" * 32, "made": False}
 
 
 async def fails(question: Question) -> dict[str, Any]:
@@ -34,6 +41,40 @@ async def test_two_tasks_on_one_service_conflict(office: Office) -> None:
         await office.submit(deploy())
 
     assert "cancel" in str(refused.value.hint)
+
+
+def moved_in_the_catalog() -> DeployPlan:
+    """A deploy on edge, after `nodes: [main]` has become `nodes: [edge]`, with main stopped."""
+    world = World()
+    world.has({**MY_APP, "nodes": ["edge"]}, INFRA)
+    world.sees(main=node_state(container("my-app", "web", "exited")))
+    return plan_deploy(world.known, "my-app", ServiceRequest())
+
+
+async def test_nothing_starts_while_a_backup_elsewhere_will_start_it_again(office: Office) -> None:
+    office.nodes.on("open_repository", opens)
+    office.nodes.on("save_data", waits)
+    first = await office.submit(backup())
+    await office.until_asked("save_data")
+
+    with pytest.raises(Conflict, match=f"my-app@main is held by task {first.id} .backup.") as no:
+        await office.submit(moved_in_the_catalog())
+
+    assert "my-app is not meant for main: whether it runs there is known when" in str(no.value.hint)
+    assert f"`composia task cancel {first.id}`" in str(no.value.hint)
+    await office.runner.cancel(first.id)
+    await office.ended(first.id)
+    office.nodes.on("deploy", changes)
+    done = await office.ended((await office.submit(moved_in_the_catalog())).id)
+    assert done.status is Status.SUCCEEDED
+
+
+async def test_nothing_starts_while_a_first_deploy_elsewhere_goes_on(office: Office) -> None:
+    office.nodes.on("deploy", waits)
+    first = await office.submit(deploy())
+    await office.until_asked("deploy")
+    with pytest.raises(Conflict, match=f"my-app@main is held by task {first.id} .deploy."):
+        await office.submit(moved_in_the_catalog())
 
 
 async def test_two_services_are_worked_on_side_by_side(office: Office) -> None:

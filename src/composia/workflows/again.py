@@ -19,6 +19,7 @@ from composia.workflows.service import (
     DeployPlan,
     RestartPlan,
     ServiceRequest,
+    StartPlan,
     StopPlan,
     UpdatePlan,
     UpdateRequest,
@@ -29,7 +30,7 @@ from composia.workflows.service import (
 )
 
 #: See `_compared`.
-SEEN_TO = ("revision", "repository_id", "main_nodes")
+SEEN_TO = ("revision", "repository_id", "main_nodes", "elsewhere")
 #: What takes the service's files to a node, as they were at the plan's revision.
 FROM_CATALOG = (DeployPlan, UpdatePlan, CaddySyncPlan)
 
@@ -49,7 +50,8 @@ def refuse_outdated(known: Known, plan: Plan, task: str) -> None:
             wrong.settle()
         case _:
             anew = _planned_anew(known, plan)
-            if anew and _compared(anew.model_dump()) != _compared(plan.model_dump()):
+            differs = anew and _compared(anew.model_dump()) != _compared(plan.model_dump())
+            if differs or _watches_more(known, anew, plan):
                 raise outdated(plan, task, "it would be planned in another way now")
 
 
@@ -92,13 +94,25 @@ def _compared(plan: Any) -> Any:
     """A plan without what is seen to elsewhere.
 
     Each commit to any service makes a new revision: whether it is about this one is seen by git.
-    Whether the repository is ours, and by which node, the step that opens it finds out.
+    Whether the repository is ours, and by which node, the step that opens it finds out. Where else
+    nobody may be at work: `_watches_more`.
     """
     if isinstance(plan, dict):
         return {key: _compared(value) for key, value in plan.items() if key not in SEEN_TO}
     if isinstance(plan, list | tuple):
         return [_compared(one) for one in plan]
     return plan
+
+
+def _watches_more(known: Known, anew: Plan | None, plan: Plan) -> bool:
+    """Whether the service may be where it is not meant to be, and the plan holds nothing of that.
+
+    A node that is merely new in config.yaml is no reason: nobody is at work on the service there.
+    """
+    if not isinstance(anew, StartPlan) or not isinstance(plan, StartPlan):
+        return False
+    more = set(anew.elsewhere) - set(plan.elsewhere)
+    return any(known.may_be_on(anew.service.name, node) for node in more)
 
 
 def _refuse_move(known: Known, plan: MigratePlan | RescuePlan, task: str) -> None:

@@ -190,6 +190,16 @@ class Known:
         """The service's nodes, while a move is open with its target instead of its source."""
         return tuple(self.active(service.name, node) for node in service.meta.nodes)
 
+    def elsewhere(self, service: Service, on: Sequence[str]) -> tuple[str, ...]:
+        """The nodes that it is not meant for, and is not started `on`: it must not run there."""
+        meant = (*service.meta.nodes, *self.active_nodes(service), *on)
+        return tuple(node for node in self.nodes if node not in meant)
+
+    def may_be_on(self, service: str, node: str) -> bool:
+        """Whether it was checked out there, as far as is known."""
+        state = self.nodes.get(node)
+        return bool(state and any(one.service == service for one in state.instances))
+
     def object_to_what_has_left(
         self, service: Service, on: Sequence[str], wrong: Objections, hint: str | None = None
     ) -> None:
@@ -205,10 +215,7 @@ class Known:
             )
 
     def _may_have(self, service: Service, node: str) -> bool:
-        state = self.nodes[node]
-        return node in self.active_nodes(service) or bool(
-            state and any(one.service == service.name for one in state.instances)
-        )
+        return node in self.active_nodes(service) or self.may_be_on(service.name, node)
 
     def object_to_a_disabled(self, service: Service, wrong: Objections) -> None:
         """A disabled service is left alone."""

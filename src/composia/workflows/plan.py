@@ -261,6 +261,8 @@ class Hold(BaseModel):
 
     name: str
     shared: bool = False
+    #: What a person should know who is kept waiting for it.
+    why: str | None = None
 
 
 def placement(service: str) -> str:

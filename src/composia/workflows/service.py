@@ -49,7 +49,19 @@ class _ServicePlan(OnNodes):
         )
 
 
-class _StartPlan(_ServicePlan):
+class StartPlan(_ServicePlan):
+    """A plan after which the service runs on some nodes, and is to run on those alone."""
+
+    #: Nodes that it is not meant for: nobody may be at work on it there while it starts here. What
+    #: such a task has stopped looks stopped, and it starts that again in the end.
+    elsewhere: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        return (*super().holds, *(_watched(self.service.name, node) for node in self.elsewhere))
+
+
+class _DeployingPlan(StartPlan):
     #: Compose services that run when they are needed: made, and not started.
     on_demand: tuple[str, ...] = ()
     #: The Caddy of each node that has one.
@@ -68,7 +80,7 @@ class _StartPlan(_ServicePlan):
         return _changed(await run.on_each("deploy", operations))
 
 
-class DeployPlan(_StartPlan):
+class DeployPlan(_DeployingPlan):
     """Files and containers as the catalog has them."""
 
     plan: Literal["deploy"] = "deploy"
@@ -81,7 +93,7 @@ class DeployPlan(_StartPlan):
         return await self._deploy(run, pull=False)
 
 
-class UpdatePlan(_StartPlan):
+class UpdatePlan(_DeployingPlan):
     """The same with newer images."""
 
     plan: Literal["update"] = "update"
@@ -129,7 +141,7 @@ class StopPlan(_ServicePlan):
         settle(await run.on_each("stop", dict.fromkeys(self.on, operation)))
 
 
-class RestartPlan(_ServicePlan):
+class RestartPlan(StartPlan):
     """The same containers stop and start."""
 
     plan: Literal["restart"] = "restart"
@@ -179,7 +191,7 @@ def plan_restart(known: Known, service: str, request: ServiceRequest) -> Restart
     known.object_to_foreign_projects(found.ref, on, wrong)
     known.object_to_what_has_left(found, on, wrong)
     wrong.settle()
-    return RestartPlan(service=found.ref, on=on)
+    return RestartPlan(service=found.ref, on=on, elsewhere=known.elsewhere(found, on))
 
 
 def _to_start(known: Known, service: str, request: ServiceRequest) -> dict[str, Any]:
@@ -195,9 +207,15 @@ def _to_start(known: Known, service: str, request: ServiceRequest) -> dict[str, 
     return {
         "service": found.ref,
         "on": on,
+        "elsewhere": known.elsewhere(found, on),
         "on_demand": _on_demand(known, service),
         "caddy": {node: ref for node, ref in caddy.items() if node in on},
     }
+
+
+def _watched(service: str, node: str) -> Hold:
+    why = f"{service} is not meant for {node}: whether it runs there is known when that has ended."
+    return Hold(name=instance(service, node), shared=True, why=why)
 
 
 async def _save_first(run: Run, backup: BackupPlan) -> dict[str, Any]:

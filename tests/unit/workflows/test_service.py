@@ -25,7 +25,7 @@ from composia.operations.base import Nothing, Operation
 from composia.operations.service import Deploy, Deployed
 from composia.workflows import PLANS
 from composia.workflows.again import refuse_outdated
-from composia.workflows.plan import PartlyDone
+from composia.workflows.plan import PartlyDone, Plan
 from composia.workflows.service import (
     UpdateRequest,
     plan_deploy,
@@ -49,7 +49,47 @@ def asked(*nodes: str, backup_first: bool = False) -> UpdateRequest:
 def test_a_deploy_goes_to_the_nodes_of_the_service_by_default(world: World) -> None:
     plan = plan_deploy(world.known, "my-app", asked())
     assert str(plan) == "Deploy my-app on main"
-    assert [hold.name for hold in plan.holds] == ["my-app: placement", "my-app@main"]
+    assert [hold.name for hold in plan.holds][:2] == ["my-app: placement", "my-app@main"]
+
+
+def held(plan: Plan) -> dict[str, bool]:
+    """What it holds, and whether others may too."""
+    return {hold.name: hold.shared for hold in plan.holds}
+
+
+@pytest.mark.parametrize("plan", [plan_deploy, plan_update, plan_restart])
+def test_nobody_is_at_work_elsewhere_while_it_starts(world: World, plan: Any) -> None:
+    """What a backup of the old node has stopped looks stopped, and starts again."""
+    asked_for = plan(world.known, "my-app", asked())
+    assert held(asked_for) == {"my-app: placement": True, "my-app@main": False, "my-app@edge": True}
+    everywhere = plan(world.has(EVERYWHERE), "my-app", asked())
+    assert held(everywhere) == {
+        "my-app: placement": True, "my-app@main": False, "my-app@edge": False,
+    }  # fmt: skip
+
+
+def test_who_stops_it_on_one_node_does_not_care_for_others(world: World) -> None:
+    plan = plan_stop(world.known, "my-app", asked())
+    assert held(plan) == {"my-app: placement": True, "my-app@main": False}
+
+
+def test_a_plan_of_the_version_before_is_read(world: World) -> None:
+    stored = plan_deploy(world.known, "my-app", asked()).model_dump(exclude={"elsewhere"})
+    read = PLANS.validate_python(stored)
+    assert held(read) == {"my-app: placement": True, "my-app@main": False}
+    # Nobody can have started it where it never was.
+    refuse_outdated(world.known, read, "01TASK")
+
+
+@pytest.mark.parametrize("plan", [plan_deploy, plan_restart])
+def test_a_node_that_is_new_in_config_yaml_keeps_nobody_from_a_retry(
+    world: World, plan: Any
+) -> None:
+    before = plan(world.known, "my-app", asked())
+    refuse_outdated(world.sees(third=node_state()), before, "01TASK")
+    world.sees(third=node_state(container("my-app", "web", "exited")))
+    with pytest.raises(Conflict, match="it would be planned in another way now"):
+        refuse_outdated(world.known, before, "01TASK")
 
 
 def test_a_plan_is_read_back_as_it_was_stored(world: World) -> None:
@@ -203,7 +243,9 @@ async def test_an_update_pulls_and_a_deploy_does_not(world: World) -> None:
 def test_an_update_with_a_backup_holds_the_service_once(world: World) -> None:
     plan = plan_update(world.known, "my-app", asked(backup_first=True))
     assert str(plan) == "Back up and update my-app on main"
-    assert [hold.name for hold in plan.holds] == ["my-app: placement", "my-app@main", "repository"]
+    assert [hold.name for hold in plan.holds] == [
+        "my-app: placement", "my-app@main", "my-app@edge", "repository",
+    ]  # fmt: skip
     assert PLANS.validate_json(plan.model_dump_json()) == plan
 
 

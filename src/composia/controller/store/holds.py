@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from composia.controller.store.schema import HOLDS, TASKS
-from composia.errors import Conflict
+from composia.errors import Conflict, joined
 from composia.model.task import Status
 from composia.workflows.plan import Hold, Plan
 
@@ -23,6 +23,8 @@ class Holder(BaseModel):
     since: str
     #: It has ended half-way, and holds on until a person decides.
     ended: bool = False
+    #: Why whoever wants the word has to wait for it, where that is not plain.
+    why: str | None = None
 
     def conflict(self) -> Conflict:
         """The error for whoever wants it too."""
@@ -33,7 +35,10 @@ class Holder(BaseModel):
             )
         return Conflict(
             f"{self.word} is held by task {self.task} ({self.type}), which runs since {self.since}",
-            hint=f"Wait until it has ended, or cancel it: `composia task cancel {self.task}`.",
+            hint=joined(
+                self.why,
+                f"Wait until it has ended, or cancel it: `composia task cancel {self.task}`.",
+            ),
         )
 
 
@@ -83,6 +88,7 @@ async def _holder(
                 type=row.type,
                 since=row.created_at,
                 ended=Status(row.status).ended,
+                why=hold.why,
             )
     return None
 
