@@ -264,9 +264,8 @@ class Known:
         """A service that a node no longer listed runs, or may run, is not started on a new one."""
         if all(runs(self.nodes.get(node), service.ref) for node in on):
             return
-        for node, state in self.nodes.items():
-            if node in service.meta.nodes:
-                continue
+        for node in self.elsewhere(service, on):
+            state = self.nodes[node]
             if runs(state, service.ref):
                 wrong.conflict(
                     (),
@@ -281,6 +280,18 @@ class Known:
                     f"it is not known whether {service.name} runs on node {node}, which is not"
                     " among its nodes any more: its Docker engine does not answer",
                     f"Start the engine of {node}: containers run on without it.",
+                )
+
+    def object_to_a_new_start(self, service: Service, on: Sequence[str], wrong: Objections) -> None:
+        """What was stopped where the service is not meant to run any more stays stopped."""
+        meant = (*service.meta.nodes, *self.active_nodes(service))
+        for place, node in enumerate(on):
+            is_left = node not in meant and self.may_be_on(service.name, node)
+            if is_left and not runs(self.nodes[node], service.ref):
+                wrong.conflict(
+                    ("nodes", place),
+                    f"{service.name} does not run on node {node}, and is not meant for it any more",
+                    f"Add {node} to `nodes` in its composia-meta.yaml.",
                 )
 
     def object_to_an_unreachable_repository(

@@ -189,6 +189,8 @@ def plan_restart(known: Known, service: str, request: ServiceRequest) -> Restart
     on = known.nodes_with_instances(found, request.nodes, wrong)
     known.object_to_a_disabled(found, wrong)
     known.object_to_foreign_projects(found.ref, on, wrong)
+    known.object_to_a_new_start(found, on, wrong)
+    known.object_to_a_second_place(found, on, wrong)
     known.object_to_what_has_left(found, on, wrong)
     wrong.settle()
     return RestartPlan(service=found.ref, on=on, elsewhere=known.elsewhere(found, on))

@@ -228,6 +228,34 @@ def test_a_service_can_be_stopped_where_it_is_no_longer_meant_to_run(world: Worl
     assert plan_stop(world.known, "my-app", asked("main")).nodes == ("main",)
 
 
+def test_what_was_stopped_where_it_is_no_longer_meant_to_run_stays_so(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]})
+    known = world.sees(main=node_state(container("my-app", "web", "exited")))
+    with pytest.raises(Conflict, match="not run on node main, and is not meant for it") as caught:
+        plan_restart(known, "my-app", asked("main"))
+    assert caught.value.hint == "Add main to `nodes` in its composia-meta.yaml."
+
+
+def test_what_runs_where_it_is_no_longer_meant_to_run_may_be_restarted(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]})
+    assert plan_restart(world.known, "my-app", asked("main")).nodes == ("main",)
+
+
+def test_a_restart_starts_nothing_beside_what_runs_on_its_old_node(world: World) -> None:
+    world.has({**MY_APP, "nodes": ["edge"]})
+    world.sees(edge=node_state(container("my-app", "web", "exited")))
+    with pytest.raises(Conflict, match="still runs on node main"):
+        plan_restart(world.known, "my-app", asked())
+    known = world.sees(edge=node_state(container("my-app", "web")))
+    assert plan_restart(known, "my-app", asked()).nodes == ("edge",)
+
+
+def test_where_it_never_was_nothing_is_restarted(world: World) -> None:
+    with pytest.raises(Conflict) as caught:
+        plan_restart(world.known, "my-app", asked("edge"))
+    assert caught.value.message == "my-app does not run on node edge"
+
+
 def test_a_service_cannot_be_stopped_where_it_never_was(world: World) -> None:
     with pytest.raises(Conflict, match="does not run on node edge"):
         plan_stop(world.known, "my-app", asked("edge"))
