@@ -299,7 +299,7 @@ async def test_a_burnt_target_that_comes_back_is_stopped(moving: Office) -> None
         return {"ran": {"my-app-web-1": "t"}, "stopped_at": "2026-11-24T04:00:00Z"}
 
     moving.nodes.on("stop_stale", stops)
-    back = Returns(moving.store, moving.admit, moving.runner.retry, moving.nodes.online)
+    back = Returns(moving.store, moving.admit, moving.runner, moving.nodes.online)
     await moving.nodes.connect("edge")
     await back.returned("edge")
     await until(lambda: is_settled(moving, "edge"))

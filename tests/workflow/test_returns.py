@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,9 +15,11 @@ from composia.controller.returns import Returns
 from composia.errors import Failure
 from composia.model.service import CaddyRef
 from composia.model.task import Status, Task
+from composia.workflows.caddy import CaddySyncPlan
 from composia.workflows.rescue import RescuePlan
 from tests.waiting import until
 from tests.workflow.office import Office, backup, ref
+from tests.workflow.test_restores import opens, restore
 
 ANSWERS: dict[str, dict[str, Any]] = {
     "0_check": {"free": 1 << 40, "free_for_volumes": 1 << 40},
@@ -48,7 +50,7 @@ async def rescuing(office: Office, monkeypatch: pytest.MonkeyPatch) -> Office:
 
 @pytest.fixture
 async def back(rescuing: Office) -> AsyncIterator[Returns]:
-    made = Returns(rescuing.store, rescuing.admit, rescuing.runner.retry, rescuing.nodes.online)
+    made = Returns(rescuing.store, rescuing.admit, rescuing.runner, rescuing.nodes.online)
     yield made
     await made.aclose()
 
@@ -130,20 +132,88 @@ async def test_whoever_holds_the_service_there_is_waited_for(
 ) -> None:
     gone_on = asyncio.Event()
 
-    async def opens(question: Question) -> dict[str, Any]:
+    async def syncs(question: Question) -> dict[str, Any]:
         await gone_on.wait()
         raise Failure("no luck")
 
-    rescuing.nodes.on("open_repository", opens)
+    rescuing.nodes.on("caddy_sync", syncs)
+    caddy = CaddyRef(
+        service=ref("infra-caddy"), compose_service="caddy", config_dir="/etc/caddy", source="a"
+    )
     # It was at work there when the machine died.
-    held = await rescuing.submit(backup())
+    held = await rescuing.submit(CaddySyncPlan(service=ref(), caddy={"main": caddy}))
     await rescuing.ended((await rescuing.submit(rescue())).id)
     await comes(rescuing, back)
-    await rescuing.until_asked("open_repository")
+    await rescuing.until_asked("caddy_sync")
     assert await stopped(rescuing) == []
     gone_on.set()
-    await rescuing.ended(held.id)
+    assert (await rescuing.ended(held.id)).status is Status.FAILED
     await settled(rescuing)
+
+
+async def test_a_backup_of_what_is_stale_is_not_worth_its_end(
+    rescuing: Office, back: Returns
+) -> None:
+    async def saves(question: Question) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    rescuing.nodes.on("open_repository", opens)
+    rescuing.nodes.on("save_data", saves)
+    await rescuing.nodes.connect("main")
+    held = await rescuing.submit(backup())
+    await rescuing.until_asked("save_data")
+    await rescuing.nodes.disconnect("main")
+    await rescuing.ended((await rescuing.submit(rescue())).id)
+    await comes(rescuing, back)
+    ended = await rescuing.ended(held.id)
+    assert ended.status is Status.CANCELLED
+    log = await rescuing.logs.read(held.id)
+    assert "Cancel was asked for: main had been given up, and what still runs of my-app" in log
+    await settled(rescuing)
+    # It was not begun anew.
+    assert rescuing.nodes.done.count("main: save_data") == 1
+
+
+async def test_a_restore_of_what_is_stale_is_not_worth_its_end(
+    rescuing: Office, back: Returns
+) -> None:
+    async def fetches(question: Question) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    rescuing.nodes.on("open_repository", opens)
+    rescuing.nodes.on("fetch_data", fetches)
+    await rescuing.ended((await rescuing.submit(rescue())).id)
+    held = await rescuing.submit(restore())
+    await comes(rescuing, back)
+    assert (await rescuing.ended(held.id)).status is Status.CANCELLED
+    await settled(rescuing)
+
+
+async def test_what_cannot_be_looked_up_does_not_end_the_trying(
+    rescuing: Office, back: Returns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    async def full(word: str) -> Sequence[str]:
+        looked.append(word)
+        if len(looked) == 1:
+            raise OperationalError("SELECT", {}, Exception("database or disk is full"))
+        return await holders(word)
+
+    async def saves(question: Question) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    rescuing.nodes.on("open_repository", saves)
+    await rescuing.submit(backup())
+    await rescuing.ended((await rescuing.submit(rescue())).id)
+    holders = rescuing.store.holders
+    monkeypatch.setattr(rescuing.store, "holders", full)
+    await comes(rescuing, back)
+    await settled(rescuing)
+    assert len(looked) > 1
 
 
 async def test_a_stop_that_fails_is_tried_again(rescuing: Office, back: Returns) -> None:

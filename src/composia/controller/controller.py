@@ -71,7 +71,7 @@ class Controller:
             lambda: self.config, self.catalog.view, store, self.nodes, self.admit, self.events
         )
         self._config_file = config_file
-        self.returns = Returns(store, self.admit, self.runner.retry, self.nodes.online)
+        self.returns = Returns(store, self.admit, self.runner, self.nodes.online)
         self.nodes.on_return(self.returns.returned)
 
     async def reload(self) -> list[str]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 
 from structlog import get_logger
 
 from composia.controller.admit import Admit
+from composia.controller.runner import Runner
 from composia.controller.store.store import Store
 from composia.errors import ComposiaError, Conflict
 from composia.model.task import Status, Task
+from composia.workflows.backup import BackupPlan
 from composia.workflows.migrate import MigratePlan
-from composia.workflows.plan import Plan
+from composia.workflows.plan import Plan, instance
 from composia.workflows.rescue import RescuePlan, StopStalePlan
+from composia.workflows.restore import RestorePlan
+from composia.workflows.verify import VerifyPlan
 
+#: Work on data that is not the service's any more: not worth its end, however long that takes.
+STALE = (BackupPlan, VerifyPlan, RestorePlan)
 #: Seconds until it is tried again, where somebody holds the service there or it failed.
 AGAIN = 2.0
 #: The same at most, for one that fails again and again.
@@ -30,15 +36,11 @@ class Returns:
     """For each service that a node was given up with: a `stop-stale`, until one succeeds."""
 
     def __init__(
-        self,
-        store: Store,
-        admit: Admit,
-        retry: Callable[[str], Awaitable[Task]],
-        online: Callable[[str], bool],
+        self, store: Store, admit: Admit, runner: Runner, online: Callable[[str], bool]
     ) -> None:
         self._store = store
         self._admit = admit
-        self._retry = retry
+        self._runner = runner
         self._online = online
         self._at_work: dict[str, asyncio.Task[None]] = {}
 
@@ -70,6 +72,7 @@ class Returns:
                 except Conflict as error:
                     # Somebody works on the service there: the end of that is awaited.
                     _log.info("stop-stale waits", service=stop.service.name, why=error.message)
+                    await self._cancel_stale_work(stop)
                     await asyncio.sleep(AGAIN)
                     continue
                 except Exception:
@@ -85,8 +88,23 @@ class Returns:
         if task is None:
             task = await self._admit.submit(stop, created_by="controller", source="node")
         elif task.status.ended:
-            task = await self._retry(task.id)
+            task = await self._runner.retry(task.id)
         return await self._end_of(task.id) is Status.SUCCEEDED
+
+    async def _cancel_stale_work(self, stop: StopStalePlan) -> None:
+        service, node = stop.service.name, stop.node
+        why = f"{node} had been given up, and what still runs of {service} there is stopped first"
+        try:
+            for task in await self._store.holders(instance(service, node)):
+                with suppress(ComposiaError):
+                    if await self._is_stale(task):
+                        await self._runner.cancel(task, why=why)
+        except Exception:
+            _log.exception("stale work is not cancelled", service=service, node=node)
+
+    async def _is_stale(self, task: str) -> bool:
+        plan = await self._store.plan(task)
+        return isinstance(plan, STALE) and not await self._store.cancel_asked(task)
 
     async def _earlier(self, stop: StopStalePlan) -> Task | None:
         """The task that has tried it before: one is enough, however often it is tried."""

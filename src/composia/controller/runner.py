@@ -120,13 +120,16 @@ class Runner:
         self._parts.logs.begin(task)
         self._background(self._start(task, attempt))
 
-    async def cancel(self, task: str, key: Key | None = None) -> Task:
-        """End it as soon as it is safe. Raises NotFound, or Conflict where nothing is left to."""
+    async def cancel(self, task: str, key: Key | None = None, *, why: str | None = None) -> Task:
+        """End it as soon as it is safe. Raises NotFound, or Conflict where nothing is left to.
+
+        `why`: for its log, where no person has asked for it.
+        """
         found = await self._found(task)
         if found.status.ended:
             raise Conflict(f"task {task} has ended already: it is {found.status}")
         await self._parts.store.ask_to_cancel(task, key)
-        self._parts.logs.write(task, "Cancel was asked for")
+        self._parts.logs.write(task, "Cancel was asked for" + (f": {why}" if why else ""))
         if run := self._runs.get(task):
             run.cancel()
         await self._parts.tell(task)

@@ -181,6 +181,12 @@ class Tasks:
         holding = TASKS.c.id.in_(select(HOLDS.c.task))
         return await self._shown(select(TASKS).where(holding, TASKS.c.status.not_in(NOT_ENDED)))
 
+    async def holders(self, word: str) -> Sequence[str]:
+        """The tasks that hold it now."""
+        query = select(HOLDS.c.task).where(HOLDS.c.name == word)
+        async with self._db.read() as db:
+            return (await db.scalars(query.order_by(HOLDS.c.task))).all()
+
     async def unfinished(self) -> Sequence[tuple[str, int]]:
         """Ids and attempts of the tasks that have not ended, the oldest first."""
         query = select(TASKS.c.id, TASKS.c.attempt).where(TASKS.c.status.in_(NOT_ENDED))
