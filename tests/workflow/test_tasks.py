@@ -187,6 +187,27 @@ async def test_a_cancelled_task_ends_cancelled(office: Office) -> None:
     assert [step.status for step in task.steps] == [Status.CANCELLED]
 
 
+async def test_a_cancelled_task_tells_what_it_had_done(office: Office) -> None:
+    async def deploys(question: Question) -> dict[str, Any]:
+        if question.key.split(":")[2] == "edge":
+            await asyncio.Event().wait()
+        return {"changed": True}
+
+    office.nodes.on("deploy", deploys)
+    first = await office.submit(deploy("main", "edge"))
+    await until(lambda: _steps_done(office, first.id))
+
+    await office.runner.cancel(first.id)
+    task = await office.ended(first.id)
+
+    assert task.status is Status.CANCELLED
+    assert task.result == {"changed": {"main": True}}
+
+
+async def _steps_done(office: Office, task: str) -> bool:
+    return any(step.status is Status.SUCCEEDED for step in (await office.task(task)).steps)
+
+
 async def test_a_cancel_is_not_forgotten_by_a_restart(office: Office) -> None:
     office.nodes.on("deploy", waits)
     submitted = await office.submit(deploy())

@@ -68,7 +68,10 @@ def backup_subject(service: str, item: str, node: str) -> str:
 
 
 def news_of(ended: Ended) -> News:
-    """What is to be told of it, and what it has settled. A cancelled task is no news."""
+    """What is to be told of it, and what it has settled. A cancelled task is no news.
+
+    What it has left down is.
+    """
     for record in ended.backups:
         if record.task_id == ended.task.id and record.is_good:
             where = backup_subject(*record.item_on_node)

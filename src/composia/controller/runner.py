@@ -27,7 +27,7 @@ from composia.controller.store.writing import until_written
 from composia.errors import Cancelled, ComposiaError, Conflict, Failure, NotFound, told
 from composia.model.task import Key, Status, Task, TaskError
 from composia.tools import durable
-from composia.workflows.plan import LeftOpen, PartlyDone, Plan, placement
+from composia.workflows.plan import LeftOpen, PartlyCancelled, PartlyDone, Plan, placement
 
 FILE = "workflows.db"
 #: Grows when stored workflows of older versions cannot be carried on.
@@ -227,7 +227,8 @@ class Runner:
         cancelled = run.cancelled and isinstance(error, Cancelled)
         status = Status.CANCELLED if cancelled else Status.FAILED
         what = told(error)
-        result = error.result if isinstance(error, PartlyDone | LeftOpen) else None
+        kinds = PartlyDone | PartlyCancelled | LeftOpen
+        result = error.result if isinstance(error, kinds) else None
         run.log(f"{status.capitalize()}: {what.message}" + (f" ({what.hint})" if what.hint else ""))
         await self._end(
             run.task,

@@ -24,7 +24,7 @@ from composia.tools.wording import few, names
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections, Place
 from composia.workflows.opening import open_repository, with_id
-from composia.workflows.plan import Hold, OnNodes, PartlyDone, Run, instance, numbered
+from composia.workflows.plan import Hold, OnNodes, PartlyDone, Run, instance, numbered, partly
 from composia.workflows.sides import errors_of
 
 #: On a snapshot, as `name=value`: its record's kind, and that of a copy that is not whole.
@@ -251,7 +251,11 @@ class Recorded:
         return replace(self, records=tuple(r for r in self.records if r.data_item not in items))
 
     def settle(self) -> dict[str, Any]:
-        """The task's result. Raises PartlyDone where not all was saved, and Cancelled."""
+        """The task's result.
+
+        Raises PartlyDone where not all was saved, and Cancelled: PartlyCancelled, where a node had
+        saved its items by then.
+        """
         return _result(self.records, self.outcomes)
 
 
@@ -342,21 +346,29 @@ def _result(
     records: Sequence[Backup], outcomes: Mapping[str, DataSaved | ComposiaError]
 ) -> dict[str, Any]:
     result: dict[str, Any] = {"backup_ids": [record.id for record in records]}
-    errors = errors_of(outcomes)
-    for error in errors.values():
-        if isinstance(error, Cancelled):
-            raise error
+    problems = {node: problem.message for node, problem in _problems(outcomes).items()}
+    if problems:
+        result["problems"] = problems
+    _raise_cancelled(outcomes, result)
     wrong = [
         f"{record.data_item} on {record.node}: {record.status}: {record.error}"
         for record in records
         if record.status is not BackupStatus.SUCCESS and not _is_fine(record)
     ]
-    if problems := {node: problem.message for node, problem in _problems(outcomes).items()}:
-        wrong += [f"{node}: {message}" for node, message in problems.items()]
-        result["problems"] = problems
+    wrong += [f"{node}: {message}" for node, message in problems.items()]
     if wrong:
         raise PartlyDone("; ".join(wrong), result=result, hint=_hint(outcomes))
     return result
+
+
+def _raise_cancelled(
+    outcomes: Mapping[str, DataSaved | ComposiaError], result: Mapping[str, Any]
+) -> None:
+    cancelled = [one for one in errors_of(outcomes).values() if isinstance(one, Cancelled)]
+    if cancelled and any(isinstance(one, DataSaved) for one in outcomes.values()):
+        raise partly(cancelled[0], result)
+    for error in cancelled:
+        raise error
 
 
 def _is_fine(record: Backup) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from composia.errors import ComposiaError, Told, joined
+from composia.errors import Cancelled, ComposiaError, Told, joined
 from composia.model.backup import Backup
 from composia.model.dns import DnsTarget, DnsUpdated
 from composia.model.service import ServiceRef
@@ -316,7 +316,8 @@ class Plan(BaseModel, ABC):
     async def carry_out(self, run: Run) -> dict[str, Any] | None:
         """The steps, under the numbers of docs/design.md. Returns the task's `result`.
 
-        Raises ComposiaError when the task has failed; `PartlyDone` where a result goes with it.
+        Raises ComposiaError when the task has failed; `PartlyDone` where a result goes with it, and
+        `PartlyCancelled` for one that was cancelled.
         """
 
 
@@ -400,3 +401,24 @@ class PartlyDone(ComposiaError):  # named as all of the tree
     def __init__(self, message: str, *, result: Mapping[str, Any], hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.result = dict(result)
+
+
+class PartlyCancelled(Cancelled):
+    """The task was cancelled, and yet has a result: what had been done by then."""
+
+    def __init__(self, message: str, *, result: Mapping[str, Any], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.result = dict(result)
+
+    def as_told(self) -> Told:
+        """As any that was cancelled."""
+        return super().as_told().model_copy(update={"kind": Cancelled.__name__})
+
+
+def partly(
+    error: ComposiaError, result: Mapping[str, Any], *, hint: str | None = None
+) -> PartlyDone | PartlyCancelled:
+    """The same error with what was done nevertheless, besides what it tells of that itself."""
+    kind = PartlyCancelled if isinstance(error, Cancelled) else PartlyDone
+    told_itself = error.result if isinstance(error, PartlyDone | PartlyCancelled) else {}
+    return kind(error.message, result={**result, **told_itself}, hint=hint or error.hint)

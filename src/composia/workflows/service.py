@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from composia.errors import Cancelled, ComposiaError, joined
+from composia.errors import ComposiaError, joined
 from composia.model.backup import BackupKind
 from composia.model.names import Name
 from composia.model.service import CaddyRef
@@ -16,7 +16,16 @@ from composia.tools.wording import names
 from composia.workflows.backup import BackupPlan, BackupRequest, plan_backup
 from composia.workflows.known import Known
 from composia.workflows.objections import Objections
-from composia.workflows.plan import Hold, OnNodes, PartlyDone, Run, instance, placement
+from composia.workflows.plan import (
+    Hold,
+    OnNodes,
+    PartlyCancelled,
+    PartlyDone,
+    Run,
+    instance,
+    partly,
+    placement,
+)
 from composia.workflows.sides import settle
 
 
@@ -119,12 +128,9 @@ class UpdatePlan(_DeployingPlan):
         saved = await _save_first(run, self.backup)
         try:
             return {**saved, **await self._deploy(run, pull=True)}
-        except Cancelled:
-            raise
         except ComposiaError as error:
             # What was saved is wanted now more than ever.
-            done = error.result if isinstance(error, PartlyDone) else {}
-            raise PartlyDone(error.message, result={**saved, **done}, hint=error.hint) from error
+            raise partly(error, saved) from error
 
 
 class StopPlan(_ServicePlan):
@@ -223,9 +229,8 @@ def _watched(service: str, node: str) -> Hold:
 async def _save_first(run: Run, backup: BackupPlan) -> dict[str, Any]:
     try:
         return await backup.save(run, "back_up")
-    except PartlyDone as error:
-        hint = joined(error.hint, "Nothing was updated.")
-        raise PartlyDone(error.message, result=error.result, hint=hint) from error
+    except (PartlyDone, PartlyCancelled) as error:
+        raise partly(error, {}, hint=joined(error.hint, "Nothing was updated.")) from error
 
 
 def _on_demand(known: Known, service: str) -> tuple[str, ...]:

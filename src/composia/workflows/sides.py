@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from composia.errors import Cancelled, ComposiaError
-from composia.workflows.plan import PartlyDone
+from composia.workflows.plan import PartlyCancelled, PartlyDone
 
 
 def settle(
@@ -17,15 +17,17 @@ def settle(
     """Raise what went wrong, if anything did.
 
     Raises the error itself where nothing succeeded in one way only, else PartlyDone with the
-    result and every node's error.
+    result and every node's error; PartlyCancelled where the others were only cancelled.
     """
     errors = errors_of(outcomes)
     if not errors:
         return
     first = next(iter(errors.values()))
-    if len(outcomes) == 1 or all(isinstance(error, Cancelled) for error in errors.values()):
+    only_cancelled = all(isinstance(error, Cancelled) for error in errors.values())
+    if len(outcomes) == 1 or (only_cancelled and len(errors) == len(outcomes)):
         raise first
-    raise PartlyDone(
+    kind = PartlyCancelled if only_cancelled else PartlyDone
+    raise kind(
         "; ".join(f"{node}: {error.message}" for node, error in errors.items()),
         result=result or {},
         hint=first.hint,

@@ -192,6 +192,16 @@ def test_a_service_that_is_down_is_told_beside_the_item_that_was_not_saved() -> 
     assert matters[1].reason == problems["main"]
 
 
+def test_a_service_that_is_down_is_told_of_a_cancelled_backup_too() -> None:
+    """On the node that had ended its part by then."""
+    problems = {"main": "my-app was stopped and could not be started again"}
+    task = ended("backup", Status.CANCELLED, result={"backup_ids": [], "problems": problems})
+
+    matters = told(task, backup(), record(BackupStatus.FAILED))
+
+    assert [one.subject for one in matters] == ["after-backup:my-app@main"]
+
+
 def test_the_safety_copy_of_a_move_ends_a_failed_backup() -> None:
     kept = record(BackupStatus.SUCCESS).model_copy(update={"task_id": "01T1"})
 

@@ -13,7 +13,7 @@ from composia.operations.backup import SaveData
 from composia.operations.base import Operation
 from composia.operations.repository import RepositoryOpened
 from composia.workflows.backup import BackupPlan, BackupRequest, backup_id, plan_backup
-from composia.workflows.plan import PartlyDone
+from composia.workflows.plan import PartlyCancelled, PartlyDone
 from tests.twins.office import INFRA, MY_APP, REPOSITORY, SNAPSHOT, container, node_state
 from tests.twins.run import Answer, MemoryRun
 from tests.unit.workflows.conftest import World
@@ -318,9 +318,29 @@ async def test_a_cancelled_backup_is_recorded_and_stays_cancelled(world: World) 
         return RepositoryOpened(repository_id=REPOSITORY, made=False)
 
     run = MemoryRun(answer)
-    with pytest.raises(Cancelled):
+    with pytest.raises(Cancelled) as caught:
         await planned(world).carry_out(run)
+    assert caught.value.__class__ is Cancelled
     assert records(run)["uploads"]["status"] == "failed"
+
+
+async def test_a_cancelled_backup_names_what_was_saved_and_what_is_wrong(world: World) -> None:
+    """The service may be down on the node that had ended."""
+    saves = node(problem=Told(kind="Failure", message="my-app was not started again"))
+
+    def answer(name: str, operation: Operation[Any]) -> Answer:
+        if name == "edge" and isinstance(operation, SaveData):
+            return Cancelled("cancelled")
+        return saves(name, operation)
+
+    world.has({**MY_APP, "nodes": ["main", "edge"]}, INFRA)
+    run = MemoryRun(answer)
+    with pytest.raises(PartlyCancelled, match="cancelled") as caught:
+        await planned(world).carry_out(run)
+    assert caught.value.result == {
+        "backup_ids": [one["id"] for one in run.told["record_backups"]["backups"]],
+        "problems": {"main": "my-app was not started again"},
+    }
 
 
 def test_a_record_has_the_same_id_however_often_it_is_made() -> None:

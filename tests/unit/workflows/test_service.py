@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from composia.errors import (
+    Cancelled,
     ComposiaError,
     Conflict,
     Failure,
@@ -25,7 +26,7 @@ from composia.operations.base import Nothing, Operation
 from composia.operations.service import Deploy, Deployed
 from composia.workflows import PLANS
 from composia.workflows.again import refuse_outdated
-from composia.workflows.plan import PartlyDone, Plan
+from composia.workflows.plan import PartlyCancelled, PartlyDone, Plan
 from composia.workflows.service import (
     UpdateRequest,
     plan_deploy,
@@ -312,6 +313,33 @@ async def test_an_update_that_fails_names_what_was_saved(world: World) -> None:
     assert caught.value.hint == "Look."
 
 
+async def test_an_update_that_is_cancelled_names_what_was_saved(world: World) -> None:
+    run = MemoryRun(saved_and_deployed(deploying=Cancelled("cancelled")))
+    with pytest.raises(PartlyCancelled) as caught:
+        await plan_update(world.known, "my-app", asked(backup_first=True)).carry_out(run)
+    made = run.told["record_backups"]["backups"]
+    assert caught.value.result == {"backup_ids": [one["id"] for one in made]}
+
+
+async def test_an_update_that_is_cancelled_while_it_saves_names_what_it_has(world: World) -> None:
+    saves = saving()
+
+    def answer(node: str, operation: Operation[Any]) -> Answer:
+        if node == "edge" and isinstance(operation, SaveData):
+            return Cancelled("cancelled")
+        return saves(node, operation)
+
+    run = MemoryRun(answer)
+    plan = plan_update(world.has(EVERYWHERE, INFRA), "my-app", asked(backup_first=True))
+    with pytest.raises(PartlyCancelled, match="cancelled") as caught:
+        await plan.carry_out(run)
+    made = run.told["record_backups"]["backups"]
+    assert caught.value.result == {"backup_ids": [one["id"] for one in made]}
+    assert {one["node"]: one["status"] for one in made} == {"main": "success", "edge": "failed"}
+    assert caught.value.hint == "Nothing was updated."
+    assert ("deploy", "main") not in run.steps
+
+
 async def test_of_an_empty_source_nothing_is_updated(world: World) -> None:
     run = MemoryRun(saved_and_deployed())
     await plan_update(world.known, "my-app", asked(backup_first=True)).carry_out(run)
@@ -355,6 +383,33 @@ async def test_one_lost_node_keeps_no_other_from_being_deployed(world: World) ->
     with pytest.raises(PartlyDone, match="edge: gone") as caught:
         await plan.carry_out(MemoryRun(answer))
     assert caught.value.result == {"changed": {"main": True}}
+
+
+async def test_a_cancel_tells_what_was_done_by_then(world: World) -> None:
+    def answer(node: str, operation: Operation[Any]) -> Answer:
+        return Cancelled("cancelled") if node == "edge" else Deployed(changed=True)
+
+    plan = plan_deploy(world.has(EVERYWHERE), "my-app", asked())
+    with pytest.raises(PartlyCancelled, match="edge: cancelled") as caught:
+        await plan.carry_out(MemoryRun(answer))
+    assert caught.value.result == {"changed": {"main": True}}
+    assert caught.value.as_told().as_error().__class__ is Cancelled
+
+
+async def test_where_nothing_was_done_a_cancel_tells_no_more(world: World) -> None:
+    plan = plan_deploy(world.has(EVERYWHERE), "my-app", asked())
+    with pytest.raises(Cancelled) as caught:
+        await plan.carry_out(MemoryRun(lambda node, operation: Cancelled("cancelled")))
+    assert caught.value.__class__ is Cancelled
+
+
+async def test_a_failure_beside_a_cancel_is_a_failure(world: World) -> None:
+    def answer(node: str, operation: Operation[Any]) -> Answer:
+        return Cancelled("cancelled") if node == "edge" else Failure("no such image")
+
+    plan = plan_deploy(world.has(EVERYWHERE), "my-app", asked())
+    with pytest.raises(PartlyDone, match="main: no such image; edge: cancelled"):
+        await plan.carry_out(MemoryRun(answer))
 
 
 async def test_the_only_node_fails_with_its_own_error(world: World) -> None:
