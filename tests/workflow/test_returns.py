@@ -12,11 +12,12 @@ from sqlalchemy.exc import OperationalError
 from composia.controller import returns
 from composia.controller.asking import Question
 from composia.controller.returns import Returns
-from composia.errors import Failure
+from composia.errors import Conflict, Failure
 from composia.model.service import CaddyRef
 from composia.model.task import Status, Task
 from composia.workflows.caddy import CaddySyncPlan
 from composia.workflows.rescue import RescuePlan
+from composia.workflows.service import DeployPlan
 from tests.waiting import until
 from tests.workflow.office import Office, backup, ref
 from tests.workflow.test_restores import opens, restore
@@ -148,6 +149,36 @@ async def test_whoever_holds_the_service_there_is_waited_for(
     assert await stopped(rescuing) == []
     gone_on.set()
     assert (await rescuing.ended(held.id)).status is Status.FAILED
+    await settled(rescuing)
+
+
+async def test_who_starts_it_elsewhere_is_not_waited_for(rescuing: Office, back: Returns) -> None:
+    async def deploys(question: Question) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    rescuing.nodes.on("deploy", deploys)
+    await rescuing.ended((await rescuing.submit(rescue())).id)
+    await rescuing.submit(DeployPlan(service=ref(), on=("edge",), elsewhere=("main",)))
+    await rescuing.until_asked("deploy")
+    await comes(rescuing, back)
+    await settled(rescuing)
+
+
+async def test_nobody_works_on_what_is_being_stopped(rescuing: Office, back: Returns) -> None:
+    gone_on = asyncio.Event()
+
+    async def stops(question: Question) -> dict[str, Any]:
+        await gone_on.wait()
+        return await does(question)
+
+    rescuing.nodes.on("stop_stale", stops)
+    await rescuing.ended((await rescuing.submit(rescue())).id)
+    await comes(rescuing, back)
+    await rescuing.until_asked("stop_stale")
+    with pytest.raises(Conflict, match=r"my-app@main is held by .* .stop-stale."):
+        await rescuing.submit(backup())
+    gone_on.set()
     await settled(rescuing)
 
 

@@ -194,7 +194,8 @@ class StopStalePlan(OnOneNode):
 
     @property
     def holds(self) -> tuple[Hold, ...]:
-        return (Hold(name=instance(self.service.name, self.node)),)
+        # It starts nothing, so it need not wait until the service was started elsewhere.
+        return (Hold(name=instance(self.service.name, self.node), shared=True),)
 
     def __str__(self) -> str:
         return f"Stop what still runs of {self.service} on {self.node}, which had been given up"
