@@ -361,6 +361,23 @@ def test_promise_22_a_service_edited_by_hand_to_another_node_is_not_started_twic
     assert app.active() == ["main"]
 
 
+def test_promise_22_what_was_stopped_on_its_old_node_is_not_restarted_beside_the_new_one(
+    world: World, app: App
+) -> None:
+    app.deploy()
+    world.ok(f"{app.path}/stop")
+    edited = app.files()[f"{app.name}/composia-meta.yaml"]
+    assert edited
+    world.commit({f"{app.name}/composia-meta.yaml": edited.replace("- main ", "- edge ")})
+    world.ok(f"{app.path}/deploy")
+    answer = world.post(f"{app.path}/restart", {"nodes": ["main"]})
+    assert answer.status_code == 409
+    assert "is not meant for it any more" in answer.text
+    assert app.active() == ["edge"]
+    world.ok(f"{app.path}/restart")
+    assert app.active() == ["edge"]
+
+
 def test_everything_wrong_is_named_at_once(world: World, app: App) -> None:
     app.deploy()
     same = world.post(f"{app.path}/migrate", wanted("main", "main"))
