@@ -251,6 +251,22 @@ def test_promise_18_a_node_that_was_given_up_is_stopped_when_it_comes_back(
     assert f"{app.name}-web-1" in world.task(stale["id"])["result"]["overlap"]
 
 
+def test_promise_18_a_backup_that_a_lost_node_was_at_is_not_waited_for(
+    world: World, app: App
+) -> None:
+    saved_on_edge(world, app)
+    (world.folder(app.name, "edge") / "data/big").write_bytes(os.urandom(300_000_000))
+    world.lab.fail("save_data:middle", "kill-agent:edge")
+    backup = world.start(f"{app.path}/backup")
+    until(lambda: world.get("/nodes/edge").json()["online"] is False, "edge offline")
+    world.ok(f"{app.path}/migrate", wanted("edge", "main", source_is_gone=True))
+
+    world.lab.start("agent:edge")
+    until(lambda: app.active() == ["main"], "the end of the stale instance")
+    assert world.wait(backup)["status"] == "cancelled"
+    assert "edge had been given up" in world.log(backup)
+
+
 def test_promise_18_a_source_that_comes_back_while_its_rescue_is_open_is_stopped(
     world: World, app: App
 ) -> None:
