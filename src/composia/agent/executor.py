@@ -57,14 +57,14 @@ class Executor:
         sites: Sites,
         outbox: Outbox,
         on_end: Callable[[], None],
-        on_files: Callable[[], Awaitable[None]],
+        show: Callable[[], Awaitable[None]],
     ) -> None:
         self._node = node
         self._journal = journal
         self._sites = sites
         self._outbox = outbox
         self._on_end = on_end
-        self._on_files = on_files
+        self._show = show
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._acknowledging: set[asyncio.Task[None]] = set()
         #: Keys with which other files have come.
@@ -265,13 +265,17 @@ class Executor:
                     # The next agent puts right what has no outcome.
                     return
                 await asyncio.sleep(AGAIN)
-        if outcome.key in self._placed:
-            self._placed.remove(outcome.key)
-            # Whoever hears that it is done knows then what the service keeps here.
-            await self._on_files()
+        if self._is_shown(outcome.key):
+            # Whoever hears that it is done knows then what the service keeps here, and what runs.
+            await self._show()
         log.info("ended", key=outcome.key, error=outcome.error and outcome.error.message)
         self._outbox.send(outcome)
         self._on_end()
+
+    def _is_shown(self, key: str) -> bool:
+        placed, entry = key in self._placed, self._journal.get(key)
+        self._placed.discard(key)
+        return placed or bool(entry and entry.ask and entry.ask.operation.shown)
 
     def _stopped(self) -> Told:
         if self._closing:

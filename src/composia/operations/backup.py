@@ -67,6 +67,7 @@ class SaveData(Operation[DataSaved]):
     #: Snapshots of the same task that have records: those of its earlier attempts.
     spared: tuple[str, ...] = ()
 
+    shown: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = DataSaved
 
     async def perform(self, site: Site) -> DataSaved:

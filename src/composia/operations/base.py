@@ -61,6 +61,9 @@ class Operation(BaseModel, ABC, Generic[Result]):
     #: Whether it waits for no place among those that an agent works on: a service is down until it
     #: is done, or another node waits for it on a wire.
     urgent: ClassVar[bool] = False
+    #: Whether its node is looked at before its end is told: whoever plans by what runs there sees
+    #: what it has started.
+    shown: ClassVar[bool] = False
     #: What a person says who gives up the node that is to do it, where that is more than usual.
     if_given_up: ClassVar[str | None] = None
     #: The type of the result, for the one who reads it from a message.

@@ -152,6 +152,7 @@ class ResumeSource(Operation[Nothing]):
     op: Literal["resume_source"] = "resume_source"
 
     urgent: ClassVar[bool] = True
+    shown: ClassVar[bool] = True
 
     async def perform(self, site: Site) -> Nothing:
         await _resume(site)

@@ -189,6 +189,7 @@ class ExchangeData(Operation[DataExchanged]):
 
     op: Literal["exchange_data"] = "exchange_data"
 
+    shown: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = DataExchanged
 
     async def perform(self, site: Site) -> DataExchanged:
@@ -215,6 +216,7 @@ class ExchangeBack(Operation[DataExchanged]):
     #: The restore's task.
     of_task: str
 
+    shown: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = DataExchanged
 
     async def perform(self, site: Site) -> DataExchanged:

@@ -60,6 +60,7 @@ class Deploy(Operation[Deployed]):
     on_demand: tuple[str, ...] = ()
 
     files: ClassVar[Files] = Files.UPDATE
+    shown: ClassVar[bool] = True
     result: ClassVar[type[BaseModel]] = Deployed
 
     async def perform(self, site: Site) -> Deployed:
@@ -100,6 +101,8 @@ class Stop(Operation[Nothing]):
     """`compose stop`: containers and anonymous volumes stay, and it stays stopped (promise 6)."""
 
     op: Literal["stop"] = "stop"
+
+    shown: ClassVar[bool] = True
 
     async def perform(self, site: Site) -> Nothing:
         async with turn_of(await containers_of(site), site):
@@ -142,6 +145,8 @@ class Restart(Operation[Nothing]):
     """Stop and start the same containers."""
 
     op: Literal["restart"] = "restart"
+
+    shown: ClassVar[bool] = True
 
     async def perform(self, site: Site) -> Nothing:
         before = await containers_of(site)

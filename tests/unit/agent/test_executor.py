@@ -272,6 +272,13 @@ async def test_the_node_is_shown_with_its_new_files_before_the_answer(agent: Age
     assert agent.shown == [0]
 
 
+async def test_the_node_is_shown_with_what_runs_before_the_answer(agent: Agent) -> None:
+    async with agent.running() as executor:
+        await executor.ask(a_stop())
+        await agent.outcome()
+    assert agent.shown == [0]
+
+
 async def test_a_cancel_while_the_node_is_shown_undoes_nothing_that_was_done(agent: Agent) -> None:
     agent.files_change = True
     agent.may_show.clear()
