@@ -56,7 +56,7 @@ def test_promise_17_no_acknowledged_write_is_lost_by_a_move(world: World, app: A
     # And on a busy machine the client itself is late. The record counts the way to the stop and the
     # noting of the answer, too, each with what a busy disk takes to write it down.
     longer = client.outage - task["result"]["downtime_seconds"]
-    assert -max(10.0, client.outage) <= longer <= 1.0 + max(0.5, client.outage / 2)
+    assert -max(3.0, client.outage) <= longer <= 1.0 + max(0.5, client.outage / 2)
     assert app.active() == ["edge"]
     assert trees.look(app.pages("edge")) == pages
     assert "nodes:\n  - edge   # the first one\n" in app.meta
@@ -388,7 +388,7 @@ def test_promise_22_what_was_stopped_on_its_old_node_is_not_restarted_beside_the
     world.ok(f"{app.path}/deploy")
     answer = world.post(f"{app.path}/restart", {"nodes": ["main"]})
     assert answer.status_code == 409
-    assert "is not meant for it any more" in answer.text
+    assert "is not meant for node main any more" in answer.text
     assert app.active() == ["edge"]
     world.ok(f"{app.path}/restart")
     assert app.active() == ["edge"]

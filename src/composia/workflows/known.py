@@ -191,7 +191,12 @@ class Known:
         return tuple(self.active(service.name, node) for node in service.meta.nodes)
 
     def elsewhere(self, service: Service, on: Sequence[str]) -> tuple[str, ...]:
-        """The nodes that it is not meant for, and is not started `on`: it must not run there."""
+        """The nodes that it is not meant for, and is not started `on`: it must not run there.
+
+        None where it runs on all of those already: it only goes on.
+        """
+        if all(runs(self.nodes.get(node), service.ref) for node in on):
+            return ()
         meant = (*service.meta.nodes, *self.active_nodes(service), *on)
         return tuple(node for node in self.nodes if node not in meant)
 
@@ -262,8 +267,6 @@ class Known:
         self, service: Service, on: Sequence[str], wrong: Objections
     ) -> None:
         """A service that a node no longer listed runs, or may run, is not started on a new one."""
-        if all(runs(self.nodes.get(node), service.ref) for node in on):
-            return
         for node in self.elsewhere(service, on):
             state = self.nodes[node]
             if runs(state, service.ref):
@@ -287,10 +290,15 @@ class Known:
         meant = (*service.meta.nodes, *self.active_nodes(service))
         for place, node in enumerate(on):
             is_left = node not in meant and self.may_be_on(service.name, node)
-            if is_left and not runs(self.nodes[node], service.ref):
+            state = self.nodes[node]
+            if is_left and not runs(state, service.ref):
+                is_unknown = may_run(state, service.ref)
                 wrong.conflict(
                     ("nodes", place),
-                    f"{service.name} does not run on node {node}, and is not meant for it any more",
+                    f"{service.name} is not meant for node {node} any more, and "
+                    + (
+                        "whether it runs there is not known" if is_unknown else "does not run there"
+                    ),
                     f"Add {node} to `nodes` in its composia-meta.yaml.",
                 )
 

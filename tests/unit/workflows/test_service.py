@@ -61,8 +61,13 @@ def held(plan: Plan) -> dict[str, bool]:
 @pytest.mark.parametrize("plan", [plan_deploy, plan_update, plan_restart])
 def test_nobody_is_at_work_elsewhere_while_it_starts(world: World, plan: Any) -> None:
     """What a backup of the old node has stopped looks stopped, and starts again."""
-    asked_for = plan(world.known, "my-app", asked())
+    stopped = node_state(container("my-app", "web", "exited"))
+    asked_for = plan(world.sees(main=stopped), "my-app", asked())
     assert held(asked_for) == {"my-app: placement": True, "my-app@main": False, "my-app@edge": True}
+    # What runs there only goes on.
+    goes_on = plan(world.sees(main=node_state(container("my-app", "web"))), "my-app", asked())
+    assert held(goes_on) == {"my-app: placement": True, "my-app@main": False}
+    world.sees(main=stopped)
     everywhere = plan(world.has(EVERYWHERE), "my-app", asked())
     assert held(everywhere) == {
         "my-app: placement": True, "my-app@main": False, "my-app@edge": False,
@@ -86,6 +91,7 @@ def test_a_plan_of_the_version_before_is_read(world: World) -> None:
 def test_a_node_that_is_new_in_config_yaml_keeps_nobody_from_a_retry(
     world: World, plan: Any
 ) -> None:
+    world.sees(main=node_state(container("my-app", "web", "exited")))
     before = plan(world.known, "my-app", asked())
     refuse_outdated(world.sees(third=node_state()), before, "01TASK")
     world.sees(third=node_state(container("my-app", "web", "exited")))
@@ -232,7 +238,9 @@ def test_a_service_can_be_stopped_where_it_is_no_longer_meant_to_run(world: Worl
 def test_what_was_stopped_where_it_is_no_longer_meant_to_run_stays_so(world: World) -> None:
     world.has({**MY_APP, "nodes": ["edge"]})
     known = world.sees(main=node_state(container("my-app", "web", "exited")))
-    with pytest.raises(Conflict, match="not run on node main, and is not meant for it") as caught:
+    with pytest.raises(
+        Conflict, match="not meant for node main any more, and does not run"
+    ) as caught:
         plan_restart(known, "my-app", asked("main"))
     assert caught.value.hint == "Add main to `nodes` in its composia-meta.yaml."
 
@@ -273,7 +281,7 @@ def test_an_update_with_a_backup_holds_the_service_once(world: World) -> None:
     plan = plan_update(world.known, "my-app", asked(backup_first=True))
     assert str(plan) == "Back up and update my-app on main"
     assert [hold.name for hold in plan.holds] == [
-        "my-app: placement", "my-app@main", "my-app@edge", "repository",
+        "my-app: placement", "my-app@main", "repository",
     ]  # fmt: skip
     assert PLANS.validate_json(plan.model_dump_json()) == plan
 
