@@ -221,14 +221,15 @@ class Executor:
                 return Interrupted("the agent ended in the middle of it").as_told()
 
     async def _put_right_once(self, entry: Entry, ask: Ask) -> None:
-        notes = JournalNotes(ask, self._journal, self._outbox)
+        notes, waits = JournalNotes(ask, self._journal, self._outbox), True
         try:
             site = self._sites.site(_errand(ask), notes)
-            await ask.operation.start_again(site, dict(entry.notes))
+            waits = not await ask.operation.start_again(site, dict(entry.notes))
         except Exception:
             # It is tried once more, and what comes of that is told.
             log.exception("could not start again", key=entry.key)
-        await self._end_containers(entry, notes)
+        if waits:
+            await self._end_containers(entry, notes)
         await ask.operation.put_right(self._sites.site(_errand(ask), notes), dict(entry.notes))
 
     async def _end_containers(self, entry: Entry, notes: Notes) -> None:

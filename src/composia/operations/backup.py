@@ -87,9 +87,10 @@ class SaveData(Operation[DataSaved]):
             raise
         return DataSaved(items=tuple(ended), problem=problem)
 
-    async def start_again(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
+    async def start_again(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> bool:
         """Start what was stopped: rustic only reads, and what it saves does not count any more."""
         await release(site, notes)
+        return True
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         """Start what was stopped, end rustic, and forget what was saved: it is saved anew."""

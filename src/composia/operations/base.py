@@ -73,9 +73,12 @@ class Operation(BaseModel, ABC, Generic[Result]):
     async def perform(self, site: Site) -> Result:
         """Do it. Raises ComposiaError; whatever is raised, the service runs as it did before."""
 
-    async def start_again(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
-        """What need not wait for the containers that the notes name; then comes `put_right`."""
-        return
+    async def start_again(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> bool:
+        """What need not wait for the containers that the notes name; then comes `put_right`.
+
+        Answers whether that need not wait for them either, and ends them itself.
+        """
+        return False
 
     async def put_right(self, site: Site, notes: Mapping[str, Mapping[str, Any]]) -> None:
         """Bring the node back to the old state or on to the new one, from the notes alone."""
