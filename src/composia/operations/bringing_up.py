@@ -16,6 +16,7 @@ from composia.errors import ComposiaError, Failure, Interrupted
 from composia.operations.held import DEPENDS_ON, Kept, as_it_is, in_order
 from composia.operations.project import containers_of
 from composia.operations.stopping import persistently, wait_for_stop
+from composia.operations.turns import turn_of
 from composia.strategies.base import Site
 from composia.tools.cancelling import until_done
 from composia.tools.containers import ContainerInfo
@@ -79,8 +80,8 @@ async def _without_leftovers(site: Site) -> Sequence[ContainerInfo]:
     Compose would take its name for another one, and fail.
     """
     there = await containers_of(site)
-    names = {_name_beside(one.id, one.name) for one in there}
-    left = [one.id for one in there if one.state == "created" and one.name in names]
+    ids = [one.id for one in there]
+    left = [one.id for one in there if one.state == "created" and _name_after(one, ids)]
     if not left:
         return there
     await site.compose.remove_unused(left)
@@ -89,25 +90,28 @@ async def _without_leftovers(site: Site) -> Sequence[ContainerInfo]:
 
 async def _name_again(before: Before, there: Iterable[ContainerInfo], site: Site) -> None:
     """Give what was made beside an old one that has gone the name of that."""
-    wanted = {_name_beside(one.id, one.name): one.name for one in before.ran}
     for one in there:
-        if one.name in wanted:
-            await site.compose.rename(one.id, wanted[one.name])
+        if before.is_new(one) and (name := _name_after(one, before.there)):
+            await site.compose.rename(one.id, name)
 
 
-def _name_beside(old: str, name: str) -> str:
-    """How compose calls a new container as long as the old one, of this id and name, is there."""
-    return f"{old[:12]}_{name}"
+def _name_after(container: ContainerInfo, old: Iterable[str]) -> str | None:
+    """The name that one gets when one of these has gone, beside which compose has made it."""
+    begins = [f"{one[:12]}_" for one in old]
+    names = [container.name.removeprefix(one) for one in begins if container.name.startswith(one)]
+    return names[0] if names else None
 
 
 async def _end(work: asyncio.Future[None], before: Before, site: Site) -> str:
-    """End compose; answers what runs then, where it has not failed by itself."""
+    """End compose; answers what runs then, and tells it where compose has failed by itself."""
     await _until_nothing_is_replaced(work, before, site)
     work.cancel()
     await asyncio.wait([work])
     await _run_again(before, site)
-    has_failed = not work.cancelled() and work.exception()
-    return "" if has_failed else await _how_it_is(before, site)
+    how = await _how_it_is(before, site)
+    if not work.cancelled() and work.exception():
+        site.notes.log(f"{site.service}: {how}")
+    return how
 
 
 async def _until_nothing_is_replaced(
@@ -138,8 +142,9 @@ async def _replaced(before: Before, site: Site) -> list[str]:
 
 def _being_replaced(before: Before, there: Sequence[ContainerInfo]) -> list[ContainerInfo]:
     """The old ones beside which there is a new one already."""
-    new = {_place(one) for one in there if before.is_new(one)}
-    return [one for one in there if not before.is_new(one) and _place(one) in new]
+    own = [one for one in there if not one.is_one_off]
+    new = {_place(one) for one in own if before.is_new(one)}
+    return [one for one in own if not before.is_new(one) and _place(one) in new]
 
 
 def _place(container: ContainerInfo) -> tuple[str, str | None]:
@@ -148,10 +153,13 @@ def _place(container: ContainerInfo) -> tuple[str, str | None]:
 
 async def _run_again(before: Before, site: Site) -> None:
     """Start what ran before. What cannot be started is told: a deploy may be what it needs."""
-    if not before.ran:
+    if not before.there:
         return
     try:
-        await persistently(_start_what_is_down, before, site)
+        if before.ran:
+            # Somebody else may have stopped one meanwhile, and starts it himself.
+            async with turn_of(before.ran, site):
+                await persistently(_start_what_is_down, before, site)
         await _name_again(before, await _without_leftovers(site), site)
     except ComposiaError as error:
         site.notes.log(f"Not all that ran before could be started again: {error.message}")
@@ -180,10 +188,22 @@ def _down(before: Before, ran: Iterable[Kept], there: Collection[ContainerInfo])
         own = [one for one in there if one.compose_service == service and not one.is_one_off]
         lacking = len(ids) - sum(one.at_work for one in own)
         resting = [one for one in own if not one.at_work]
-        old = [one.id for one in resting if one.id in ids]
-        new = [one.id for one in resting if before.is_new(one) and not _waits_for_a_job(one, there)]
+        old = [one.id for one in resting if one.id in ids and not _is_done(one, own, before)]
+        taken = {_place(one) for one in own if not before.is_new(one)}
+        new = [
+            one.id
+            for one in resting
+            if before.is_new(one) and _place(one) not in taken and not _waits_for_a_job(one, there)
+        ]
         found += [*old, *new][: max(lacking, 0)]
     return found
+
+
+def _is_done(container: ContainerInfo, own: Iterable[ContainerInfo], before: Before) -> bool:
+    """Whether it is a job that has ended well by itself: compose was not about to replace it."""
+    is_job = container.restart_policy == "no" or container.restart_policy.startswith("on-failure")
+    replaced = {_place(one) for one in own if before.is_new(one)}
+    return is_job and container.exit_code == 0 and _place(container) not in replaced
 
 
 def _waits_for_a_job(container: ContainerInfo, there: Iterable[ContainerInfo]) -> bool:

@@ -224,6 +224,73 @@ async def test_as_many_of_a_compose_service_run_again_as_did(world: World) -> No
     assert world.docker.running() == {"web", "web-2", "db"}
 
 
+async def test_of_several_replaced_at_once_each_runs_once(world: World) -> None:
+    world.compose.changed = set()
+    of_web(world, "web", "1")
+    of_web(world, "web-2", "2", state="running")
+    await DEPLOY.perform(world.site)
+    notes = dict(world.twins.notes.noted)
+    # The first has gone, the second is stopping; the engine tells of the newest first.
+    del world.docker.there["web"]
+    of_web(world, "id-web-2_web-2", "2", state="created")
+    of_web(world, "web-1", "1", state="created")
+    await world.docker.stop(["id-web-2"])
+    await DEPLOY.put_right(world.site, notes)
+    assert world.docker.running() == {"web-1", "web-2", "db"}
+    assert set(world.docker.there) == {"web-1", "web-2", "db", "job"}
+
+
+@pytest.mark.parametrize("has_gone", [False, True])
+async def test_a_name_that_is_new_too_leaves_nothing_in_the_way(
+    world: World, has_gone: bool
+) -> None:
+    world.compose.changed = set()
+    await DEPLOY.perform(world.site)
+    notes = dict(world.twins.notes.noted)
+    of_web(world, "id-web_site", "1", state="created")
+    await world.docker.stop(["id-web"])
+    if has_gone:
+        del world.docker.there["web"]
+    await DEPLOY.put_right(world.site, notes)
+    assert world.docker.running() == {"site" if has_gone else "web", "db"}
+    assert "id-web_site" not in world.docker.there
+
+
+async def test_what_was_run_by_hand_is_not_taken_for_what_is_replaced(world: World) -> None:
+    of_web(world, "web", "1")
+    of_web(world, "web-run", "1", state="exited", one_off=True)
+    world.compose.healthy.clear()
+    task = begun(world)
+    await until(lambda: not world.compose.changed)
+    task.cancel()
+    assert "web runs anew" in await told(task)
+    assert "start web-run" not in world.docker.done
+
+
+async def test_a_job_that_ends_well_meanwhile_is_not_begun_again(world: World) -> None:
+    world.docker.change("job", state="running")
+    world.compose.changed = set()
+    world.compose.healthy.clear()
+    task = begun(world)
+    await until(lambda: "bringing_up" in world.twins.notes.noted)
+    world.docker.change("job", state="exited", exit_code=0)
+    task.cancel()
+    await told(task)
+    assert world.docker.running() == {"web", "db"}
+
+
+def of_web(world: World, name: str, number: str, **like: Any) -> None:
+    """Put a container of web there, as compose labels it, or label the one that is there."""
+    if name not in world.docker.there:
+        world.docker.add(name, folder=world.site.folder, **like)
+    labels = {
+        **world.docker.there[name].labels,
+        "com.docker.compose.service": "web",
+        "com.docker.compose.container-number": number,
+    }
+    world.docker.change(name, labels=labels)
+
+
 async def test_an_agent_that_died_in_a_deploy_starts_nothing_that_was_stopped(
     world: World,
 ) -> None:

@@ -236,7 +236,7 @@ async def test_a_stop_that_is_being_ended_is_not_proven_any_more(
     async def looks(*_: str, **__: str) -> None:
         proven.append(world.is_proven_stopped)
         # The engine dies: nothing more is known of what has come up by then.
-        world.docker.away = 1
+        world.docker.away = 3
         raise CommandFailed("docker compose up failed: the engine does not answer")
 
     monkeypatch.setattr(world.compose, "up", looks)
