@@ -58,7 +58,8 @@ class Holding:
         if for_good := [one for one in more if one.id not in every]:
             stop = partial(site.docker.stop, [one.id for one in for_good])
             await stop_once(stop, for_good, site)
-        refuse_at_work(await _there(site, [one.id for one in more]), site)
+        if up := [one.name for one in await _there(site, [one.id for one in more]) if one.at_work]:
+            raise Failure(f"{', '.join(up)} did not stop")
 
 
 @asynccontextmanager

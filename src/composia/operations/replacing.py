@@ -206,10 +206,10 @@ async def _stop_newcomers(
 
     try:
         await persistently(stop, [one.swap for one in exchanges], site)
-    except Failure as error:
+    except Exception as error:
         site.notes.log(
-            f"{error.message}. What runs on works with data that is put aside now: restart it, for"
-            " what it writes until then is lost"
+            f"{told(error).message}. What runs on works with data that is put aside now: restart"
+            " it, for what it writes until then is lost"
         )
 
 

@@ -142,9 +142,11 @@ class Desk:
         plan = await self.plan(task.id)
         if plan.service_name is None:
             return
-        refuse_outdated(await self.known_now(plan.service_name), plan, task.id)
+        await self.office.catalog.catch_up(plan.service_name)
         if isinstance(plan, FROM_CATALOG) and not await self._is_as_it_was(plan.service):
             raise outdated(plan, task.id, f"the files of {plan.service} have changed since")
+        # What runs where is looked at last: it changes by itself.
+        refuse_outdated(await self.known(), plan, task.id)
 
     async def _is_as_it_was(self, service: ServiceRef) -> bool:
         """Whether no commit since its revision has changed the service."""
