@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,7 @@ FIRST_LOOK = 2.0
 #: Seconds between two looks at what may be removed.
 TIDY = 3600.0
 #: Seconds until an engine that is away is tried again.
-RETRY = 0.5
+RETRY = 5.0
 
 
 async def run(config: AgentConfig, *, signals: bool = True) -> None:
@@ -175,11 +175,12 @@ async def _without_left(executor: Executor, journal: Journal, sites: Sites) -> N
 
 async def _without_old_readings(docker: Docker) -> None:
     while True:
-        try:
-            await leftovers.end_readings(docker)
+        if (await docker.versions())[0]:
+            # Once: later they may be this agent's own. What is left of them ends by itself.
+            with suppress(Failure):
+                await leftovers.end_readings(docker)
             return
-        except Failure:
-            await asyncio.sleep(RETRY)
+        await asyncio.sleep(RETRY)
 
 
 def _session(config: AgentConfig) -> aiohttp.ClientSession:
