@@ -32,6 +32,8 @@ LOOK_ANYWAY = 15.0
 RETRY = 0.5
 #: An engine that takes longer does not answer.
 ANSWER = 10.0
+#: A look that takes longer hangs at something else, a program for one.
+LOOK = 30.0
 #: What every health check causes, and changes nothing.
 NO_CHANGE = ("exec_", "top", "attach", "resize")
 NEVER = "0001-01-01T00:00:00Z"
@@ -108,7 +110,7 @@ class Host:
         """Look, and tell at once."""
         try:
             # One after the other: what was seen first is not told last.
-            async with self._turn:
+            async with self._turn, asyncio.timeout(LOOK):
                 await self.look()
                 self._tell(self.as_told())
             self.seen.set()

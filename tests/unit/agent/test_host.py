@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,22 @@ async def test_what_is_checked_out_is_told_without_an_engine(host: Host) -> None
     assert not state.docker
     (there,) = state.instances
     assert (there.service, there.revision, there.held, there.left) == ("my-app", "r1", False, False)
+
+
+async def test_a_look_that_hangs_hinders_no_later_one(
+    host: Host, engine: DyingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(_: MemoryCompose) -> None:
+        await asyncio.Event().wait()
+
+    engine.alive = True
+    with monkeypatch.context() as patch:
+        patch.setattr("composia.agent.host.LOOK", 0.0)
+        patch.setattr(MemoryCompose, "config", hangs)
+        await host.show()
+    assert not host.seen.is_set()
+    await host.show()
+    assert host.state.docker
 
 
 async def test_and_whether_it_was_stopped_before(host: Host, tmp_path: Path) -> None:
