@@ -130,7 +130,9 @@ def moved(world: World, app: App, case: Case, restart: str = "always") -> dict[s
             assert ended["status"] == "succeeded", ended
         node = ended["nodes"][1 if ended["status"] == "succeeded" else 0]
         until(lambda: app.active() == [node], f"the service on {node}", lambda: str(first))
-        until(lambda: app.shown() == [node], f"{node} on the page", lambda: str(first))
+        until(
+            lambda: app.shown() == [node], f"{node} on the page", lambda: _seen(world, app, first)
+        )
         # Who has the old address is forwarded; where all was undone, nobody has got the new one.
         for at in NODES if node == "edge" else ("main",):
             until(partial(app.serves, at), f"the site at {at}", lambda: str(first))
@@ -147,6 +149,11 @@ def moved(world: World, app: App, case: Case, restart: str = "always") -> dict[s
 def _way_out(case: Case) -> str:
     """Of a move that is open: both are tried."""
     return "rollback" if case.moment == "middle" else "retry"
+
+
+def _seen(world: World, app: App, task: dict[str, Any]) -> str:
+    nodes = {node: world.get(f"/nodes/{node}").text for node in NODES}
+    return f"{task} {world.get(app.path).text} {nodes}"
 
 
 def _struck(world: World, app: App, case: Case) -> str:
