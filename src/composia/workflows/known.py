@@ -197,8 +197,11 @@ class Known:
         """
         if all(runs(self.nodes.get(node), service.ref) for node in on):
             return ()
-        meant = (*service.meta.nodes, *self.active_nodes(service), *on)
+        meant = (*self._meant(service), *on)
         return tuple(node for node in self.nodes if node not in meant)
+
+    def _meant(self, service: Service) -> tuple[str, ...]:
+        return (*service.meta.nodes, *self.active_nodes(service))
 
     def may_be_on(self, service: str, node: str) -> bool:
         """Whether it was checked out there, as far as is known."""
@@ -287,7 +290,7 @@ class Known:
 
     def object_to_a_new_start(self, service: Service, on: Sequence[str], wrong: Objections) -> None:
         """What was stopped where the service is not meant to run any more stays stopped."""
-        meant = (*service.meta.nodes, *self.active_nodes(service))
+        meant = self._meant(service)
         for place, node in enumerate(on):
             is_left = node not in meant and self.may_be_on(service.name, node)
             state = self.nodes[node]
