@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -177,7 +177,7 @@ async def _without_old_readings(docker: Docker) -> None:
     while True:
         if (await docker.versions())[0]:
             # Once: later they may be this agent's own. What is left of them ends by itself.
-            with suppress(Failure):
+            with contextlib.suppress(Failure):
                 await leftovers.end_readings(docker)
             return
         await asyncio.sleep(RETRY)
