@@ -240,9 +240,12 @@ def test_a_stop_that_is_cancelled_ends_and_the_service_runs_on(world: World) -> 
     assert service.happened() == ["kill", "die", "start"]
 
 
-def test_a_stop_whose_agent_is_killed_ends_and_the_service_runs_on(world: World) -> None:
-    service = Leisurely(world, "orphaned")
-    task = service.stops_for("/services/orphaned/backup")
+@pytest.mark.parametrize("verb", ["backup", "deploy"])
+def test_a_stop_whose_agent_is_killed_ends_and_the_service_runs_on(world: World, verb: str) -> None:
+    service = Leisurely(world, f"orphaned-{verb}")
+    # Only a deploy looks at them.
+    service.changes()
+    task = service.stops_for(f"/services/{service.name}/{verb}")
 
     world.lab.kill("agent:main")
     assert world.post(f"/tasks/{task}/cancel").is_success
@@ -303,23 +306,6 @@ def test_a_cancelled_deploy_ends_with_the_service_running_anew(world: World) -> 
     assert world.docker("ps", "--format", "{{.Names}}", "-f", "name=renewed") == "renewed-web-1"
     assert service.happened() == ["kill", "die"]
     assert not world.ok("/services/renewed/deploy")["result"]["changed"]["main"]
-
-
-def test_a_deploy_cancelled_while_its_agent_is_dead_leaves_the_service_running(
-    world: World,
-) -> None:
-    service = Leisurely(world, "bereft")
-    service.changes()
-    task = service.stops_for("/services/bereft/deploy")
-
-    world.lab.kill("agent:main")
-    assert world.post(f"/tasks/{task}/cancel").is_success
-    world.lab.start("agent:main")
-    service.comes_to_its_end(task)
-
-    assert world.wait(task)["status"] == "cancelled"
-    until(service.runs_on, "the service")
-    assert service.happened() == ["kill", "die", "start"]
 
 
 def test_a_deploy_after_one_whose_agent_died_while_it_replaced_a_container(world: World) -> None:

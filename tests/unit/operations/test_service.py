@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -411,16 +412,21 @@ async def test_a_restart_whose_agent_died_is_waited_for(world: World) -> None:
     assert world.docker.running() == {"web"}
 
 
-async def test_a_cancelled_restart_starts_what_it_has_stopped(world: World) -> None:
-    world.runs()
+async def cancelled_in_its_stop(world: World, performing: Coroutine[Any, Any, Any]) -> None:
+    """Cancel it while web is being stopped, and let that come to its end."""
     world.docker.stops_slowly = {"web"}
-    work = asyncio.create_task(Restart(service=REF).perform(world.site))
+    work = asyncio.create_task(performing)
     await world.docker.is_stopping.wait()
     work.cancel()
     await asyncio.sleep(0)
     world.docker.has_stopped("web")
     with pytest.raises(asyncio.CancelledError):
         await work
+
+
+async def test_a_cancelled_restart_starts_what_it_has_stopped(world: World) -> None:
+    world.runs()
+    await cancelled_in_its_stop(world, Restart(service=REF).perform(world.site))
     assert world.docker.running() == {"web"}
     assert world.twins.notes.lines == [
         "Waiting for web to be restarted: what was stopped is to run again"
@@ -443,14 +449,7 @@ async def test_a_cancelled_stop_starts_what_it_has_stopped(world: World) -> None
 
 async def test_a_cancelled_stop_waits_for_what_was_asked_to_stop(world: World) -> None:
     world.runs()
-    world.docker.stops_slowly = {"web"}
-    work = asyncio.create_task(Stop(service=REF).perform(world.site))
-    await world.docker.is_stopping.wait()
-    work.cancel()
-    await asyncio.sleep(0)
-    world.docker.has_stopped("web")
-    with pytest.raises(asyncio.CancelledError):
-        await work
+    await cancelled_in_its_stop(world, Stop(service=REF).perform(world.site))
     assert world.docker.running() == {"web"}
     assert world.docker.policies()["web"] == "unless-stopped"
     assert not world.is_stopped
